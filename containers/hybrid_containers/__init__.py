@@ -1,0 +1,1 @@
+"""Containers: images, networks, limits, and the worker that holds the lxc binding."""

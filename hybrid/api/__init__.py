@@ -1,0 +1,1 @@
+"""The REST interface that any node answers."""

@@ -1,0 +1,1 @@
+"""Who is alive, who owns what, and how nodes talk about it."""

@@ -1,0 +1,294 @@
+"""
+The vocabulary: ids, claims, snapshots, specs, registers and facts.
+
+Pure values. Everything here may cross a wire or be written down, so it is a frozen `msgspec.Struct`.
+Sizes are in bytes, times in seconds; `*_at_s` is wall time (for people and names only), never used to decide.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NewType
+
+import msgspec
+
+NodeId = NewType("NodeId", str)
+"""`n-` and 16 base32 characters: the digest of the node's public key."""
+SiteId = NewType("SiteId", str)
+"""`s-` and 26 base32 characters, generated. Names people give live in `SiteSpec.name`."""
+Guid = NewType("Guid", int)
+"""A snapshot's identity (64 bits): equal on the sender and the receiver of a stream."""
+
+
+class Claim(msgspec.Struct, frozen=True, order=True, array_like=True):
+    """The token of ownership; the larger wins. Two components may mint one epoch, so the node is part of it."""
+
+    epoch: int
+    node: NodeId
+
+    def __str__(self) -> str:
+        return f"{self.epoch},{self.node}"
+
+    @classmethod
+    def parse(cls, text: str) -> Claim:
+        """Read what `str` wrote. Raises `ValueError` on anything else."""
+        epoch, node = text.split(",", 1)
+        return cls(int(epoch), NodeId(node))
+
+
+NO_CLAIM = Claim(0, NodeId(""))
+"""Smaller than every real claim: "none heard of yet"."""
+
+
+class Version(msgspec.Struct, frozen=True, order=True, array_like=True):
+    """
+    Orders the values of a register that one writer at a time may write.
+
+    For registers `(incarnation, counter)` of the node; for a site's spec `(epoch, counter)` of the owner's claim.
+    """
+
+    major: int
+    minor: int
+
+    def next(self) -> Version:
+        """The version after this one, from the same writer."""
+        return Version(self.major, self.minor + 1)
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """One moment of a dataset. Compare by `guid` only; the name is for people and for order of epochs."""
+
+    guid: Guid
+    name: str
+    """Without the dataset: `hyb-000042-abcdefgh-0001832` (epoch, node, counter), or a name given by hand."""
+    created_at_s: int
+
+    @property
+    def epoch(self) -> int:
+        """The epoch under which it was taken; 0 for a name that is not ours."""
+        return name_parts(self.name)[0]
+
+
+def snapshot_name(claim: Claim, counter: int) -> str:
+    """The name of snapshot number `counter` taken under `claim`: unique without any clock."""
+    return f"hyb-{claim.epoch:06d}-{claim.node.removeprefix('n-')[:8]}-{counter:07d}"
+
+
+def name_parts(name: str) -> tuple[int, int]:
+    """`(epoch, counter)` in a snapshot's name; `(0, 0)` for a name that is not ours."""
+    parts = name.split("-")
+    if len(parts) == 4 and parts[0] == "hyb" and parts[1].isdigit() and parts[3].isdigit():
+        return int(parts[1]), int(parts[3])
+    return 0, 0
+
+
+# ---------------------------------------------------------------------------------------------- images, specs
+
+
+class Port(msgspec.Struct, frozen=True):
+    """A port of a container and how the front doors offer it."""
+
+    name: str
+    port: int
+    """Inside the container."""
+    protocol: Literal["http", "tcp"] = "http"
+    public_port: int | None = None
+    """For `tcp`: the port on every node that leads to it."""
+
+
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What an image says of itself (`manifest.toml`)."""
+
+    name: str
+    description: str = ""
+    kind: str = "website"
+    init: tuple[str, ...] = ("/sbin/hybrid-init",)
+    """The container's first process and its arguments."""
+    ports: tuple[Port, ...] = (Port("http", 80),)
+    environment: dict[str, str] = {}
+    memory_bytes: int = 256 * 1024 * 1024
+    pids: int = 200
+
+
+class SiteSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """
+    What a site should be. Written by its owner only; replicated with its dataset; larger `version` wins.
+
+    `number` (1..60000, unique in the cluster) gives the container's address and id range, the same on all nodes.
+    """
+
+    id: SiteId
+    version: Version
+    name: str
+    domains: tuple[str, ...]
+    """Lower-case host names, without a final dot; the first is the canonical one."""
+    image: str
+    """`<name>@<digest>`: the dataset `images/<name>` and its snapshot."""
+    number: int
+    kind: str = "website"
+    init: tuple[str, ...] = ("/sbin/hybrid-init",)
+    ports: tuple[Port, ...] = (Port("http", 80),)
+    environment: dict[str, str] = {}
+    wanted: Literal["running", "stopped"] = "running"
+    copies: int = 2
+    """Replicas beyond the owner, where there are nodes."""
+    snapshot_every_s: float = 30.0
+    """No change waits longer than this for its snapshot."""
+    ttl_s: int = 30
+    quota_bytes: int | None = None
+    memory_bytes: int = 256 * 1024 * 1024
+    cpus: float = 1.0
+    pids: int = 200
+    policy: Literal["value", "epoch", "ask"] = "value"
+    """Which of two histories becomes the main line after a partition."""
+    home_dc: str = ""
+
+
+# -------------------------------------------------------------------------------------------------- registers
+
+
+class Stash(msgspec.Struct, frozen=True):
+    """Divergent history kept beside the main line, as dataset `stash/<id>`."""
+
+    id: str
+    """`<site-id>.<epoch>.<node8>.<base8>`, unique."""
+    site: SiteId
+    base: Guid | None
+    """Newest snapshot common with the main line; `None` when there was none."""
+    head: Guid
+    head_at_s: int
+    why: Literal["conflict", "rollback", "undo", "modified"]
+
+
+class Bid(msgspec.Struct, frozen=True, order=True, array_like=True):
+    """What a writer offers in a conflict. Immutable once published for its key; the larger wins."""
+
+    value: tuple[int, ...]
+    """By policy: for `value` (changes since the common base, head_at_s bucket, …), most important first."""
+    claim: Claim
+
+
+Role = Literal["none", "replica", "opening", "owner", "stashing", "leaving"]
+
+
+class SiteRegister(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What one node publishes about one site. Only that node writes it."""
+
+    version: Version
+    role: Role
+    claim: Claim | None = None
+    """Held durably by this node (roles `opening`, `owner`, `leaving`)."""
+    seen: Claim = NO_CLAIM
+    """The largest claim this node ever heard of."""
+    head: Guid | None = None
+    head_epoch: int = 0
+    head_counter: int = 0
+    head_at_s: int = 0
+    length: int = 0
+    """Snapshots in the main line here."""
+    recent: tuple[Guid, ...] = ()
+    """Newest eight guids, newest first."""
+    serving: bool = False
+    """The container runs and may be sent requests."""
+    trouble: str = ""
+    """Why it is not as it should be, for people: `pool full`, `image missing`, …"""
+    lag_s: float | None = None
+    """Owner: age of the oldest change that no other node holds; 0.0 when all is safe."""
+    spec: SiteSpec | None = None
+    stashes: tuple[Stash, ...] = ()
+    bids: dict[str, Bid] = {}
+    """Conflict key `<lower claim>/<higher claim>` to this node's bid."""
+    successor: NodeId | None = None
+    """With role `leaving`: who takes over in a planned move."""
+
+
+class NodeRegister(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a node publishes about itself."""
+
+    version: Version
+    id: NodeId
+    name: str
+    dc: str
+    address: str
+    cluster_port: int = 7946
+    interior_port: int = 7947
+    api_port: int = 8443
+    size_bytes: int = 0
+    free_bytes: int = 0
+    release: str = ""
+    storage_ok: bool = True
+    load: float = 0.0
+
+
+class Shared(msgspec.Struct, frozen=True, kw_only=True):
+    """A value without an owner (token, zone, image list …): last writer wins by `stamp`."""
+
+    stamp: tuple[int, int, NodeId]
+    """Hybrid logical clock: (milliseconds, counter, node); larger wins."""
+    value: str | None
+    """JSON; `None` is a tombstone."""
+
+
+# ------------------------------------------------------------------------------------------------------ facts
+
+
+class Snapshotted(msgspec.Struct, frozen=True, tag=True):
+    """A change of `site` is on this node's disk as `snapshot`."""
+
+    site: SiteId
+    snapshot: Snapshot
+
+
+class Replicated(msgspec.Struct, frozen=True, tag=True):
+    """`node` acknowledged that it holds `guid` of `site`."""
+
+    site: SiteId
+    node: NodeId
+    guid: Guid
+    bytes: int = 0
+    seconds: float = 0.0
+
+
+class Received(msgspec.Struct, frozen=True, tag=True):
+    """This node now holds `guid` of `site`, sent under `claim`."""
+
+    site: SiteId
+    claim: Claim
+    guid: Guid
+
+
+class Stashed(msgspec.Struct, frozen=True, tag=True):
+    """Divergent history of a site was set aside on this node."""
+
+    stash: Stash
+
+
+class SnapshotFailed(msgspec.Struct, frozen=True, tag=True):
+    """No snapshot could be taken: the site is not protected until this ends."""
+
+    site: SiteId
+    reason: str
+
+
+class SendFailed(msgspec.Struct, frozen=True, tag=True):
+    """A send did not arrive; it is tried again."""
+
+    site: SiteId
+    node: NodeId
+    reason: str
+
+
+class StorageFailed(msgspec.Struct, frozen=True, tag=True):
+    """The pool does not answer."""
+
+    reason: str
+
+
+class Served(msgspec.Struct, frozen=True, tag=True):
+    """Traffic of a site through one proxy since its last report."""
+
+    site: SiteId
+    requests: int
+    bytes: int
+
+
+Fact = Snapshotted | Replicated | Received | Stashed | SnapshotFailed | SendFailed | StorageFailed | Served

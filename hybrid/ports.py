@@ -1,0 +1,360 @@
+"""
+The ports: what the node needs of storage, containers and peers, as protocols, with the errors each may raise.
+
+Pure declarations. Every driver of a port passes the same contract tests (`tests/contract/`). Calls are coroutines,
+every one with a deadline of its own; when it passes, the call raises and its child is reaped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+
+from hybrid.history import History
+from hybrid.model import Fact, Guid, NodeId, SiteId, Snapshot
+
+# ---------------------------------------------------------------------------------------------------- errors
+
+
+class HybridError(Exception):
+    """An error worth telling: `what` failed, `why`, and what to `try_`. `temporary` ones are worth a retry."""
+
+    temporary = False
+
+    def __init__(self, what: str, why: str = "", try_: str = "") -> None:
+        super().__init__(": ".join(part for part in (what, why) if part) + (f" ({try_})" if try_ else ""))
+        self.what, self.why, self.try_ = what, why, try_
+
+
+class StorageError(HybridError):
+    """A storage call failed for a reason not named below."""
+
+
+class NoSuchDataset(StorageError):
+    """The dataset does not exist here."""
+
+
+class NoSuchSnapshot(StorageError):
+    """The dataset exists, the snapshot does not."""
+
+
+class AlreadyExists(StorageError):
+    """The target name (or snapshot name) is taken."""
+
+
+class OutOfSpace(StorageError):
+    """The pool is full."""
+
+
+class QuotaReached(StorageError):
+    """The dataset's quota is reached."""
+
+
+class Busy(StorageError):
+    """In use: mounted, held, or with clones. Worth a retry."""
+
+    temporary = True
+
+
+class HasHistory(StorageError):
+    """A destroy was refused because the dataset has snapshots and the caller did not say `with_history`."""
+
+
+class StreamRefused(StorageError):
+    """`receive` did not take the stream: broken, truncated, or not starting where this dataset ends. Head unchanged."""
+
+
+class StorageSick(StorageError):
+    """The pool or its daemon does not answer in time."""
+
+    temporary = True
+
+
+class ContainerError(HybridError):
+    """A container operation failed."""
+
+
+class NoSuchContainer(ContainerError):
+    """There is no container of that site here."""
+
+
+class ImageError(HybridError):
+    """An image is missing, broken, or could not be built."""
+
+
+class PeerError(HybridError):
+    """A peer cannot be reached, or broke the protocol."""
+
+    temporary = True
+
+
+# --------------------------------------------------------------------------------------------------- streams
+
+
+class ByteSource(Protocol):
+    """Bytes that come in, pulled."""
+
+    async def read(self) -> bytes:
+        """The next bytes (at most 256 KiB), `b""` at the end. Raises when the source failed or was cut."""
+
+    async def abort(self) -> None:
+        """Stop, and reap what produces it. Safe to call at any time, more than once."""
+
+
+class ByteSink(Protocol):
+    """Bytes that go out; each `write` returns when there is room for more."""
+
+    async def write(self, data: bytes) -> None:
+        """Take `data`. Raises when the sink failed."""
+
+    async def finish(self) -> None:
+        """End of stream; returns when it has taken effect (for a receive: is on disk)."""
+
+    async def abort(self) -> None:
+        """Stop without effect. Safe to call at any time, more than once."""
+
+
+# --------------------------------------------------------------------------------------------------- storage
+
+
+class Capabilities(msgspec.Struct, frozen=True):
+    """What a storage driver can do; what is missing is done another way by its users."""
+
+    driver: str
+    """`memory`, `zfs-fuse`, `openzfs`."""
+    knows_written: bool = False
+    bookmarks: bool = False
+    resumable: bool = False
+    snapshot_directory: bool = False
+    many_snapshots_at_once: bool = False
+
+
+class Space(msgspec.Struct, frozen=True):
+    """A pool's bytes."""
+
+    size_bytes: int
+    free_bytes: int
+
+
+class Dataset(msgspec.Struct, frozen=True):
+    """A dataset as listed: name relative to Hybrid's root, user properties (`hybrid:*` without the prefix)."""
+
+    name: str
+    properties: dict[str, str]
+    readonly: bool
+    mountpoint: str | None
+    """Where it is mounted now, or `None`."""
+    used_bytes: int
+    """With its snapshots."""
+    referenced_bytes: int
+    """What its live data refers to."""
+    origin: tuple[str, Guid] | None = None
+    """Dataset and guid of the snapshot it was cloned from."""
+
+
+class Pool(Protocol):
+    """
+    The datasets of one pool below Hybrid's root. Dataset names are relative to it: `sites/s-…`, `images/php`.
+
+    Nothing here ever rolls back or receives by force: `receive` only extends a history, `destroy` refuses one with
+    snapshots unless told, and a replica is never mounted.
+    """
+
+    capabilities: Capabilities
+
+    async def prepare(self) -> None:
+        """Create the root and its children `images sites stash trash temporary` where missing. Safe to repeat."""
+
+    async def datasets(self) -> list[Dataset]:
+        """All of them below the root, by name, without the structural ones of `prepare`. Costly: at start only."""
+
+    async def dataset(self, name: str) -> Dataset:
+        """One. Raises `NoSuchDataset`."""
+
+    async def history(self, name: str) -> History:
+        """Its snapshots, oldest first, maybe empty. Raises `NoSuchDataset`."""
+
+    async def create(self, name: str, properties: Mapping[str, str] | None = None) -> None:
+        """An empty dataset, writable, not mounted. Raises `AlreadyExists`, `OutOfSpace`."""
+
+    async def clone(self, origin: str, guid: Guid, name: str, properties: Mapping[str, str] | None = None) -> None:
+        """A writable dataset `name` from a snapshot of `origin`, not mounted. Raises `NoSuchSnapshot`, `AlreadyExists`."""
+
+    async def snapshot(self, name: str, snapshot_name: str) -> Snapshot:
+        """Take one; on disk when this returns. Raises `NoSuchDataset`, `AlreadyExists`, `OutOfSpace`."""
+
+    async def snapshot_if_changed(self, name: str, snapshot_name: str) -> Snapshot | None:
+        """
+        Take one if live data differs from the newest snapshot (or there is none yet); else `None`, nothing kept.
+
+        Cheap where `knows_written`; elsewhere the driver takes it, measures the increment, and drops an empty one.
+        """
+
+    async def destroy_snapshot(self, name: str, guid: Guid) -> None:
+        """Remove one. Raises `NoSuchSnapshot`, `Busy` (held, or has clones)."""
+
+    async def destroy(self, name: str, with_history: bool = False) -> None:
+        """Remove a dataset. Raises `HasHistory`, `Busy` (mounted, or a snapshot is held or cloned)."""
+
+    async def rename(self, name: str, new_name: str) -> None:
+        """Also while mounted on a private path (it may be remounted). Raises `NoSuchDataset`, `AlreadyExists`, `Busy`."""
+
+    async def promote(self, name: str) -> None:
+        """
+        Make a clone independent: its origin's snapshots up to the cloned one become its own (`zfs promote`).
+
+        Raises `NoSuchDataset`; `AlreadyExists` when a snapshot name stands on both sides; `StorageError` if not a clone.
+        """
+
+    async def set_properties(self, name: str, properties: Mapping[str, str | None]) -> None:
+        """Set user properties (values of any length), `None` removes one. On disk when this returns."""
+
+    async def set_readonly(self, name: str, readonly: bool) -> None:
+        """Whether live data may change. New datasets inherit `readonly=on` under `sites` once received."""
+
+    async def set_quota(self, name: str, quota_bytes: int | None) -> None:
+        """Limit what live data may refer to (`refquota`); snapshots do not count."""
+
+    async def mount(self, name: str, path: str) -> None:
+        """Mount at an empty directory (made if missing). Mounted there already: fine. Raises `Busy` if elsewhere."""
+
+    async def unmount(self, name: str) -> None:
+        """Unmount; not mounted: fine. Raises `Busy` while something uses it."""
+
+    async def hold(self, name: str, guid: Guid, tag: str) -> None:
+        """Keep a snapshot from being destroyed. Held with that tag already: fine."""
+
+    async def release(self, name: str, guid: Guid, tag: str) -> None:
+        """Undo `hold`. Not held with that tag: fine."""
+
+    async def holds(self, name: str, guid: Guid) -> frozenset[str]:
+        """Tags that hold it."""
+
+    async def send(self, name: str, guid: Guid, base: Guid | None) -> ByteSource:
+        """
+        The stream that makes a receiver's head `guid`.
+
+        Args:
+            base: Where the receiver ends now: an older snapshot of this dataset, or the snapshot this dataset was
+                cloned from (then the receiver makes a clone of its own copy of that). `None`: everything.
+
+        Raises:
+            NoSuchSnapshot: `guid` or `base` is not here.
+        """
+
+    async def receive(self, name: str) -> ByteSink:
+        """
+        Take a stream: a new dataset (read-only, not mounted), or an extension of one whose head is the stream's base.
+
+        `finish` raises `StreamRefused`, `OutOfSpace`; then and after `abort` or a crash the old head stands.
+        """
+
+    async def estimate(self, name: str, guid: Guid, base: Guid | None) -> int | None:
+        """Bytes `send` would produce, or `None` where that cannot be told cheaply."""
+
+    async def space(self) -> Space:
+        """The pool's size and what may still be written."""
+
+    async def check(self) -> None:
+        """Answer quickly, or raise `StorageSick`: the health probe."""
+
+
+# ------------------------------------------------------------------------------------------------ containers
+
+
+class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """All a container needs to start, on any node the same but for `root`."""
+
+    site: SiteId
+    hostname: str
+    root: str
+    """Path of the mounted dataset: the root file system, owned by `id_base` onwards."""
+    id_base: int
+    """First host uid/gid of its range of 65536."""
+    address: str
+    prefix: int
+    gateway: str
+    init: tuple[str, ...]
+    environment: dict[str, str] = {}
+    memory_bytes: int
+    cpus: float
+    pids: int
+
+
+class Executed(msgspec.Struct, frozen=True):
+    """How a command in a container ended."""
+
+    status: int
+    stdout: bytes
+    stderr: bytes
+
+
+class Containers(Protocol):
+    """The containers of this node. One request at a time per container; different ones go side by side."""
+
+    async def prepare(self) -> None:
+        """Bridge, addresses, forwarding. Safe to repeat, also after a crash."""
+
+    async def start(self, spec: ContainerSpec) -> None:
+        """Start it; running already: fine. Returns when its init runs. Raises `ContainerError`."""
+
+    async def stop(self, site: SiteId, grace_s: float = 5.0) -> None:
+        """Ask it to stop, kill what is left after `grace_s`. When this returns nothing of it runs. Not there: fine."""
+
+    async def freeze(self, site: SiteId) -> None:
+        """Stop scheduling it. Raises `NoSuchContainer`."""
+
+    async def thaw(self, site: SiteId) -> None:
+        """Undo `freeze`. Raises `NoSuchContainer`."""
+
+    async def running(self) -> dict[SiteId, str]:
+        """Sites whose containers exist now, with `running` or `frozen`; also those started by an earlier process."""
+
+    async def execute(self, site: SiteId, argv: Sequence[str], stdin: bytes = b"", timeout_s: float = 60.0) -> Executed:
+        """Run a command inside as root of the container. Raises `NoSuchContainer`, `ContainerError` at the deadline."""
+
+    async def logs(self, site: SiteId, lines: int = 200) -> str:
+        """The end of its console log. Empty when there is none."""
+
+    async def close(self) -> None:
+        """End the worker; containers go on."""
+
+
+# --------------------------------------------------------------------------------------------------- peers
+
+
+class IncomingStream(ByteSource, Protocol):
+    """A stream a peer offers: nothing of it is sent before `accept`."""
+
+    async def accept(self) -> None:
+        """Tell the peer to send."""
+
+
+class Peers(Protocol):
+    """Mutually authenticated links to the other nodes."""
+
+    def handle(
+        self, kind: type[msgspec.Struct], handler: Callable[[NodeId, msgspec.Struct], Awaitable[msgspec.Struct]]
+    ) -> None:
+        """Answer requests of `kind` with what `handler(sender, request)` returns. `HybridError` goes back as such."""
+
+    def handle_streams(
+        self, handler: Callable[[NodeId, msgspec.Struct, IncomingStream], Awaitable[msgspec.Struct]]
+    ) -> None:
+        """Answer offered streams: `handler(sender, offer, stream)` accepts and reads, or just returns its refusal."""
+
+    async def request(self, node: NodeId, message: msgspec.Struct, deadline_s: float = 10.0) -> msgspec.Struct:
+        """One request, one reply. Raises `PeerError`: unreachable, too late, or the peer's own error (`why`)."""
+
+    async def offer(self, node: NodeId, offer: msgspec.Struct, source: ByteSource) -> msgspec.Struct:
+        """
+        Offer a stream; if the peer accepts, send `source` to its end. Returns the peer's answer either way.
+
+        Back-pressure reaches `source`. Raises `PeerError` when cut, or when no byte moved for 60 s. Aborts `source`.
+        """
+
+
+Report = Callable[[Fact], None]
+"""How a component tells what it observed."""

@@ -1,0 +1,95 @@
+"""A node's settings: one TOML file, ten keys needed, every one documented here. Reads a file, decides nothing."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from hybrid.ports import HybridError
+
+
+class SettingsError(HybridError):
+    """The settings file cannot be used."""
+
+
+class Timing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """When silence means death. Monotonic seconds; the default suits a LAN and close data centres."""
+
+    heartbeat_s: float = 0.5
+    fail_s: float = 8.0
+    """No heartbeat, direct or relayed, for this long: taken for dead. At least ten heartbeats."""
+    settle_s: float = 2.0
+    """A site without a live owner for this much longer: the best replica stands."""
+    boot_s: float = 10.0
+    """After start, listen this long before claiming anything: `2 * heartbeat_s + fail_s` and a little."""
+    fence_s: float = 15.0
+    """A loser that cannot stop its container in this time raises an alarm and cuts its network."""
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What `/etc/hybrid/hybrid.toml` may say."""
+
+    name: str
+    """The node's name, unique in the cluster, `[a-z0-9-]`, at most 32."""
+    dc: str = "main"
+    """Its data centre: a place whose nodes may fail together."""
+    address: str
+    """Where other nodes and the world reach it (IPv4)."""
+    pool: str = "hybrid"
+    """The ZFS pool; Hybrid keeps to `<pool>/hybrid`."""
+    storage: Literal["auto", "openzfs", "zfs-fuse"] = "auto"
+    state_dir: str = "/var/lib/hybrid"
+    """Keys, database, logs, mount points: survives a reboot."""
+    run_dir: str = "/run/hybrid"
+    """Sockets and pid files."""
+    image_dir: str = "/var/cache/hybrid/images"
+    """Built images: `<name>.tar` and `<name>.toml`."""
+    cluster_port: int = 7946
+    interior_port: int = 7947
+    api_port: int = 8443
+    http_port: int = 80
+    dns_port: int = 53
+    proxies: int = 1
+    """Proxy processes; one a core is a good number on a real server."""
+    dns_servers: int = 1
+    bridge: str = "hyb0"
+    subnet: str = "10.88.0.0/16"
+    """Of containers; private to each node, the same everywhere."""
+    cgroup: str = "hybrid"
+    """Parent of the containers' control groups."""
+    id_base: int = 1_000_000
+    """First uid of the containers' ranges; site number n has `id_base + 65536 * n` onwards."""
+    zfs_daemon: bool = False
+    """Start and supervise zfs-fuse for this node (else the system does)."""
+    timing: Timing = Timing()
+
+
+def load(path: Path) -> Settings:
+    """
+    Read the file.
+
+    Raises:
+        SettingsError: Missing, not TOML, an unknown key (with the nearest known one), or a wrong type.
+    """
+    try:
+        return msgspec.toml.decode(path.read_bytes(), type=Settings)
+    except OSError as error:
+        raise SettingsError(
+            f"cannot read {path}", error.strerror or "", "run `hybrid init` or `hybrid join` first"
+        ) from error
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"{path} is not valid", str(error), _suggestion(str(error))) from error
+    except msgspec.DecodeError as error:
+        raise SettingsError(f"{path} is not TOML", str(error)) from error
+
+
+def _suggestion(message: str) -> str:
+    """`did you mean …` for an unknown key."""
+    if "unknown field" not in message:
+        return ""
+    wrong = message.split("`")[1]
+    near = difflib.get_close_matches(wrong, [*Settings.__struct_fields__, *Timing.__struct_fields__], n=1)
+    return f"did you mean `{near[0]}`?" if near else "see hybrid/settings.py for the known keys"

@@ -1,0 +1,108 @@
+"""
+The view: what this node knows and concludes now. Every component follows it; nobody else's memory is asked.
+
+Pure values, sent whole or as a `Change` over the feed to the proxy and DNS processes.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from hybrid.model import Claim, NodeId, SiteId, SiteSpec, Stash
+
+SiteState = Literal["serving", "changing", "stopped", "unavailable"]
+"""
+`serving`: the owner answers. `changing`: an owner is coming up, or one is being found: hold requests.
+`stopped`: by the user's wish. `unavailable`: no live node holds it, or it could not be started (see `trouble`).
+"""
+
+
+class NodeView(msgspec.Struct, frozen=True, kw_only=True):
+    """A node as seen from here."""
+
+    id: NodeId
+    name: str
+    dc: str
+    address: str
+    cluster_port: int
+    interior_port: int
+    api_port: int
+    live: bool
+    size_bytes: int = 0
+    free_bytes: int = 0
+    release: str = ""
+    storage_ok: bool = True
+    load: float = 0.0
+
+
+class SiteView(msgspec.Struct, frozen=True, kw_only=True):
+    """A site as seen from here."""
+
+    spec: SiteSpec
+    state: SiteState
+    owner: NodeId | None = None
+    """The live node with the largest claim, while it is `serving` or `changing`."""
+    claim: Claim | None = None
+    upstream: str | None = None
+    """The container's address; only on the owner itself, only while `serving`."""
+    holders: tuple[NodeId, ...] = ()
+    """Live nodes that hold the dataset: owner first, then the best replica first."""
+    lag_s: float | None = None
+    safe_copies: int = 0
+    """Other live nodes whose head is the owner's."""
+    stashes: tuple[Stash, ...] = ()
+    trouble: str = ""
+
+
+class View(msgspec.Struct, frozen=True, kw_only=True):
+    """All of it. `serial` grows with each change; `zones` are the cluster's own DNS zones, first is the main one."""
+
+    me: NodeId
+    serial: int
+    zones: tuple[str, ...]
+    nodes: dict[NodeId, NodeView]
+    sites: dict[SiteId, SiteView]
+
+
+class Change(msgspec.Struct, frozen=True, kw_only=True):
+    """From one view to a later one."""
+
+    serial: int
+    zones: tuple[str, ...]
+    nodes: dict[NodeId, NodeView]
+    sites: dict[SiteId, SiteView]
+    """Only those that differ."""
+    gone_nodes: tuple[NodeId, ...] = ()
+    gone_sites: tuple[SiteId, ...] = ()
+
+
+def difference(old: View, new: View) -> Change:
+    """What turns `old` into `new`."""
+    return Change(
+        serial=new.serial,
+        zones=new.zones,
+        nodes={key: node for key, node in new.nodes.items() if old.nodes.get(key) != node},
+        sites={key: site for key, site in new.sites.items() if old.sites.get(key) != site},
+        gone_nodes=tuple(sorted(old.nodes.keys() - new.nodes.keys())),
+        gone_sites=tuple(sorted(old.sites.keys() - new.sites.keys())),
+    )
+
+
+def apply(view: View, change: Change) -> View:
+    """`view` after `change`."""
+    nodes = {key: node for key, node in view.nodes.items() if key not in set(change.gone_nodes)}
+    sites = {key: site for key, site in view.sites.items() if key not in set(change.gone_sites)}
+    return View(
+        me=view.me,
+        serial=change.serial,
+        zones=change.zones,
+        nodes={**nodes, **change.nodes},
+        sites={**sites, **change.sites},
+    )
+
+
+def site_of_domain(view: View, host: str) -> SiteView | None:
+    """The site that answers for `host` (lower case, no final dot), by a scan; hot paths keep their own index."""
+    return next((site for site in view.sites.values() if host in site.spec.domains), None)

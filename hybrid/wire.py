@@ -1,0 +1,155 @@
+"""
+Messages between nodes, and their encoding: msgpack of tagged structs in frames with a 4-byte length. Pure.
+
+Requests and replies travel over `hybrid.ports.Peers`; a frame larger than `MAX_FRAME` or not decodable ends the link.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from hybrid.model import Claim, Guid, NodeId, NodeRegister, Shared, SiteId, SiteRegister, SiteSpec, Snapshot
+
+MAX_FRAME = 8 * 1024 * 1024
+PROTOCOL = 1
+
+
+class Gossip(msgspec.Struct, frozen=True, tag=True, kw_only=True, omit_defaults=True):
+    """Heartbeats of every node the sender knows, and registers the receiver may not have yet."""
+
+    heartbeats: dict[NodeId, tuple[int, int]]
+    """`(incarnation, counter)`: advanced by the node itself, relayed by all."""
+    nodes: dict[NodeId, NodeRegister] = {}
+    sites: dict[NodeId, dict[SiteId, SiteRegister]] = {}
+    shared: dict[str, Shared] = {}
+
+
+class Done(msgspec.Struct, frozen=True, tag=True):
+    """Nothing more to say."""
+
+
+class SeesOwner(msgspec.Struct, frozen=True, tag=True):
+    """Asked before a claim: do you see a live owner of `site` (or are you one)?"""
+
+    site: SiteId
+
+
+class OwnerSeen(msgspec.Struct, frozen=True, tag=True):
+    """The live owner's claim as the answering node sees it, or `None`."""
+
+    claim: Claim | None
+
+
+class AskHistory(msgspec.Struct, frozen=True, tag=True):
+    """What do you hold of this dataset (`sites/s-…`, `images/…`, `stash/…`)?"""
+
+    dataset: str
+
+
+class HistoryHeld(msgspec.Struct, frozen=True, tag=True):
+    """`None` when the dataset is not there. Oldest first."""
+
+    history: tuple[Snapshot, ...] | None
+
+
+class Offer(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """The header of a replication stream."""
+
+    dataset: str
+    claim: Claim
+    """The sender's claim on the site; refused if older than what the receiver has seen. `NO_CLAIM` for images."""
+    base: Guid | None
+    to: Snapshot
+    size_bytes: int | None = None
+    spec: SiteSpec | None = None
+    properties: dict[str, str] = {}
+    """For images and stashes: user properties to set after a complete receive."""
+
+
+class Taken(msgspec.Struct, frozen=True, tag=True):
+    """The stream is on disk; `head` was read again after it."""
+
+    head: Guid
+
+
+class Refused(msgspec.Struct, frozen=True, tag=True):
+    """
+    The stream was not taken.
+
+    `stale`: a newer claim is known (`seen`). `base`: the receiver ends elsewhere, ask its history again.
+    `busy`, `space`, `broken`, `owner` (the receiver itself is a writer), `storage`: as they say; `why` for people.
+    """
+
+    reason: str
+    why: str = ""
+    seen: Claim | None = None
+
+
+class TakeOver(msgspec.Struct, frozen=True, tag=True):
+    """A planned move: the receiver holds `head` and may claim above `claim`, the sender stopped serving."""
+
+    site: SiteId
+    claim: Claim
+    head: Guid
+
+
+class ApiCall(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """An API request passed on to the node that can answer it."""
+
+    method: str
+    path: str
+    query: str = ""
+    body: bytes = b""
+    actor: str = ""
+
+
+class ApiAnswer(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """Its answer."""
+
+    status: int
+    body: bytes
+    headers: dict[str, str] = {}
+
+
+class Failed(msgspec.Struct, frozen=True, tag=True):
+    """The peer's error, instead of a reply."""
+
+    what: str
+    why: str = ""
+    try_: str = ""
+
+
+Message = (
+    Gossip
+    | Done
+    | SeesOwner
+    | OwnerSeen
+    | AskHistory
+    | HistoryHeld
+    | Offer
+    | Taken
+    | Refused
+    | TakeOver
+    | ApiCall
+    | ApiAnswer
+    | Failed
+)
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(Message)
+
+
+def encode(message: msgspec.Struct) -> bytes:
+    """The bytes of one message, without its length."""
+    return _encoder.encode(message)
+
+
+def decode(data: bytes) -> Message:
+    """The message in `data`. Raises `ValueError` on anything that is not exactly one known message."""
+    try:
+        message: Message = _decoder.decode(data)
+    except msgspec.MsgspecError as error:
+        raise ValueError(str(error)) from error
+    return message

@@ -1,0 +1,1 @@
+"""Snapshots, replication, retention, and the way back in time."""
