@@ -109,6 +109,11 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pids: int = 200
 
 
+def image_dataset(image: str) -> str:
+    """The dataset of image `<name>@<digest>`: `images/<name>-<digest>`; its one snapshot is called `image`."""
+    return "images/" + image.replace("@", "-")
+
+
 class SiteSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
     What a site should be. Written by its owner only; replicated with its dataset; larger `version` wins.
@@ -122,7 +127,7 @@ class SiteSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     domains: tuple[str, ...]
     """Lower-case host names, without a final dot; the first is the canonical one."""
     image: str
-    """`<name>@<digest>`: the dataset `images/<name>` and its snapshot."""
+    """`<name>@<digest>`, see `image_dataset`."""
     number: int
     kind: str = "website"
     init: tuple[str, ...] = ("/sbin/hybrid-init",)
@@ -173,7 +178,8 @@ Role = Literal["none", "replica", "opening", "owner", "stashing", "leaving"]
 class SiteRegister(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What one node publishes about one site. Only that node writes it."""
 
-    version: Version
+    version: Version = Version(0, 0)
+    """Given by the ledger when it is published."""
     role: Role
     claim: Claim | None = None
     """Held durably by this node (roles `opening`, `owner`, `leaving`)."""
@@ -204,7 +210,7 @@ class SiteRegister(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 class NodeRegister(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a node publishes about itself."""
 
-    version: Version
+    version: Version = Version(0, 0)
     id: NodeId
     name: str
     dc: str

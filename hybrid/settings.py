@@ -77,9 +77,7 @@ def load(path: Path) -> Settings:
     try:
         return msgspec.toml.decode(path.read_bytes(), type=Settings)
     except OSError as error:
-        raise SettingsError(
-            f"cannot read {path}", error.strerror or "", "run `hybrid init` or `hybrid join` first"
-        ) from error
+        raise SettingsError(f"cannot read {path}", str(error.strerror), "run `hybrid init` or `hybrid join`") from error
     except msgspec.ValidationError as error:
         raise SettingsError(f"{path} is not valid", str(error), _suggestion(str(error))) from error
     except msgspec.DecodeError as error:
