@@ -381,6 +381,14 @@ class NoSuchPath(HybridError):
     """The path is not in that snapshot, or leads out of the site."""
 
 
+class TooLarge(HybridError):
+    """More bytes than this call may carry."""
+
+
+MAX_FILE_READ = 64 * 1024 * 1024
+"""The largest file `read_file` returns."""
+
+
 class TimeMachine(Protocol):
     """
     The replicator, as those who open, close and roll back sites need it.
@@ -411,6 +419,20 @@ class TimeMachine(Protocol):
 
     async def browse(self, site: SiteId, guid: Guid, path: str) -> list[Entry]:
         """The directory `path` as it was in a snapshot, by name. Raises `NoSuchPath`, `NoSuchSnapshot`."""
+
+    async def read_file(self, site: SiteId, source: Guid | str, path: str) -> bytes:
+        """
+        The content of the regular file `path` as it was: one file for a person to look at or download.
+
+        Args:
+            source: A snapshot's guid on the main line, or the id of a stash (read at the stash's head).
+            path: From the site's root, with or without the leading slash; links are not followed.
+
+        Raises:
+            NoSuchPath: Not there, not a regular file, or it leads out of the site.
+            NoSuchSnapshot: This node does not hold `source`.
+            TooLarge: More than `MAX_FILE_READ` bytes; nothing of it was read.
+        """
 
     async def restore(self, site: SiteId, guid: Guid, path: str) -> int:
         """Bring `path` (file or folder) back into the mounted live data as it was. Returns files written."""
@@ -495,6 +517,9 @@ class Hosting(Protocol):
 
     async def browse(self, site: SiteId, guid: Guid, path: str) -> list[Entry]:
         """See `TimeMachine.browse`."""
+
+    async def read_file(self, site: SiteId, source: Guid | str, path: str) -> bytes:
+        """See `TimeMachine.read_file`; also on a node that is not the owner but holds `source`."""
 
     async def restore(self, site: SiteId, guid: Guid, path: str, progress: Progress) -> int:
         """See `TimeMachine.restore`; a snapshot of the present is taken first."""

@@ -103,6 +103,9 @@ class ApiCall(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     query: str = ""
     body: bytes = b""
     actor: str = ""
+    """Who asked, as checked by the node that passes the call on."""
+    key: str = ""
+    """The client's `Idempotency-Key`, if any."""
 
 
 class ApiAnswer(msgspec.Struct, frozen=True, tag=True, kw_only=True):
