@@ -67,6 +67,11 @@ class Snapshot(msgspec.Struct, frozen=True):
         """The epoch under which it was taken; 0 for a name that is not ours."""
         return name_parts(self.name)[0]
 
+    @property
+    def counter(self) -> int:
+        """Its number in the counting of snapshot names; 0 for a name that is not ours."""
+        return name_parts(self.name)[1]
+
 
 def snapshot_name(claim: Claim, counter: int) -> str:
     """The name of snapshot number `counter` taken under `claim`: unique without any clock."""

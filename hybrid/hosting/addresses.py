@@ -1,0 +1,40 @@
+"""From a site's number to its container's address and id range: the same on every node. Pure."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network
+
+from hybrid.model import SiteSpec
+from hybrid.ports import ContainerSpec
+from hybrid.settings import Settings
+
+IDS_PER_SITE = 65536
+
+
+def address_of(number: int, subnet: str) -> str:
+    """The container's address: host `number + 255` of the subnet (the first 255 are the node's own)."""
+    return str(IPv4Network(subnet)[number + 255])
+
+
+def container_spec(spec: SiteSpec, root: str, settings: Settings) -> ContainerSpec:
+    """What to start for `spec`, whose dataset is mounted at `root`."""
+    subnet = IPv4Network(settings.subnet)
+    return ContainerSpec(
+        site=spec.id,
+        hostname=spec.name,
+        root=root,
+        id_base=id_base(spec, settings),
+        address=address_of(spec.number, settings.subnet),
+        prefix=subnet.prefixlen,
+        gateway=str(subnet[1]),
+        init=spec.init,
+        environment={**spec.environment, "HYBRID_SITE": spec.name},
+        memory_bytes=spec.memory_bytes,
+        cpus=spec.cpus,
+        pids=spec.pids,
+    )
+
+
+def id_base(spec: SiteSpec, settings: Settings) -> int:
+    """First uid and gid of the site's range."""
+    return settings.id_base + IDS_PER_SITE * spec.number

@@ -1,0 +1,112 @@
+"""Making a site, and taking it away. Shell."""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+
+from hybrid.hosting.addresses import id_base
+from hybrid.hosting.holdings import Holdings, dataset_of
+from hybrid.hosting.names import check_domain, check_free, check_limits, check_name
+from hybrid.hosting.terms import Terms
+from hybrid.model import Claim, Manifest, NodeId, SiteId, SiteSpec, Version, image_dataset
+from hybrid.ports import CreateSite, ImageError, NoSuchDataset, Pool, Progress
+from hybrid.settings import Settings
+from hybrid.view import View
+
+
+def new_site_id() -> SiteId:
+    """A fresh id: 128 random bits."""
+    return SiteId("s-" + base64.b32encode(os.urandom(16)).decode().lower().rstrip("="))
+
+
+def find_image(images: list[tuple[str, Manifest]], wanted: str) -> tuple[str, Manifest]:
+    """
+    The image `<name>@<digest>` or the newest `<name>`.
+
+    Args:
+        images: `(name@digest, manifest)` of those on this node, oldest first.
+        wanted: As the user said it.
+
+    Raises:
+        ImageError: There is none of that name here.
+    """
+    fitting = [entry for entry in images if wanted in (entry[0], entry[1].name)]
+    if not fitting:
+        known = ", ".join(sorted({manifest.name for _, manifest in images})) or "none"
+        raise ImageError(f"there is no image {wanted}", f"this node has: {known}", "hybrid image import NAME")
+    return fitting[-1]
+
+
+def new_spec(request: CreateSite, image: str, manifest: Manifest, view: View, number: int, site: SiteId) -> SiteSpec:
+    """The spec of a new site. Raises `BadRequest` or `Conflict` where the request cannot be met."""
+    check_name(request.name)
+    domains = tuple(check_domain(domain) for domain in request.domains) or (f"{request.name}.{view.zones[0]}",)
+    check_free(view, request.name, domains)
+    spec = SiteSpec(
+        id=site,
+        version=Version(1, 0),
+        name=request.name,
+        domains=domains,
+        image=image,
+        number=number,
+        kind=manifest.kind,
+        init=manifest.init,
+        ports=manifest.ports,
+        environment=manifest.environment,
+        copies=request.copies,
+        snapshot_every_s=request.snapshot_every_s,
+        ttl_s=request.ttl_s,
+        quota_bytes=request.quota_bytes,
+        memory_bytes=request.memory_bytes or manifest.memory_bytes,
+        cpus=request.cpus,
+        pids=request.pids or manifest.pids,
+        home_dc=view.nodes[view.me].dc if view.me in view.nodes else "",
+    )
+    check_limits(spec)
+    return spec
+
+
+class Creation:
+    """Makes sites on this node."""
+
+    def __init__(
+        self,
+        me: NodeId,
+        settings: Settings,
+        pool: Pool,
+        holdings: Holdings,
+        terms: Terms,
+        shift_owners: Callable[[str, int], Awaitable[object]],
+    ) -> None:
+        """`shift_owners(path, id_base)` returns an awaitable that gives all files below `path` to the range."""
+        self._me, self._settings, self._pool = me, settings, pool
+        self._holdings, self._terms, self._shift_owners = holdings, terms, shift_owners
+
+    async def make(self, spec: SiteSpec, progress: Progress) -> None:
+        """Clone the image, give its files to the site's ids, and open it. Leaves nothing behind when it fails."""
+        name = dataset_of(spec.id)
+        async with AsyncExitStack() as undo:
+            with progress.step("create filesystem"):
+                await self._clone(spec)
+                undo.push_async_callback(self._pool.destroy, name, with_history=True)
+                undo.callback(self._holdings.forget, spec.id)
+                undo.push_async_callback(self._pool.unmount, name)
+            with progress.step("give files to the site"):
+                await self._pool.mount(name, self._terms.root(spec.id))
+                await self._shift_owners(self._terms.root(spec.id), id_base(spec, self._settings))
+            with progress.step("start container"):
+                claim = Claim(1, self._me)
+                await self._holdings.add(spec, claim)
+                await self._terms.open(spec.id, claim)
+            undo.pop_all()
+
+    async def _clone(self, spec: SiteSpec) -> None:
+        origin = image_dataset(spec.image)
+        try:
+            history = await self._pool.history(origin)
+        except NoSuchDataset:
+            raise ImageError(f"image {spec.image} is not on this node") from None
+        await self._pool.clone(origin, history[0].guid, dataset_of(spec.id))

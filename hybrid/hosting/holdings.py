@@ -1,0 +1,228 @@
+"""
+What this node holds of each site: durable in dataset properties, published as registers.
+
+Shell. The only writer of this node's `SiteRegister`s, and the fence that the receiver asks before it takes a stream.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+import msgspec
+from twisted.logger import Logger
+
+from hybrid.history import History
+from hybrid.model import NO_CLAIM, Bid, Claim, NodeId, Role, SiteId, SiteRegister, SiteSpec, Stash
+from hybrid.ports import Dataset, NoSuchSite, Pool
+
+PREFIX = "sites/"
+"""Datasets of sites: `sites/<site-id>`."""
+
+
+class Registers(Protocol):
+    """The ledger, as this module needs it."""
+
+    def publish(self, site: SiteId, register: SiteRegister) -> SiteRegister:
+        """Make `register` this node's word about `site`."""
+
+    def seen(self, site: SiteId) -> Claim:
+        """The largest claim on `site` in any register."""
+
+
+class Past(Protocol):
+    """The time machine, as this module needs it."""
+
+    def history(self, site: SiteId) -> History:
+        """Main line here, oldest first."""
+
+    def stashes(self, site: SiteId) -> tuple[Stash, ...]:
+        """Stashes here, oldest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """One site on this node. Replaced, never changed in place."""
+
+    spec: SiteSpec
+    role: Role = "replica"
+    claim: Claim | None = None
+    seen: Claim = NO_CLAIM
+    serving: bool = False
+    trouble: str = ""
+    lag_s: float | None = None
+    bids: dict[str, Bid] = field(default_factory=dict)
+    successor: NodeId | None = None
+
+
+def dataset_of(site: SiteId) -> str:
+    """The dataset of a site."""
+    return PREFIX + site
+
+
+def encode_spec(spec: SiteSpec) -> str:
+    """A spec as it stands in the dataset property `spec`."""
+    return msgspec.json.encode(spec).decode()
+
+
+def read_holding(dataset: Dataset) -> Holding | None:
+    """What the properties of a site's dataset say; `None` where they say nothing readable."""
+    try:
+        spec = msgspec.json.decode(dataset.properties["spec"], type=SiteSpec)
+        claim = dataset.properties.get("claim")
+        seen = dataset.properties.get("seen")
+        return Holding(
+            spec=spec,
+            claim=Claim.parse(claim) if claim else None,
+            seen=Claim.parse(seen) if seen else NO_CLAIM,
+        )
+    except (KeyError, ValueError, msgspec.MsgspecError):
+        return None
+
+
+class Holdings:
+    """All sites this node holds something of."""
+
+    log = Logger()
+
+    def __init__(self, pool: Pool, past: Past, registers: Registers, changed: Callable[[SiteId], None]) -> None:
+        """`changed(site)` is called after each publication."""
+        self._pool, self._past, self._registers, self._changed = pool, past, registers, changed
+        self._held: dict[SiteId, Holding] = {}
+
+    # ------------------------------------------------------------------------------------------------ reading
+
+    def __iter__(self) -> Iterator[SiteId]:
+        return iter(list(self._held))
+
+    def get(self, site: SiteId) -> Holding | None:
+        """What is held of `site`, or `None`."""
+        return self._held.get(site)
+
+    def need(self, site: SiteId) -> Holding:
+        """Like `get`; raises `NoSuchSite`."""
+        holding = self._held.get(site)
+        if holding is None:
+            raise NoSuchSite(f"site {site} is not on this node")
+        return holding
+
+    def seen(self, site: SiteId) -> Claim:
+        """The largest claim on `site` this node knows of, from its disk or from the ledger."""
+        holding = self._held.get(site)
+        return max(holding.seen if holding else NO_CLAIM, self._registers.seen(site))
+
+    def is_writer(self, site: SiteId) -> bool:
+        """Whether live data of `site` may change here now."""
+        holding = self._held.get(site)
+        return holding is not None and holding.role in ("opening", "owner", "stashing", "leaving")
+
+    # ------------------------------------------------------------------------------------------------ writing
+
+    async def load(self) -> list[SiteId]:
+        """Read every site dataset of the pool; nothing is published yet. Returns those read, by id."""
+        for dataset in await self._pool.datasets():
+            if dataset.name.startswith(PREFIX):
+                self._take(dataset)
+        return sorted(self._held)
+
+    async def refresh(self, site: SiteId) -> None:
+        """Read `site` again after the receiver changed it (spec, seen), and publish."""
+        dataset = await self._pool.dataset(dataset_of(site))
+        before = self._held.get(site)
+        if before is None or not self.is_writer(site):
+            self._take(dataset)
+            after = self._held.get(site)
+            if before is not None and after is not None:
+                self._held[site] = replace(after, bids=before.bids, trouble=before.trouble)
+        self.publish(site)
+
+    def _take(self, dataset: Dataset) -> None:
+        site = SiteId(dataset.name.removeprefix(PREFIX))
+        holding = read_holding(dataset)
+        if holding is None:
+            self.log.warn("dataset {name} has no readable spec: left alone", name=dataset.name)
+            return
+        self._held[site] = holding
+
+    async def add(self, spec: SiteSpec, claim: Claim) -> None:
+        """A new site, whose dataset exists, owned under `claim`."""
+        await self._pool.set_properties(
+            dataset_of(spec.id), {"spec": encode_spec(spec), "claim": str(claim), "seen": str(claim)}
+        )
+        self._held[spec.id] = Holding(spec=spec, role="opening", claim=claim, seen=claim)
+        self.publish(spec.id)
+
+    async def claim(self, site: SiteId, claim: Claim) -> None:
+        """Hold `claim`, durably before anything else happens under it."""
+        seen = max(claim, self.seen(site))
+        await self._pool.set_properties(dataset_of(site), {"claim": str(claim), "seen": str(seen)})
+        self.update(site, claim=claim, seen=seen)
+
+    async def release(self, site: SiteId) -> None:
+        """Give the claim up, durably, and be a replica."""
+        await self._pool.set_properties(dataset_of(site), {"claim": None, "seen": str(self.seen(site))})
+        self.update(site, claim=None, role="replica", serving=False, successor=None, lag_s=None)
+
+    async def saw(self, site: SiteId, claim: Claim) -> None:
+        """Remember `claim` durably, so that nothing older is ever taken again."""
+        holding = self._held.get(site)
+        if holding is not None and claim > holding.seen:
+            await self._pool.set_properties(dataset_of(site), {"seen": str(claim)})
+            self.update(site, seen=claim)
+
+    async def write_spec(self, spec: SiteSpec) -> None:
+        """Replace the spec (the caller is the owner and gave it the next version)."""
+        await self._pool.set_properties(dataset_of(spec.id), {"spec": encode_spec(spec)})
+        self.update(spec.id, spec=spec)
+
+    async def rewrite(self, site: SiteId) -> None:
+        """Write all properties again: a dataset made by clone and promote inherits none."""
+        holding = self.need(site)
+        await self._pool.set_properties(
+            dataset_of(site),
+            {
+                "spec": encode_spec(holding.spec),
+                "claim": str(holding.claim) if holding.claim else None,
+                "seen": str(holding.seen),
+            },
+        )
+
+    def update(self, site: SiteId, **changes: object) -> None:
+        """Replace fields of the holding and publish."""
+        self._held[site] = replace(self.need(site), **changes)  # type: ignore[arg-type]  # fields are checked by replace
+        self.publish(site)
+
+    def forget(self, site: SiteId) -> None:
+        """The dataset is gone from `sites/`: publish that nothing is held."""
+        self._held.pop(site, None)
+        self._registers.publish(site, SiteRegister(role="none", seen=self._registers.seen(site)))
+        self._changed(site)
+
+    def publish(self, site: SiteId) -> None:
+        """Publish what is held of `site` now."""
+        self._registers.publish(site, self._register(site))
+        self._changed(site)
+
+    def _register(self, site: SiteId) -> SiteRegister:
+        holding = self.need(site)
+        history = self._past.history(site)
+        head = history[-1] if history else None
+        return SiteRegister(
+            role=holding.role,
+            claim=holding.claim,
+            seen=max(holding.seen, holding.claim or NO_CLAIM),
+            head=head.guid if head else None,
+            head_epoch=head.epoch if head else 0,
+            head_counter=head.counter if head else 0,
+            head_at_s=head.created_at_s if head else 0,
+            length=len(history),
+            recent=tuple(snapshot.guid for snapshot in history[:-9:-1]),
+            serving=holding.serving,
+            trouble=holding.trouble,
+            lag_s=holding.lag_s,
+            spec=holding.spec,
+            stashes=self._past.stashes(site),
+            bids=holding.bids,
+            successor=holding.successor,
+        )

@@ -1,0 +1,81 @@
+"""
+Planned moves: hand a running site to another node with a gap of a second or two (rule R10). Shell.
+
+Whoever holds the largest durable claim goes on when any step fails: before the successor claims, that is this node.
+"""
+
+from __future__ import annotations
+
+from twisted.logger import Logger
+
+from hybrid.hosting.holdings import Holdings, dataset_of
+from hybrid.hosting.terms import Terms
+from hybrid.model import Claim, Guid, NodeId, SiteId
+from hybrid.ports import Conflict, HybridError, PeerError, Peers, Pool, Progress, TimeMachine
+from hybrid.wire import Done, TakeOver
+
+HAND_OVER_S = 60.0
+"""Mounting and starting on the successor may take so long."""
+
+
+class Moving:
+    """Both sides of a hand-over."""
+
+    log = Logger()
+
+    def __init__(
+        self, me: NodeId, pool: Pool, peers: Peers, machine: TimeMachine, holdings: Holdings, terms: Terms
+    ) -> None:
+        self._me, self._pool, self._peers = me, pool, peers
+        self._machine, self._holdings, self._terms = machine, holdings, terms
+
+    async def move(self, site: SiteId, to: NodeId, progress: Progress) -> None:
+        """See `hybrid.ports.Hosting.move`."""
+        holding = self._holdings.need(site)
+        claim = holding.claim
+        if holding.role != "owner" or claim is None:
+            raise Conflict(f"site {holding.spec.name} is {holding.role} on this node", "", "try again in some seconds")
+        if to == self._me:
+            raise Conflict(f"site {holding.spec.name} is on that node already")
+        with progress.step("send history"):
+            await self._machine.push(site, claim, to)
+        try:
+            with progress.step("stop container"):
+                self._holdings.update(site, role="leaving", serving=False, successor=to)
+                await self._terms.stop(site)
+            with progress.step("send last changes"):
+                head = await self._last_changes(site, claim, to)
+            with progress.step("start on the other node"):
+                await self._peers.request(to, TakeOver(site, claim, head), deadline_s=HAND_OVER_S)
+        except HybridError:
+            await self._go_on(site, claim)
+            raise
+        await self._holdings.release(site)
+
+    async def _last_changes(self, site: SiteId, claim: Claim, to: NodeId) -> Guid:
+        async with self._machine.exclusive(site):
+            await self._terms.unmount(site)
+            await self._pool.set_readonly(dataset_of(site), True)
+            await self._machine.snapshot(site, claim, only_if_changed=True)
+        return await self._machine.push(site, claim, to)
+
+    async def _go_on(self, site: SiteId, claim: Claim) -> None:
+        """The move failed: serve here again, unless the successor claimed after all."""
+        if self._holdings.seen(site) > claim:
+            await self._holdings.release(site)
+            return
+        self.log.warn("site {site} stays: the move failed", site=site)
+        self._holdings.update(site, role="opening", successor=None)
+        await self._terms.restart(site)
+
+    async def take_over(self, sender: NodeId, request: TakeOver) -> Done:
+        """The successor's side: claim above the sender's, and serve. Raises `Conflict` when something is missing."""
+        history = self._machine.history(request.site)
+        if not history or history[-1].guid != request.head:
+            raise Conflict(f"this node does not hold snapshot {request.head} of {request.site}")
+        if self._holdings.seen(request.site) > request.claim:
+            raise Conflict(f"a newer claim on {request.site} is known here")
+        if sender != request.claim.node:
+            raise PeerError("a hand-over comes from the owner", f"{sender} is not {request.claim.node}")
+        await self._terms.open(request.site, Claim(request.claim.epoch + 1, self._me))
+        return Done()

@@ -1,0 +1,107 @@
+"""What a site and its domains may be called. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+import msgspec
+
+from hybrid.model import SiteId, SiteSpec
+from hybrid.ports import BadRequest, Conflict, NoSuchSite
+from hybrid.view import SiteView, View
+
+_LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_NAME = re.compile(_LABEL)
+_DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})+")
+
+
+def check_name(name: str) -> str:
+    """`name` if a site may be called so (one DNS label, RFC 1123). Raises `BadRequest`."""
+    if not _NAME.fullmatch(name):
+        raise BadRequest(
+            f"{name!r} cannot be a site's name", "", "use 1 to 63 of a-z 0-9 and -, not at the beginning or end"
+        )
+    return name
+
+
+def check_domain(domain: str) -> str:
+    """`domain` in lower case without a final dot, international names in their ASCII form. Raises `BadRequest`."""
+    try:
+        ascii_form = domain.rstrip(".").encode("idna").decode().lower()
+    except UnicodeError:
+        ascii_form = ""
+    if not _DOMAIN.fullmatch(ascii_form) or len(ascii_form) > 253:
+        raise BadRequest(f"{domain!r} is not a domain name", "", "for example www.example.org")
+    return ascii_form
+
+
+def check_free(view: View, name: str, domains: Iterable[str], but: SiteId | None = None) -> None:
+    """Raises `Conflict` where another site than `but` has the name or one of the domains."""
+    wanted = set(domains)
+    for site in view.sites.values():
+        if site.spec.id == but:
+            continue
+        if site.spec.name == name:
+            raise Conflict(f"there is a site named {name} already", "", "choose another name")
+        taken = wanted.intersection(site.spec.domains)
+        if taken:
+            raise Conflict(f"{min(taken)} belongs to site {site.spec.name} already")
+
+
+def find(view: View, name_or_id: str) -> SiteView:
+    """The site of that name or id; of two with one name (made on both sides of a partition) the lower id."""
+    by_id = view.sites.get(SiteId(name_or_id))
+    if by_id is not None:
+        return by_id
+    named = [site for site in view.sites.values() if site.spec.name == name_or_id]
+    if not named:
+        raise NoSuchSite(f"there is no site {name_or_id}", "", "hybrid site list shows those there are")
+    return min(named, key=lambda site: site.spec.id)
+
+
+EDITABLE = frozenset(
+    (
+        "domains",
+        "wanted",
+        "copies",
+        "snapshot_every_s",
+        "ttl_s",
+        "quota_bytes",
+        "memory_bytes",
+        "cpus",
+        "pids",
+        "policy",
+    )
+)
+
+
+def edited(spec: SiteSpec, changes: dict[str, object]) -> SiteSpec:
+    """`spec` with `changes` and the next version. Raises `BadRequest` for an unknown field or an odd value."""
+    unknown = set(changes) - EDITABLE
+    if unknown:
+        raise BadRequest(f"{min(unknown)} cannot be changed", "", f"these can: {', '.join(sorted(EDITABLE))}")
+    fields = {**msgspec.to_builtins(spec), **changes, "version": list(msgspec.to_builtins(spec.version.next()))}
+    try:
+        new = msgspec.convert(fields, type=SiteSpec)
+    except msgspec.ValidationError as error:
+        raise BadRequest("that value does not fit", str(error)) from error
+    check_limits(new)
+    return new
+
+
+def check_limits(spec: SiteSpec) -> None:
+    """Raises `BadRequest` for numbers no site can live with."""
+    rules = (
+        (spec.snapshot_every_s >= 1, "snapshot_every_s is at least 1"),
+        (0 <= spec.copies <= 16, "copies is 0 to 16"),
+        (1 <= spec.ttl_s <= 86400, "ttl_s is 1 to 86400"),
+        (spec.memory_bytes >= 16 * 2**20, "memory_bytes is at least 16 MiB"),
+        (0.01 <= spec.cpus <= 1024, "cpus is 0.01 to 1024"),
+        (spec.pids >= 10, "pids is at least 10"),
+        (spec.quota_bytes is None or spec.quota_bytes >= 2**20, "quota_bytes is at least 1 MiB"),
+        (bool(spec.domains), "a site has at least one domain"),
+    )
+    for holds, rule in rules:
+        if not holds:
+            raise BadRequest(f"site {spec.name} cannot be so", rule)

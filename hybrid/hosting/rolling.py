@@ -1,0 +1,75 @@
+"""
+Back in time and back again. Shell.
+
+A rollback throws nothing away: what came after the chosen moment becomes a stash, and a new term begins, so that its
+first snapshot outranks the longer history that replicas still hold (otherwise an election could undo the rollback).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from hybrid.hosting.holdings import Holdings
+from hybrid.hosting.terms import Terms
+from hybrid.model import Claim, Guid, NodeId, SiteId, Stash
+from hybrid.ports import BadRequest, Conflict, NoSuchSnapshot, Progress, TimeMachine
+
+
+class Rolling:
+    """Rollback, undo and the restore of single files, on the owner."""
+
+    def __init__(self, me: NodeId, machine: TimeMachine, holdings: Holdings, terms: Terms) -> None:
+        self._me, self._machine, self._holdings, self._terms = me, machine, holdings, terms
+
+    async def rollback(self, site: SiteId, to: Guid, progress: Progress) -> Stash:
+        """See `hybrid.ports.Hosting.rollback`."""
+        history = self._machine.history(site)
+        if all(snapshot.guid != to for snapshot in history):
+            raise NoSuchSnapshot(f"site {site} has no snapshot {to}")
+        return await self._switch(site, progress, lambda: self._machine.stash(site, to, "rollback"))
+
+    async def undo(self, site: SiteId, progress: Progress) -> Stash:
+        """See `hybrid.ports.Hosting.undo`."""
+        stash = self.undoable(site)
+        return await self._switch(site, progress, lambda: self._machine.unstash(stash.id, "undo"))
+
+    def undoable(self, site: SiteId) -> Stash:
+        """The stash that an undo brings back. Raises `Conflict` when there is none."""
+        by_hand = [stash for stash in self._machine.stashes(site) if stash.why in ("rollback", "undo")]
+        if not by_hand:
+            raise Conflict("there is no rollback to undo", "", "hybrid snap list shows the moments to roll back to")
+        return by_hand[-1]
+
+    async def _switch(self, site: SiteId, progress: Progress, swap: Callable[[], Awaitable[Stash]]) -> Stash:
+        """Stop, keep the present, swap histories, begin a new term; on failure serve whatever is the main line."""
+        claim = self._claim(site)
+        self._holdings.update(site, role="opening", serving=False)
+        try:
+            with progress.step("stop container"):
+                await self._terms.stop(site)
+            with progress.step("set the present aside"):
+                async with self._machine.exclusive(site):
+                    await self._terms.unmount(site)
+                    await self._machine.snapshot(site, claim, only_if_changed=True)
+                    stash = await swap()
+                    await self._holdings.rewrite(site)
+        finally:
+            with progress.step("start container"):
+                await self._terms.open(site, Claim(self._holdings.seen(site).epoch + 1, self._me))
+        return stash
+
+    async def restore(self, site: SiteId, guid: Guid, path: str, progress: Progress) -> int:
+        """See `hybrid.ports.Hosting.restore`."""
+        if not path.strip("/"):
+            raise BadRequest("restore of everything is a rollback", "", "name a file or folder, or use rollback")
+        claim = self._claim(site)
+        with progress.step("keep the present"):
+            await self._machine.snapshot(site, claim, only_if_changed=True)
+        with progress.step("restore"):
+            return await self._machine.restore(site, guid, path)
+
+    def _claim(self, site: SiteId) -> Claim:
+        holding = self._holdings.need(site)
+        if holding.role != "owner" or holding.claim is None:
+            raise Conflict(f"site {holding.spec.name} is {holding.role} on this node", "", "try again in some seconds")
+        return holding.claim

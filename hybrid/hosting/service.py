@@ -1,0 +1,205 @@
+"""What the API can have done on this node: `hybrid.ports.Hosting`, put together from the deeds. Shell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from hybrid.cluster.placement import free_number
+from hybrid.history import History
+from hybrid.hosting import tombstones
+from hybrid.hosting.creation import Creation, find_image, new_site_id, new_spec
+from hybrid.hosting.holdings import Holding, Holdings
+from hybrid.hosting.moving import Moving
+from hybrid.hosting.names import check_domain, check_free, edited
+from hybrid.hosting.rolling import Rolling
+from hybrid.hosting.tasks import SiteTasks
+from hybrid.hosting.terms import Terms
+from hybrid.model import Guid, Manifest, NodeId, SiteId, SiteSpec, Snapshot, Stash
+from hybrid.ports import (
+    Conflict,
+    Containers,
+    CreateSite,
+    Entry,
+    Executed,
+    NoSuchSite,
+    Progress,
+    StorageError,
+    TimeMachine,
+)
+from hybrid.view import View
+
+
+class Trash(Protocol):
+    """The replicator's way of putting a site's dataset aside for good."""
+
+    async def trash(self, site: SiteId) -> None:
+        """Rename the dataset to `trash/`; nothing is destroyed yet."""
+
+
+class Images(Protocol):
+    """The images on this node."""
+
+    def known(self) -> list[tuple[str, Manifest]]:
+        """`(name@digest, manifest)`, oldest first."""
+
+
+class HostingService:
+    """See `hybrid.ports.Hosting`."""
+
+    def __init__(
+        self,
+        view: Callable[[], View],
+        images: Images,
+        machine: TimeMachine,
+        trash: Trash,
+        containers: Containers,
+        holdings: Holdings,
+        terms: Terms,
+        tasks: SiteTasks,
+        creation: Creation,
+        moving: Moving,
+        rolling: Rolling,
+        share: Callable[[str, str], None],
+        wall_s: Callable[[], float],
+    ) -> None:
+        """`share(key, value)` puts a value into the cluster's shared map."""
+        self._view, self._images, self._machine, self._trash = view, images, machine, trash
+        self._containers, self._holdings, self._terms, self._tasks = containers, holdings, terms, tasks
+        self._creation, self._moving, self._rolling = creation, moving, rolling
+        self._share, self._wall_s = share, wall_s
+
+    # ------------------------------------------------------------------------------------------------- reading
+
+    def view(self) -> View:
+        """See `hybrid.ports.Hosting`."""
+        return self._view()
+
+    def history(self, site: SiteId) -> History:
+        """See `hybrid.ports.Hosting`."""
+        return self._machine.history(site)
+
+    def images(self) -> list[Manifest]:
+        """See `hybrid.ports.Hosting`."""
+        return sorted((manifest for _, manifest in self._images.known()), key=lambda manifest: manifest.name)
+
+    async def browse(self, site: SiteId, guid: Guid, path: str) -> list[Entry]:
+        """See `hybrid.ports.Hosting`."""
+        return await self._machine.browse(site, guid, path)
+
+    async def read_file(self, site: SiteId, source: Guid | str, path: str) -> bytes:
+        """See `hybrid.ports.Hosting`."""
+        return await self._machine.read_file(site, source, path)
+
+    # -------------------------------------------------------------------------------------------------- making
+
+    async def create(self, request: CreateSite, progress: Progress) -> SiteSpec:
+        """See `hybrid.ports.Hosting`."""
+        view = self._view()
+        image, manifest = find_image(self._images.known(), request.image)
+        site = new_site_id()
+        spec = new_spec(request, image, manifest, view, free_number(view, site), site)
+        await self._tasks.run(site, "create", lambda: self._creation.make(spec, progress))
+        return spec
+
+    async def edit(self, site: SiteId, changes: dict[str, object]) -> SiteSpec:
+        """See `hybrid.ports.Hosting`."""
+        holding = self._owned(site)
+        if "domains" in changes:
+            domains = changes["domains"]
+            names = [check_domain(str(name)) for name in domains] if isinstance(domains, list | tuple) else domains
+            changes = {**changes, "domains": names}
+        spec = edited(holding.spec, changes)
+        check_free(self._view(), spec.name, spec.domains, but=site)
+        await self._tasks.run(site, "edit", lambda: self._edited(holding.spec, spec))
+        return spec
+
+    async def _edited(self, old: SiteSpec, new: SiteSpec) -> None:
+        await self._holdings.write_spec(new)
+        limits_changed = (old.memory_bytes, old.cpus, old.pids) != (new.memory_bytes, new.cpus, new.pids)
+        if old.wanted != new.wanted or limits_changed:
+            await self._terms.stop(new.id)
+        await self._terms.start(new.id)
+
+    async def delete(self, site: SiteId, progress: Progress) -> None:
+        """See `hybrid.ports.Hosting`."""
+        self._owned(site)
+        await self._tasks.run(site, "delete", lambda: self._deleted(site, progress))
+
+    async def _deleted(self, site: SiteId, progress: Progress) -> None:
+        holding = self._holdings.need(site)
+        claim = self._holdings.seen(site)
+        with progress.step("stop container"):
+            await self._terms.close(site)
+        history = self._machine.history(site)
+        stone = tombstones.Tombstone(
+            site, holding.spec.name, claim, history[-1].guid if history else None, int(self._wall_s())
+        )
+        with progress.step("move to the trash"):
+            self._share(*tombstones.encode(stone))
+            await self._bury(site)
+
+    async def _bury(self, site: SiteId) -> None:
+        async with self._machine.exclusive(site):
+            await self._trash.trash(site)
+        self._holdings.forget(site)
+
+    def bury_deleted(self, shared: dict[str, str]) -> None:
+        """Obey the tombstones in `shared` for what is held here as a replica."""
+        for key, value in shared.items():
+            stone = tombstones.decode(key, value)
+            holding = self._holdings.get(stone.site) if stone else None
+            if stone is None or holding is None or holding.claim is not None:
+                continue
+            if tombstones.obeyed(stone, self._machine.history(stone.site)):
+                self._tasks.start(stone.site, "bury", lambda site=stone.site: self._bury(site))  # type: ignore[misc]  # default argument
+
+    # --------------------------------------------------------------------------------------------------- deeds
+
+    async def move(self, site: SiteId, to: NodeId, progress: Progress) -> None:
+        """See `hybrid.ports.Hosting`."""
+        self._owned(site)
+        await self._tasks.run(site, "move", lambda: self._moving.move(site, to, progress))
+
+    async def snapshot(self, site: SiteId) -> Snapshot:
+        """See `hybrid.ports.Hosting`."""
+        claim = self._owned(site).claim
+        assert claim is not None  # _owned saw to it
+        snapshot = await self._machine.snapshot(site, claim)
+        if snapshot is None:
+            raise StorageError(f"no snapshot of {site} was taken")
+        return snapshot
+
+    async def rollback(self, site: SiteId, to: Guid, progress: Progress) -> Stash:
+        """See `hybrid.ports.Hosting`."""
+        self._owned(site)
+        return await self._tasks.run(site, "rollback", lambda: self._rolling.rollback(site, to, progress))
+
+    async def undo(self, site: SiteId, progress: Progress) -> Stash:
+        """See `hybrid.ports.Hosting`."""
+        self._owned(site)
+        return await self._tasks.run(site, "undo", lambda: self._rolling.undo(site, progress))
+
+    async def restore(self, site: SiteId, guid: Guid, path: str, progress: Progress) -> int:
+        """See `hybrid.ports.Hosting`."""
+        self._owned(site)
+        return await self._tasks.run(site, "restore", lambda: self._rolling.restore(site, guid, path, progress))
+
+    async def execute(self, site: SiteId, argv: Sequence[str], stdin: bytes) -> Executed:
+        """See `hybrid.ports.Hosting`."""
+        self._owned(site)
+        return await self._containers.execute(site, argv, stdin)
+
+    async def logs(self, site: SiteId, lines: int) -> str:
+        """See `hybrid.ports.Hosting`."""
+        self._owned(site)
+        return await self._containers.logs(site, lines)
+
+    def _owned(self, site: SiteId) -> Holding:
+        """The holding, if this node owns the site. Raises `NoSuchSite`, `Conflict`."""
+        holding = self._holdings.get(site)
+        if holding is None:
+            raise NoSuchSite(f"site {site} is not on this node")
+        if holding.role != "owner" or holding.claim is None:
+            raise Conflict(f"site {holding.spec.name} is {holding.role} on this node", "", "try again in some seconds")
+        return holding

@@ -1,0 +1,156 @@
+"""
+Carries out what the elections decide, one deed at a time per site. Shell: a deed never decides.
+
+Each look asks the pure decision for every site and starts its deed in the background; a failure is published as the
+site's trouble and told to the elections, so that the next candidate may stand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from hybrid.cluster.election import (
+    Decision,
+    Elections,
+    Fence,
+    PublishBid,
+    Reaffirm,
+    Stand,
+    Stay,
+    confirmation,
+    refuted,
+)
+from hybrid.cluster.ledger import Ledger
+from hybrid.cluster.membership import Membership
+from hybrid.hosting.holdings import Holdings
+from hybrid.hosting.tasks import SiteTasks
+from hybrid.hosting.terms import Terms
+from hybrid.model import Claim, NodeId, SiteId
+from hybrid.ports import HybridError, PeerError, Peers
+from hybrid.wire import OwnerSeen, SeesOwner
+
+CONFIRM_S = 1.5
+"""A node that does not say within this time that it sees the owner does not see it."""
+
+
+class Steward:
+    """Looks at every site in turn and does what must be done."""
+
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        me: NodeId,
+        membership: Membership,
+        ledger: Ledger,
+        elections: Elections,
+        peers: Peers,
+        holdings: Holdings,
+        terms: Terms,
+        tasks: SiteTasks,
+        event: Callable[[str, SiteId, str], None],
+    ) -> None:
+        """`event(kind, site, text)` records a transition for people."""
+        self._reactor, self._me = reactor, me
+        self._membership, self._ledger, self._elections = membership, ledger, elections
+        self._peers, self._holdings, self._terms, self._tasks = peers, holdings, terms, tasks
+        self._event = event
+
+    def look(self) -> None:
+        """Decide about every site in which this node has a part, and begin the deeds. Never raises."""
+        now_s = self._reactor.seconds()
+        live = self._membership.live(now_s)
+        for site in self._holdings:
+            if self._tasks.busy(site):
+                continue
+            try:
+                self._do(site, self._decide(site, live, now_s))
+            except Exception:
+                self.log.failure("looking at {site} failed", site=site)
+
+    def _decide(self, site: SiteId, live: frozenset[NodeId], now_s: float) -> Decision:
+        nodes = self._ledger.nodes()
+        me = nodes.get(self._me)
+        return self._elections.decide(
+            site,
+            self._ledger.registers(site),
+            live,
+            self._holdings.need(site).spec,
+            now_s,
+            fit=self._membership.fit(now_s),
+            free_space_ok=me is None or me.storage_ok,
+            dcs={node: register.dc for node, register in nodes.items()},
+        )
+
+    def _do(self, site: SiteId, decision: Decision) -> None:
+        match decision:
+            case Stay():
+                return
+            case Stand(claim):
+                self._tasks.start(site, "take over", lambda: self._stand(site, claim))
+            case Fence(winner, claim):
+                self._tasks.start(site, "fence", lambda: self._fence(site, winner, claim))
+            case PublishBid(key, bid):
+                bids = {**self._holdings.need(site).bids, key: bid}
+                self._holdings.update(site, bids=bids)
+            case Reaffirm(claim):
+                self._tasks.start(site, "re-affirm", lambda: self._reaffirm(site, claim))
+            case _:
+                self.log.warn("no deed for {decision}", decision=decision)
+
+    # --------------------------------------------------------------------------------------------------- deeds
+
+    async def _stand(self, site: SiteId, claim: Claim) -> None:
+        if await self._owner_seen(site, claim):
+            self._event("election-called-off", site, "another node still sees the owner")
+            self._elections.failed(site, self._reactor.seconds())
+            return
+        self._event("elected", site, f"this node takes over under {claim}")
+        try:
+            await self._terms.open(site, claim)
+        except HybridError as error:
+            self._elections.failed(site, self._reactor.seconds())
+            self._holdings.update(site, trouble=str(error))
+            self._event("takeover-failed", site, str(error))
+            raise
+        self._event("opened", site, f"serving under {claim}")
+
+    async def _owner_seen(self, site: SiteId, claim: Claim) -> bool:
+        """Rule R2: ask the last owner and the other holders; one "yes" calls the election off."""
+        live = self._membership.live(self._reactor.seconds())
+        nodes = confirmation(self._ledger.registers(site), live, self._me)
+        asked = [Deferred.fromCoroutine(self._ask(node, site)) for node in nodes]
+        return refuted(await gatherResults(asked), claim)
+
+    async def _ask(self, node: NodeId, site: SiteId) -> Claim | None:
+        try:
+            answer = await self._peers.request(node, SeesOwner(site), deadline_s=CONFIRM_S)
+        except PeerError:
+            return None
+        return answer.claim if isinstance(answer, OwnerSeen) else None
+
+    async def _fence(self, site: SiteId, winner: NodeId, claim: Claim) -> None:
+        self._event("fenced", site, f"{winner} owns it under {claim}")
+        await self._holdings.saw(site, claim)
+        await self._terms.close(site)
+
+    async def _reaffirm(self, site: SiteId, claim: Claim) -> None:
+        await self._holdings.claim(site, claim)
+        self._event("re-affirmed", site, f"now under {claim}")
+
+    # ------------------------------------------------------------------------------------------------- answers
+
+    async def sees_owner(self, sender: NodeId, request: SeesOwner) -> OwnerSeen:
+        """Answer another candidate: the live owner's claim as seen from here."""
+        live = self._membership.live(self._reactor.seconds())
+        claims = [
+            register.claim
+            for node, register in self._ledger.registers(request.site).items()
+            if node in live and node != sender and register.claim is not None and register.role != "leaving"
+        ]
+        return OwnerSeen(max(claims, default=None))

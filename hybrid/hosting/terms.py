@@ -1,0 +1,205 @@
+"""
+Opening and closing a site on this node: the deeds of one term of ownership, in the only safe order.
+
+Shell. Open: claim on disk, then writable, mounted, running, serving. Close: not serving, stopped, unmounted,
+read-only, last changes in a snapshot, claim given up. Rules R1 and R6 of the ownership protocol (ARCHITECTURE.md).
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import AsyncExitStack
+from typing import cast
+
+from twisted.internet.endpoints import TCP4ClientEndpoint
+from twisted.internet.interfaces import IReactorTCP, IReactorTime
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from hybrid.hosting.addresses import address_of, container_spec
+from hybrid.hosting.holdings import Holdings, dataset_of
+from hybrid.model import Claim, SiteId, SiteSpec
+from hybrid.ports import Busy, ContainerError, Containers, HybridError, Pool, TimeMachine
+from hybrid.settings import Settings
+
+ANSWER_WITHIN_S = 20.0
+"""A container that does not accept on its first port in this time did not start."""
+
+
+class Terms:
+    """What this node does to be, and to stop being, the owner of a site."""
+
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        settings: Settings,
+        pool: Pool,
+        machine: TimeMachine,
+        containers: Containers,
+        holdings: Holdings,
+    ) -> None:
+        self._reactor, self._settings = reactor, settings
+        self._pool, self._machine, self._containers, self._holdings = pool, machine, containers, holdings
+
+    # ------------------------------------------------------------------------------------------------- places
+
+    def root(self, site: SiteId) -> str:
+        """Where the live data of `site` is mounted while it is open here."""
+        return os.path.join(self._settings.state_dir, "sites", site)
+
+    def live_root(self, site: SiteId) -> str | None:
+        """`root` while this node may write to it."""
+        return self.root(site) if self._holdings.is_writer(site) else None
+
+    def upstream(self, site: SiteId) -> str | None:
+        """The container's address while it serves."""
+        holding = self._holdings.get(site)
+        if holding is None or not holding.serving:
+            return None
+        return address_of(holding.spec.number, self._settings.subnet)
+
+    # ------------------------------------------------------------------------------------------------- opening
+
+    async def open(self, site: SiteId, claim: Claim) -> None:
+        """
+        Begin a term under `claim`: afterwards this node serves `site`, or nothing has changed.
+
+        Raises:
+            HybridError: It could not be opened; unmounted, read-only and unclaimed again.
+        """
+        async with AsyncExitStack() as undo, self._machine.exclusive(site):
+            undo.push_async_callback(self._back_to_replica, site)
+            await self._holdings.claim(site, claim)
+            self._holdings.update(site, role="opening", serving=False, trouble="", successor=None)
+            await self._pool.set_readonly(dataset_of(site), False)
+            await self._machine.snapshot(site, claim)
+            await self.start(site)
+            undo.pop_all()
+
+    async def start(self, site: SiteId) -> None:
+        """Mount and run `site`, whose claim this node holds, and serve it. Also after the storage came back."""
+        spec = self._holdings.need(site).spec
+        await self._pool.set_readonly(dataset_of(site), False)
+        await self._pool.set_quota(dataset_of(site), spec.quota_bytes)
+        await self._pool.mount(dataset_of(site), self.root(site))
+        if spec.wanted == "running":
+            await self._containers.start(container_spec(spec, self.root(site), self._settings))
+            await self._answering(spec)
+        self._holdings.update(site, role="owner", serving=spec.wanted == "running", trouble="")
+        self.log.info("site {site} opened", site=site)
+
+    async def _answering(self, spec: SiteSpec) -> None:
+        """Wait until the container accepts connections on its first port."""
+        if not spec.ports:
+            return
+        address, port = address_of(spec.number, self._settings.subnet), spec.ports[0].port
+        deadline_s = self._reactor.seconds() + ANSWER_WITHIN_S
+        while not await self._accepts(address, port):
+            if self._reactor.seconds() > deadline_s:
+                raise ContainerError(
+                    f"the container of {spec.name} does not accept on port {port}",
+                    f"waited {ANSWER_WITHIN_S:.0f} s",
+                    f"hybrid site logs {spec.name}",
+                )
+            await deferLater(self._reactor, 0.05, lambda: None)
+
+    async def _accepts(self, address: str, port: int) -> bool:
+        endpoint = TCP4ClientEndpoint(cast(IReactorTCP, self._reactor), address, port, timeout=1)
+        try:
+            connected = await endpoint.connect(Factory.forProtocol(Protocol))
+        except Exception:
+            return False
+        transport = cast(Protocol, connected).transport
+        if transport is not None:
+            transport.abortConnection()  # type: ignore[attr-defined]  # ITCPTransport, which the stubs do not know
+        return True
+
+    async def _back_to_replica(self, site: SiteId) -> None:
+        try:
+            await self._containers.stop(site, grace_s=1.0)
+            await self._shut(site)
+        finally:
+            await self._holdings.release(site)
+
+    # ------------------------------------------------------------------------------------------------- closing
+
+    async def close(self, site: SiteId) -> None:
+        """
+        End the term: when this returns nothing runs, every change is in a snapshot, and the claim is given up.
+
+        Raises:
+            HybridError: It could not be stopped or unmounted; not served, but the claim stays until it can.
+        """
+        holding = self._holdings.need(site)
+        self._holdings.update(site, role="stashing", serving=False)
+        await self.stop(site)
+        async with self._machine.exclusive(site):
+            await self._shut(site)
+            if holding.claim is not None:
+                await self._machine.snapshot(site, holding.claim, only_if_changed=True)
+            await self._holdings.release(site)
+        self.log.info("site {site} closed", site=site)
+
+    async def stop(self, site: SiteId) -> None:
+        """Stop the container; serving ends first, so that the proxies hold what comes."""
+        self._holdings.update(site, serving=False)
+        await self._containers.stop(site, grace_s=3.0)
+
+    async def unmount(self, site: SiteId) -> None:
+        """Unmount, waiting a while for what still uses it. Raises `Busy`."""
+        deadline_s = self._reactor.seconds() + self._settings.timing.fence_s
+        while True:
+            try:
+                await self._pool.unmount(dataset_of(site))
+                return
+            except Busy:
+                if self._reactor.seconds() > deadline_s:
+                    raise
+            await deferLater(self._reactor, 0.1, lambda: None)
+
+    async def _shut(self, site: SiteId) -> None:
+        await self.unmount(site)
+        await self._pool.set_readonly(dataset_of(site), True)
+
+    # -------------------------------------------------------------------------------------------------- return
+
+    async def resume(self, site: SiteId, running: bool) -> None:
+        """
+        After this process started: go on with a container that never stopped, or be a replica (boot quarantine).
+
+        Args:
+            site: A site of which something is held here.
+            running: Its container was found running.
+        """
+        holding = self._holdings.need(site)
+        if running and holding.claim is not None and await self._healthy(site, holding.spec):
+            self._holdings.update(site, role="owner", serving=True)
+            self.log.info("site {site} adopted under {claim}", site=site, claim=str(holding.claim))
+            return
+        await self._containers.stop(site, grace_s=1.0)
+        async with self._machine.exclusive(site):
+            await self._shut(site)
+            if holding.claim is not None:
+                await self._machine.snapshot(site, holding.claim, only_if_changed=True)
+                await self._holdings.release(site)
+        self._holdings.publish(site)
+
+    async def _healthy(self, site: SiteId, spec: SiteSpec) -> bool:
+        dataset = await self._pool.dataset(dataset_of(site))
+        if dataset.mountpoint != self.root(site):
+            return False
+        port = spec.ports[0].port if spec.ports else None
+        return port is None or await self._accepts(address_of(spec.number, self._settings.subnet), port)
+
+    async def restart(self, site: SiteId) -> None:
+        """Start again, under the claim still held, what died with its container or its storage."""
+        self._holdings.update(site, role="opening", serving=False)
+        await self._containers.stop(site, grace_s=0.0)
+        try:
+            await self.start(site)
+        except HybridError as error:
+            self._holdings.update(site, trouble=str(error))
+            raise

@@ -1,0 +1,63 @@
+"""Containers that died are started again; storage that came back is used again. Shell."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.logger import Logger
+
+from hybrid.hosting.holdings import Holdings
+from hybrid.hosting.tasks import SiteTasks
+from hybrid.hosting.terms import Terms
+from hybrid.model import SiteId
+from hybrid.ports import Containers
+
+
+class Watch:
+    """Keeps what this node owns running."""
+
+    log = Logger()
+
+    def __init__(self, containers: Containers, holdings: Holdings, terms: Terms, tasks: SiteTasks) -> None:
+        self._containers, self._holdings, self._terms, self._tasks = containers, holdings, terms, tasks
+
+    async def look(self) -> None:
+        """Start again every container that should run and does not."""
+        wanted = [site for site in self._holdings if self._should_run(site)]
+        if not wanted:
+            return
+        running = await self._containers.running()
+        for site in wanted:
+            if site not in running and self._should_run(site):
+                self.log.warn("the container of {site} is gone: starting it again", site=site)
+                self._restart(site)
+
+    def _should_run(self, site: SiteId) -> bool:
+        holding = self._holdings.get(site)
+        return (
+            holding is not None
+            and holding.role == "owner"
+            and holding.spec.wanted == "running"
+            and not self._tasks.busy(site)
+        )
+
+    def _restart(self, site: SiteId) -> None:
+        self._tasks.start(site, "restart", lambda: self._terms.restart(site))
+
+    async def storage_lost(self) -> None:
+        """The pool is gone: what runs on it is dead; kill it, so that nothing half-alive answers."""
+        owned = [site for site in self._holdings if self._holdings.is_writer(site)]
+        await gatherResults([Deferred.fromCoroutine(self._kill(site)) for site in owned])
+
+    async def _kill(self, site: SiteId) -> None:
+        try:
+            self._holdings.update(site, role="opening", serving=False, trouble="storage does not answer")
+            await self._containers.stop(site, grace_s=0.0)
+        except Exception:
+            self.log.failure("killing the container of {site} failed", site=site)
+
+    def storage_back(self) -> None:
+        """The pool answers again: start what is still ours."""
+        for site in self._holdings:
+            holding = self._holdings.get(site)
+            if holding is not None and holding.role == "opening" and holding.claim is not None:
+                self._restart(site)
