@@ -1,0 +1,331 @@
+"""
+`hybrid.ports.Peers` in memory: whole clusters in one process, on any clock, with cuts. For tests and simulations.
+
+Messages go through `hybrid.wire` as they would over a socket, so that what cannot be encoded fails here too.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+import msgspec
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+
+from hybrid import wire
+from hybrid.cluster.answering import Answers, RequestHandler, StreamHandler, peer_answer
+from hybrid.cluster.pipe import Pipe
+from hybrid.model import NodeId
+from hybrid.ports import ByteSource, PeerError
+
+_PIPE_BYTES = 256 * 1024
+
+
+class MemoryNetwork:
+    """
+    The wires between the nodes of one process.
+
+    A cut is noticed as on real links: what is sent into it is lost, and after `dead_s` the link counts as down;
+    after `heal` links come up again within `reconnect_s`.
+    """
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        delay_s: float = 0.001,
+        dead_s: float = 5.0,
+        reconnect_s: float = 0.5,
+        stall_s: float = 60.0,
+    ) -> None:
+        self.clock = clock
+        self.delay_s = delay_s
+        self.dead_s = dead_s
+        self.reconnect_s = reconnect_s
+        self.stall_s = stall_s
+        self._running: dict[NodeId, MemoryPeers] = {}
+        self._cut: set[tuple[NodeId, NodeId]] = set()
+        self._up: set[tuple[NodeId, NodeId]] = set()
+        self._waiting: dict[Deferred[None], tuple[NodeId, NodeId]] = {}
+
+    def join(self, node: NodeId) -> MemoryPeers:
+        """The peers of `node`; on the network from its `startService` to its `stopService`."""
+        return MemoryPeers(self, node)
+
+    def cut(self, a: NodeId, b: NodeId) -> None:
+        """Lose everything between `a` and `b`, both ways."""
+        self.cut_one_way(a, b)
+        self.cut_one_way(b, a)
+
+    def cut_one_way(self, sender: NodeId, receiver: NodeId) -> None:
+        """Lose everything from `sender` to `receiver`."""
+        self._cut.add((sender, receiver))
+        self.clock.callLater(self.dead_s, self._drop_if_cut, sender, receiver)
+
+    def heal(self, a: NodeId, b: NodeId) -> None:
+        """Undo `cut` and `cut_one_way` between `a` and `b`."""
+        self._cut -= {(a, b), (b, a)}
+        self.clock.callLater(self.reconnect_s, self._connect, a, b)
+
+    def partition(self, *groups: set[NodeId]) -> None:
+        """Cut every pair of nodes that are not in one group."""
+        for ours, theirs in itertools.combinations(groups, 2):
+            for a, b in itertools.product(sorted(ours), sorted(theirs)):
+                self.cut(a, b)
+
+    def heal_all(self) -> None:
+        """Undo every cut."""
+        for a, b in sorted(self._cut):
+            self.heal(a, b)
+
+    def reaches(self, sender: NodeId, receiver: NodeId) -> bool:
+        """Whether what `sender` sends now arrives at `receiver`."""
+        return receiver in self._running and (sender, receiver) not in self._cut
+
+    def connected(self, node: NodeId) -> frozenset[NodeId]:
+        """The nodes that `node` believes to have a link with."""
+        return frozenset(b for a, b in self._up if a == node)
+
+    def started(self, peers: MemoryPeers) -> None:
+        """`peers` came up: its links follow within `reconnect_s`."""
+        self._running[peers.node] = peers
+        for other in sorted(self._running):
+            if other != peers.node:
+                self.clock.callLater(self.reconnect_s, self._connect, peers.node, other)
+
+    def stopped(self, node: NodeId) -> None:
+        """`node` went down, and the others are told so by their kernels: its links end at once."""
+        self._running.pop(node, None)
+        for other in self.connected(node):
+            self._drop(node, other)
+
+    def deliver(self, sender: NodeId, receiver: NodeId, call: Callable[[MemoryPeers], None]) -> None:
+        """Run `call(receiver's peers)` after the delay, unless it is lost on the way."""
+
+        def arrive() -> None:
+            if self.reaches(sender, receiver) and sender in self._running:
+                call(self._running[receiver])
+
+        self.clock.callLater(self.delay_s, arrive)
+
+    async def wait(self, node: NodeId, peer: NodeId, event: Deferred[None], deadline_s: float) -> None:
+        """Wait for `event`. Raises `PeerError` at the deadline or when the link of `node` to `peer` goes down."""
+        late = self.clock.callLater(deadline_s, _fail, event, PeerError(f"{peer} did not answer", f"in {deadline_s} s"))
+        self._waiting[event] = (node, peer)
+        try:
+            await event
+        finally:
+            del self._waiting[event]
+            if late.active():
+                late.cancel()
+
+    def _connect(self, a: NodeId, b: NodeId) -> None:
+        if (a, b) in self._up or not (self.reaches(a, b) and self.reaches(b, a)):
+            return
+        self._up |= {(a, b), (b, a)}
+        for node, other in ((a, b), (b, a)):
+            self._running[node].link_up(other)
+
+    def _drop_if_cut(self, sender: NodeId, receiver: NodeId) -> None:
+        if (sender, receiver) in self._cut:
+            self._drop(sender, receiver)
+
+    def _drop(self, a: NodeId, b: NodeId) -> None:
+        self._up -= {(a, b), (b, a)}
+        for event, pair in list(self._waiting.items()):
+            if pair in ((a, b), (b, a)):
+                _fail(event, PeerError(f"link between {a} and {b} lost", "", "it is tried again by itself"))
+
+
+class MemoryPeers(Service):
+    """One node's `hybrid.ports.Peers` on a `MemoryNetwork`, with what gossip needs besides."""
+
+    def __init__(self, network: MemoryNetwork, node: NodeId) -> None:
+        self.node = node
+        self._network = network
+        self._answers = Answers()
+        self._on_connected: list[Callable[[NodeId], None]] = []
+
+    def startService(self) -> None:
+        """Join the network."""
+        super().startService()
+        self._network.started(self)
+
+    def stopService(self) -> Deferred[None]:
+        """Leave it; requests and streams under way fail on both sides."""
+        super().stopService()
+        self._network.stopped(self.node)
+        return succeed(None)
+
+    def handle(self, kind: type[msgspec.Struct], handler: RequestHandler) -> None:
+        """See `hybrid.ports.Peers`."""
+        self._answers.handle(kind, handler)
+
+    def handle_streams(self, handler: StreamHandler) -> None:
+        """See `hybrid.ports.Peers`."""
+        self._answers.handle_streams(handler)
+
+    def connected(self) -> frozenset[NodeId]:
+        """See `hybrid.cluster.peers.PeerLinks`."""
+        return self._network.connected(self.node)
+
+    def on_connected(self, callback: Callable[[NodeId], None]) -> None:
+        """See `hybrid.cluster.peers.PeerLinks`."""
+        self._on_connected.append(callback)
+
+    def link_up(self, node: NodeId) -> None:
+        """The network's word that there is a link to `node` now."""
+        for callback in self._on_connected:
+            callback(node)
+
+    def send(self, node: NodeId, message: msgspec.Struct) -> bool:
+        """See `hybrid.cluster.peers.PeerLinks`."""
+        if node not in self.connected():
+            return False
+        data = wire.encode(message)
+        self._network.deliver(self.node, node, lambda peers: peers.serve(self.node, data, lambda reply: None))
+        return True
+
+    async def request(self, node: NodeId, message: msgspec.Struct, deadline_s: float = 10.0) -> msgspec.Struct:
+        """See `hybrid.ports.Peers`."""
+        self._check_link(node)
+        data = wire.encode(message)
+        replies: list[bytes] = []
+        arrived: Deferred[None] = Deferred()
+
+        def reply(answer: bytes) -> None:
+            replies.append(answer)
+            _fire(arrived)
+
+        self._network.deliver(self.node, node, lambda peers: peers.serve(self.node, data, reply))
+        await self._network.wait(self.node, node, arrived, deadline_s)
+        return peer_answer(node, wire.decode(replies[0]))
+
+    def serve(self, sender: NodeId, data: bytes, reply: Callable[[bytes], None]) -> None:
+        """Answer the request in `data`, back over the network."""
+
+        async def answer() -> None:
+            encoded = wire.encode(await self._answers.answer(sender, wire.decode(data)))
+            self._network.deliver(self.node, sender, lambda peers: reply(encoded))
+
+        Deferred.fromCoroutine(answer())
+
+    async def offer(self, node: NodeId, offer: msgspec.Struct, source: ByteSource) -> msgspec.Struct:
+        """See `hybrid.ports.Peers`."""
+        try:
+            self._check_link(node)
+            stream = _Stream(self._network, self.node, node)
+            data = wire.encode(offer)
+            self._network.deliver(self.node, node, lambda peers: peers.serve_stream(data, stream))
+            return peer_answer(node, wire.decode(await stream.carry(source)))
+        finally:
+            await source.abort()
+
+    def serve_stream(self, data: bytes, stream: _Stream) -> None:
+        """Answer the offer in `data`, whose bytes will come through `stream`."""
+
+        async def answer() -> None:
+            reply = await self._answers.answer_stream(stream.sender, wire.decode(data), stream)
+            stream.answered(wire.encode(reply))
+
+        Deferred.fromCoroutine(answer())
+
+    def _check_link(self, node: NodeId) -> None:
+        if node not in self.connected():
+            raise PeerError(f"{node} cannot be reached", "no link", "it is tried again by itself")
+
+
+class _Stream:
+    """One offered stream: `carry` on the sender's side, `accept`, `read` and `abort` on the receiver's."""
+
+    def __init__(self, network: MemoryNetwork, sender: NodeId, receiver: NodeId) -> None:
+        self.sender = sender
+        self._network = network
+        self._receiver = receiver
+        self._moved: Deferred[None] = Deferred()
+        self._accepted = False
+        self._over = False
+        self._replies: list[bytes] = []
+        self._pipe = Pipe(_PIPE_BYTES, self._move)
+
+    async def carry(self, source: ByteSource) -> bytes:
+        """Send `source` once accepted; the encoded reply. Raises `PeerError` when cut or without progress."""
+        try:
+            while not (self._accepted or self._replies):
+                await self._progress()
+            while not self._replies and (data := await self._read(source)):
+                self._pipe.push(data)
+                while self._pipe.full and not self._replies:
+                    await self._progress()
+            self._pipe.end()
+            while not self._replies:
+                await self._progress()
+            return self._replies[0]
+        except BaseException:
+            self._pipe.fail(PeerError(f"stream of {self.sender} was cut"))
+            raise
+
+    async def accept(self) -> None:
+        """See `hybrid.ports.IncomingStream`."""
+        self._accepted = True
+        self._network.deliver(self._receiver, self.sender, lambda peers: self._move())
+
+    async def read(self) -> bytes:
+        """See `hybrid.ports.ByteSource`."""
+        if not self._network.reaches(self.sender, self._receiver):
+            self._pipe.fail(PeerError(f"stream of {self.sender} was cut"))
+        return await self._pipe.read()
+
+    async def abort(self) -> None:
+        """See `hybrid.ports.ByteSource`."""
+        self._pipe.fail(PeerError("stream was aborted here"))
+
+    def answered(self, reply: bytes) -> None:
+        """The receiver's last word."""
+
+        def arrive(peers: MemoryPeers) -> None:
+            self._replies.append(reply)
+            self._move()
+
+        self._network.deliver(self._receiver, self.sender, arrive)
+
+    async def _read(self, source: ByteSource) -> bytes:
+        """The next bytes of `source`, or `b""` when the reply came before them. Raises when the link goes down."""
+        reading = Deferred.fromCoroutine(source.read())
+        either: Deferred[None] = Deferred()
+        self._moved = either
+        reading.addBoth(_note, either)
+        try:
+            await self._network.wait(self.sender, self._receiver, either, self._network.stall_s)
+        finally:
+            if not reading.called:
+                reading.addErrback(_forget)
+        return await reading if reading.called else b""
+
+    async def _progress(self) -> None:
+        self._moved = Deferred()
+        await self._network.wait(self.sender, self._receiver, self._moved, self._network.stall_s)
+
+    def _move(self) -> None:
+        _fire(self._moved)
+
+
+def _fire(event: Deferred[None]) -> None:
+    if not event.called:
+        event.callback(None)
+
+
+def _fail(event: Deferred[None], error: Exception) -> None:
+    if not event.called:
+        event.errback(Failure(error))
+
+
+def _note(result: bytes | Failure, event: Deferred[None]) -> bytes | Failure:
+    _fire(event)
+    return result
+
+
+def _forget(failure: Failure) -> None:
+    """The end of a read that nobody waits for any more."""
