@@ -1,0 +1,62 @@
+# Two commands on a fresh Debian 12 (root): `make demo` and `make test`. Everything below is safe to repeat.
+#
+# What is slow to build (site images) is kept outside the checkout, in $(IMAGES), and rebuilt when its recipe changes.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+PYTHON ?= /usr/bin/python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+IMAGES ?= /var/cache/hybrid/images
+NODES ?= 3
+SEEDS ?= 200
+FROM ?= 0
+
+.PHONY: help setup packages images demo story test test-fast check format simulate clean
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+packages: ## Debian packages that a node and its tests need
+	@contrib/setup/packages
+
+$(VENV)/.complete: pyproject.toml contrib/setup/venv | packages
+	@contrib/setup/venv $(PYTHON) $(VENV)
+
+setup: packages $(VENV)/.complete ## everything but the images
+
+images: setup ## site images, built from Debian packages
+	@$(BIN)/python -m hybrid_containers.build static --store $(IMAGES)
+	@$(BIN)/python -m hybrid_containers.build php --store $(IMAGES)
+
+demo: images ## a cluster of three nodes on this machine, until Ctrl-C
+	@$(BIN)/hybrid demo --nodes $(NODES) --image-dir $(IMAGES)
+
+story: images ## the demo without a person: every promise measured
+	@mkdir -p build
+	@$(BIN)/hybrid demo --story --json build/story.json --image-dir $(IMAGES)
+
+test: images ## every test that runs on this machine
+	@mkdir -p build
+	@HYBRID_IMAGES=$(IMAGES) $(BIN)/pytest --junitxml=build/test.xml -q
+
+test-fast: setup ## tests without root, ZFS, containers or clusters
+	@$(BIN)/pytest -q -m "not zfs and not lxc and not cluster"
+
+check: setup ## lint, format, types, import contracts
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: setup ## put the code in order
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+simulate: setup ## SEEDS histories of whole clusters, from seed FROM
+	@mkdir -p build
+	@$(BIN)/python tests/simulation/run.py $(SEEDS) $(FROM)
+
+clean: ## what was built in the checkout
+	@rm -rf build $(VENV) .mypy_cache .ruff_cache .pytest_cache
