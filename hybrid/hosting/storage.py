@@ -1,0 +1,56 @@
+"""Asks the pool whether it answers, and tells when that changes. Shell."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from twisted.logger import Logger
+
+from hybrid.ports import HybridError, Pool
+
+MISSES = 2
+"""Failed checks in a row that mean the storage is lost."""
+
+
+class StorageCheck:
+    """Remembers whether the pool answered; one `look` at a time."""
+
+    log = Logger()
+
+    def __init__(
+        self, pool: Pool, lost: Callable[[str], Awaitable[None]], back: Callable[[], Awaitable[None]]
+    ) -> None:
+        """`lost(reason)` and `back()` are awaited when the answer changes."""
+        self._pool, self._lost, self._back = pool, lost, back
+        self._misses = 0
+        self.answers = True
+
+    async def look(self) -> None:
+        """Check once. Never raises."""
+        try:
+            await self._pool.check()
+        except HybridError as error:
+            await self._missed(str(error))
+            return
+        self._misses = 0
+        if not self.answers:
+            await self._came_back()
+
+    async def _missed(self, reason: str) -> None:
+        self._misses += 1
+        if self.answers and self._misses >= MISSES:
+            self.answers = False
+            self.log.error("storage does not answer: {reason}", reason=reason)
+            try:
+                await self._lost(reason)
+            except Exception:
+                self.log.failure("closing what ran on the lost storage failed")
+
+    async def _came_back(self) -> None:
+        try:
+            await self._back()
+        except Exception:
+            self.log.failure("using the storage again failed; trying at the next check")
+            return
+        self.answers = True
+        self.log.info("storage answers again")
