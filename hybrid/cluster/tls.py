@@ -1,0 +1,110 @@
+"""
+TLS between nodes: TLS 1.3 only, this cluster's certificates on both sides, the expected node and no other. Shell.
+
+Built on `SSL.Context` rather than `CertificateOptions` because the check is not of a host name but of the node's URI
+and key (`hybrid.cluster.certificates.member`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from OpenSSL import SSL, crypto
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IOpenSSLServerConnectionCreator, ITransport
+from twisted.protocols.tls import TLSMemoryBIOProtocol
+from zope.interface import implementer
+
+from hybrid.cluster.certificates import NotAMember, member
+from hybrid.model import NodeId
+
+CONTROL = b"hybrid-ctl/1"
+STREAM = b"hybrid-stream/1"
+JOIN = b"hybrid-join/1"
+"""What a connection to the cluster port is for (ALPN, RFC 7301). Only `JOIN` may come without a certificate."""
+
+Check = Callable[[x509.Certificate], bool]
+
+
+@implementer(IOpenSSLServerConnectionCreator)
+class ServerTLS:
+    """The accepting side; what `SSL4ServerEndpoint` and `TLSMemoryBIOFactory` take."""
+
+    def __init__(self, context: SSL.Context) -> None:
+        self._context = context
+
+    def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:  # noqa: N802 (Twisted's name)
+        """See `IOpenSSLServerConnectionCreator`."""
+        return SSL.Connection(self._context, None)
+
+
+@implementer(IOpenSSLClientConnectionCreator)
+class ClientTLS:
+    """The connecting side; what `wrapClientTLS` takes."""
+
+    def __init__(self, context: SSL.Context) -> None:
+        self._context = context
+
+    def clientConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:  # noqa: N802 (Twisted's name)
+        """See `IOpenSSLClientConnectionCreator`."""
+        return SSL.Connection(self._context, None)
+
+
+def present(
+    context: SSL.Context, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate, authority: x509.Certificate
+) -> None:
+    """Show `certificate`, with the authority's behind it so that a joining node can compare that with its token."""
+    context.use_privatekey(key)
+    context.use_certificate(certificate)
+    context.add_extra_chain_cert(authority)
+
+
+def inside(authority: x509.Certificate) -> SSL.Context:
+    """A context for links between nodes: TLS 1.3, no resumption, trusts `authority` alone."""
+    context = SSL.Context(SSL.TLS_METHOD)
+    context.set_min_proto_version(SSL.TLS1_3_VERSION)
+    context.set_options(SSL.OP_NO_TICKET)
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    store = context.get_cert_store()
+    assert store is not None
+    store.add_cert(crypto.X509.from_cryptography(authority))
+    return context
+
+
+def require(context: SSL.Context, check: Check, mandatory: bool = True) -> None:
+    """Let a handshake end only if the other side's certificate is valid and passes `check`."""
+
+    def verify(connection: SSL.Connection, certificate: crypto.X509, error: int, depth: int, ok: int) -> bool:
+        return bool(ok) and (depth > 0 or check(certificate.to_cryptography()))
+
+    context.set_verify(SSL.VERIFY_PEER | (SSL.VERIFY_FAIL_IF_NO_PEER_CERT if mandatory else 0), verify)
+
+
+def is_member(authority: x509.Certificate, expected: NodeId | None = None) -> Check:
+    """A check for `require`: any member of the cluster, or exactly `expected`."""
+
+    def check(certificate: x509.Certificate) -> bool:
+        try:
+            node = member(authority, certificate)
+        except NotAMember:
+            return False
+        return expected is None or node == expected
+
+    return check
+
+
+def accept_protocols(context: SSL.Context, protocols: Sequence[bytes]) -> None:
+    """Choose the first of `protocols` that the client offers; a client that offers none of them gets none."""
+
+    def select(connection: SSL.Connection, offered: list[bytes]) -> bytes | object:
+        return next((protocol for protocol in protocols if protocol in offered), SSL.NO_OVERLAPPING_PROTOCOLS)
+
+    context.set_alpn_select_callback(select)  # type: ignore[arg-type] # pyOpenSSL's private sentinel type
+
+
+def peer_certificate(transport: ITransport | None) -> x509.Certificate | None:
+    """The certificate the other side of a TLS transport showed, or `None`."""
+    assert isinstance(transport, TLSMemoryBIOProtocol)
+    certificate = transport.getPeerCertificate()
+    return None if certificate is None else certificate.to_cryptography()
