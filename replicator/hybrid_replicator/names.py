@@ -1,0 +1,77 @@
+"""The names the replicator owns in a pool: datasets, hold tags, user properties. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+from hybrid.model import NodeId, SiteId
+
+SITES, IMAGES, STASH, TRASH, TEMPORARY = "sites/", "images/", "stash/", "trash/", "temporary/"
+
+JOURNAL = "stash/journal"
+"""The dataset whose properties `intent-<site-id>` are the journal: at most one intent per site."""
+_INTENT = "intent-"
+
+SPEC, CLAIM, SEEN = "spec", "claim", "seen"
+"""Properties of `sites/<id>`: JSON of the spec, the claim held here, the largest claim heard of."""
+STASHED = "stash"
+"""Property of `stash/<id>`: JSON of `hybrid.model.Stash`."""
+TRASHED = "trashed"
+"""Property of `trash/<id>`: when it was put there, seconds since the epoch."""
+
+STASH_TAG = "hyb-stash"
+"""Holds the head of every stash."""
+_BASE_TAG = "hyb-base-"
+
+Kind = Literal["site", "image", "stash"]
+_KINDS: dict[Kind, re.Pattern[str]] = {
+    "site": re.compile(r"sites/s-[a-z0-9]{1,40}"),
+    "image": re.compile(r"images/[A-Za-z0-9][A-Za-z0-9._-]{0,150}"),
+    "stash": re.compile(r"stash/s-[a-z0-9]{1,40}\.[0-9]+\.[a-z0-9]+\.[a-z0-9.]+"),
+}
+
+
+def kind_of(dataset: str) -> Kind | None:
+    """What a name that a peer sent stands for; `None` for anything the replicator does not replicate."""
+    return next((kind for kind, pattern in _KINDS.items() if pattern.fullmatch(dataset)), None)
+
+
+def site_dataset(site: SiteId) -> str:
+    """Where the main line of `site` lives."""
+    return SITES + site
+
+
+def site_of(dataset: str) -> SiteId:
+    """The site whose main line `dataset` is."""
+    return SiteId(dataset.removeprefix(SITES))
+
+
+def stash_dataset(stash_id: str) -> str:
+    """Where a stash lives."""
+    return STASH + stash_id
+
+
+def intent_key(site: SiteId) -> str:
+    """The property of `JOURNAL` that says what is under way with `site`."""
+    return _INTENT + site
+
+
+def is_intent(key: str) -> bool:
+    """Whether a property of `JOURNAL` is an intent."""
+    return key.startswith(_INTENT)
+
+
+def base_tag(peer: NodeId) -> str:
+    """The hold on the newest snapshot in common with `peer`."""
+    return _BASE_TAG + peer
+
+
+def peer_of_tag(tag: str) -> NodeId | None:
+    """The peer for which a hold was made; `None` for a hold that is not `base_tag`'s."""
+    return NodeId(tag.removeprefix(_BASE_TAG)) if tag.startswith(_BASE_TAG) else None
+
+
+def short_node(node: NodeId) -> str:
+    """The eight characters by which names mention a node."""
+    return node.removeprefix("n-")[:8]

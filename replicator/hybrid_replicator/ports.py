@@ -1,0 +1,46 @@
+"""What the replicator needs of the node it runs in, as protocols. Pure declarations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from hybrid.model import Claim, Guid, NodeId, SiteId
+from hybrid.ports import Entry
+from hybrid.view import SiteView
+
+
+class Fences(Protocol):
+    """What keeps an outdated owner from being listened to."""
+
+    def seen(self, site: SiteId) -> Claim:
+        """The largest claim on `site` ever heard of here; `NO_CLAIM` if none."""
+
+    async def saw(self, site: SiteId, claim: Claim) -> None:
+        """Remember `claim`; durable when this returns, where this node holds the site."""
+
+    def is_writer(self, site: SiteId) -> bool:
+        """Whether live data of `site` may change on this node now."""
+
+
+Targets = Callable[[SiteView], tuple[NodeId, ...]]
+"""Which nodes should hold a copy of a site owned here; not this node itself."""
+
+LiveRoot = Callable[[SiteId], str | None]
+"""Where the live data of a site is mounted on this node, or `None`."""
+
+Pinned = Callable[[SiteId], frozenset[Guid]]
+"""Snapshots of a site that some node publishes as its head: common bases to be, never forgotten."""
+
+
+class Files(Protocol):
+    """Work on files below a directory that is not trusted. Every call has a deadline."""
+
+    async def entries(self, root: str, path: str) -> list[Entry]:
+        """The directory `path` below `root`, by name. Raises `NoSuchPath`."""
+
+    async def content(self, root: str, path: str) -> bytes:
+        """The regular file `path` below `root`, links not followed. Raises `NoSuchPath`, `TooLarge`."""
+
+    async def copy(self, root: str, live_root: str, path: str) -> int:
+        """Bring `path` from `root` to the same place below `live_root`. Returns files written. Raises `NoSuchPath`."""
