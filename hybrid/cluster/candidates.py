@@ -1,0 +1,87 @@
+"""
+Reading the registers of one site: who claims it among the living, whose copy is best, what it should be. Pure.
+
+Given the same registers every node answers the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+
+from hybrid.model import NO_CLAIM, Claim, NodeId, Role, SiteRegister, SiteSpec
+
+CLAIMING: tuple[Role, ...] = ("opening", "owner", "leaving")
+HOLDING: tuple[Role, ...] = ("replica", "opening", "owner", "leaving", "stashing")
+
+Registers = Mapping[NodeId, SiteRegister]
+Rank = tuple[bool, int, int, int, bool, int, NodeId]
+
+
+def live_claims(registers: Registers, live: Collection[NodeId]) -> dict[NodeId, Claim]:
+    """Claims that living nodes hold."""
+    return {
+        node: register.claim
+        for node, register in registers.items()
+        if node in live and register.claim is not None and register.role in CLAIMING
+    }
+
+
+def ailing(register: SiteRegister) -> bool:
+    """Whether a claimant cannot do what it claimed to: it is in trouble and does not serve (its storage died …)."""
+    return register.role in ("opening", "owner") and bool(register.trouble) and not register.serving
+
+
+def largest_claim(registers: Iterable[SiteRegister]) -> Claim:
+    """The largest claim held or heard of in any of `registers`; `NO_CLAIM` without any."""
+    return max((max(register.seen, register.claim or NO_CLAIM) for register in registers), default=NO_CLAIM)
+
+
+def claimant(registers: Registers, live: Collection[NodeId]) -> NodeId | None:
+    """The living node with the largest claim."""
+    claims = live_claims(registers, live)
+    return max(claims, key=lambda node: claims[node], default=None)
+
+
+def newest_spec(registers: Iterable[SiteRegister]) -> SiteSpec | None:
+    """The spec with the largest version anybody published."""
+    specs = [register.spec for register in registers if register.spec is not None]
+    return max(specs, key=lambda spec: spec.version, default=None)
+
+
+def rank(node: NodeId, register: SiteRegister, home: bool = False, load: float = 0.0) -> Rank:
+    """
+    How good a next owner `node` is; the larger the better.
+
+    One that is in trouble (could not start it, pool full) comes after all others. Then history, so that nothing
+    acknowledged is left behind: epoch of the newest snapshot, its number, how many there are. Only between equal
+    histories does convenience count: the site's home data centre, then load.
+    """
+    healthy = not register.trouble
+    return (healthy, register.head_epoch, register.head_counter, register.length, home, -round(4 * load), node)
+
+
+def candidates(
+    registers: Registers,
+    live: Collection[NodeId],
+    home_dc: str = "",
+    dcs: Mapping[NodeId, str] | None = None,
+    loads: Mapping[NodeId, float] | None = None,
+) -> list[NodeId]:
+    """
+    Living nodes that could become the owner, best first.
+
+    Those that hold the dataset and are not busy with it: replicas, and an owner that is leaving (who may go on when
+    its successor cannot).
+    """
+    dcs, loads = dcs or {}, loads or {}
+    able = [
+        node
+        for node, register in registers.items()
+        if node in live and register.role in ("replica", "leaving") and register.head is not None
+    ]
+
+    def key(node: NodeId) -> Rank:
+        home = home_dc != "" and dcs.get(node, "") == home_dc
+        return rank(node, registers[node], home, loads.get(node, 0.0))
+
+    return sorted(able, key=key, reverse=True)

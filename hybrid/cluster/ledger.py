@@ -1,0 +1,270 @@
+"""
+What every node says about itself and its sites, as registers each of which one node writes. Pure.
+
+Of two values of a register the later version wins, so merging is commutative, associative and idempotent, and needs
+no tombstones (a node that holds nothing of a site says role `none`). Values without an owner are `Shared`: last
+writer wins by a hybrid logical clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import msgspec
+
+from hybrid.cluster.candidates import largest_claim
+from hybrid.cluster.news import News
+from hybrid.model import NO_CLAIM, Claim, NodeId, NodeRegister, Shared, SiteId, SiteRegister, Version
+from hybrid.wire import Gossip
+
+_EMPTY: Mapping[NodeId, SiteRegister] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """What a merge changed."""
+
+    sites: frozenset[SiteId] = frozenset()
+    nodes: frozenset[NodeId] = frozenset()
+    shared: frozenset[str] = frozenset()
+    disputed: frozenset[SiteId] = frozenset()
+    """Sites about which others hold a later word of this node than it has said: publish them again from facts."""
+
+    def __bool__(self) -> bool:
+        return bool(self.sites or self.nodes or self.shared or self.disputed)
+
+
+class Saved(msgspec.Struct, frozen=True, kw_only=True):
+    """A whole ledger as a plain value, to be kept over a restart."""
+
+    incarnation: int = 0
+    nodes: dict[NodeId, NodeRegister] = {}
+    sites: dict[SiteId, dict[NodeId, SiteRegister]] = {}
+    shared: dict[str, Shared] = {}
+
+
+def later(ours: SiteRegister | NodeRegister | None, theirs: SiteRegister | NodeRegister) -> bool:
+    """Whether `theirs` replaces `ours`."""
+    return ours is None or theirs.version > ours.version
+
+
+class Ledger:
+    """All registers this node knows."""
+
+    def __init__(self, me: NodeId, incarnation: int) -> None:
+        """`incarnation` is that of the membership: larger at each start."""
+        self.me = me
+        self._version = Version(incarnation, 0)
+        self._sites: dict[SiteId, dict[NodeId, SiteRegister]] = {}
+        self._nodes: dict[NodeId, NodeRegister] = {}
+        self._shared: dict[str, Shared] = {}
+        self._stamp_ms, self._stamp_count = 0, 0
+        self._news = News()
+
+    @property
+    def incarnation(self) -> int:
+        """The first part of the versions this node gives."""
+        return self._version.major
+
+    def raise_to(self, incarnation: int) -> None:
+        """Publish under a larger incarnation from now on; a smaller one changes nothing."""
+        if incarnation > self._version.major:
+            self._version = Version(incarnation, 0)
+
+    # ---------------------------------------------------------------------------------------------- publishing
+
+    def publish(self, site: SiteId, register: SiteRegister) -> SiteRegister:
+        """
+        Make `register` this node's word about `site`.
+
+        Returns:
+            It with the next version, and `seen` raised to the largest claim known; what was there before when that
+            says the same.
+        """
+        before = self.registers(site).get(self.me)
+        seen = max(register.seen, self.seen(site), register.claim or NO_CLAIM)
+        register = msgspec.structs.replace(register, version=before.version if before else Version(0, 0), seen=seen)
+        if register == before:
+            return before
+        register = msgspec.structs.replace(register, version=self._next())
+        self._put_site(site, self.me, register)
+        return register
+
+    def publish_node(self, register: NodeRegister) -> NodeRegister:
+        """Make `register` this node's word about itself. Returns it with its version, which an equal one keeps."""
+        before = self._nodes.get(self.me)
+        register = msgspec.structs.replace(register, version=before.version if before else Version(0, 0))
+        if register == before:
+            return before
+        register = msgspec.structs.replace(register, version=self._next())
+        self._put_node(self.me, register)
+        return register
+
+    def share(self, key: str, value: str | None, wall_ms: int) -> Shared:
+        """Write a value that has no owner (`None`: remove it). The newest write anywhere wins."""
+        if wall_ms > self._stamp_ms:
+            self._stamp_ms, self._stamp_count = wall_ms, 0
+        else:
+            self._stamp_count += 1
+        shared = Shared(stamp=(self._stamp_ms, self._stamp_count, self.me), value=value)
+        self._put_shared(key, shared)
+        return shared
+
+    def prune(self, before_ms: int) -> list[str]:
+        """Drop tombstones of shared values older than `before_ms` (wall time). Returns their keys."""
+        old = [key for key, entry in self._shared.items() if entry.value is None and entry.stamp[0] < before_ms]
+        for key in old:
+            del self._shared[key]
+        return sorted(old)
+
+    def _next(self) -> Version:
+        self._version = self._version.next()
+        return self._version
+
+    # ------------------------------------------------------------------------------------------------- merging
+
+    def merge(self, gossip: Gossip, sender: NodeId | None = None) -> Merged:
+        """
+        Take what is later than what is known. Nobody else writes this node's own registers.
+
+        Args:
+            gossip: From a peer.
+            sender: That peer, to which what it said is not sent back.
+
+        Returns:
+            What changed.
+        """
+        disputed = self._merge_disputed(gossip)
+        sites = {
+            site
+            for node, registers in gossip.sites.items()
+            if node != self.me
+            for site, register in registers.items()
+            if later(self.registers(site).get(node), register) and self._put_site(site, node, register, sender)
+        }
+        nodes = {
+            node
+            for node, register in gossip.nodes.items()
+            if node != self.me and later(self._nodes.get(node), register) and self._put_node(node, register, sender)
+        }
+        shared = {key for key, entry in gossip.shared.items() if self._merge_shared(key, entry, sender)}
+        return Merged(frozenset(sites), frozenset(nodes), frozenset(shared), frozenset(disputed))
+
+    def _merge_disputed(self, gossip: Gossip) -> set[SiteId]:
+        """Where others hold a later word of this node than it has: an earlier life said it. Outdo it."""
+        node, ours = gossip.nodes.get(self.me), self._nodes.get(self.me)
+        node_disputed = node is not None and later(ours, node)
+        theirs = gossip.sites.get(self.me, {})
+        disputed = {site for site, register in theirs.items() if later(self.registers(site).get(self.me), register)}
+        said = [theirs[site].version.major for site in disputed] + (
+            [node.version.major] if node_disputed and node else []
+        )
+        if not said:
+            return set()
+        self.raise_to(max(said) + 1)
+        for site in disputed:
+            known = self.registers(site).get(self.me)
+            if known is not None:
+                self._put_site(site, self.me, msgspec.structs.replace(known, version=self._next()))
+        if node_disputed and ours is not None:
+            self._put_node(self.me, msgspec.structs.replace(ours, version=self._next()))
+        return disputed
+
+    def _merge_shared(self, key: str, entry: Shared, sender: NodeId | None) -> bool:
+        known = self._shared.get(key)
+        if known is not None and known.stamp >= entry.stamp:
+            return False
+        self._stamp_ms, self._stamp_count = max((self._stamp_ms, self._stamp_count), entry.stamp[:2])
+        return self._put_shared(key, entry, sender)
+
+    def _put_site(self, site: SiteId, node: NodeId, register: SiteRegister, sender: NodeId | None = None) -> bool:
+        self._sites.setdefault(site, {})[node] = register
+        self._news.site(node, site, sender)
+        return True
+
+    def _put_node(self, node: NodeId, register: NodeRegister, sender: NodeId | None = None) -> bool:
+        self._nodes[node] = register
+        self._news.node(node, sender)
+        return True
+
+    def _put_shared(self, key: str, entry: Shared, sender: NodeId | None = None) -> bool:
+        self._shared[key] = entry
+        self._news.shared(key, sender)
+        return True
+
+    # --------------------------------------------------------------------------------------------------- links
+
+    def news_for(self, peer: NodeId, heartbeats: Mapping[NodeId, tuple[int, int]] | None = None) -> Gossip:
+        """
+        What the link to `peer` has not carried yet, at most `hybrid.cluster.news.AT_ONCE` entries of it.
+
+        Args:
+            peer: Whom it is sent to. Everything is news to a peer not heard of before.
+            heartbeats: What `Membership.beat` said, to go with it.
+        """
+        pending = self._news.take(peer, self._everything)
+        sites: dict[NodeId, dict[SiteId, SiteRegister]] = {}
+        for node, site in pending.sites:
+            sites.setdefault(node, {})[site] = self._sites[site][node]
+        return Gossip(
+            heartbeats=dict(heartbeats or {}),
+            nodes={node: self._nodes[node] for node in pending.nodes},
+            sites=sites,
+            shared={key: self._shared[key] for key in pending.shared if key in self._shared},
+        )
+
+    def forget_peer(self, peer: NodeId) -> None:
+        """The link to `peer` broke: what it carried may not have arrived, so all of it is news again."""
+        self._news.forget(peer)
+
+    def _everything(self) -> tuple[Iterable[tuple[NodeId, SiteId]], Iterable[NodeId], Iterable[str]]:
+        pairs = [(node, site) for site, registers in self._sites.items() for node in registers]
+        return pairs, self._nodes, self._shared
+
+    # ------------------------------------------------------------------------------------------------- reading
+
+    def registers(self, site: SiteId) -> Mapping[NodeId, SiteRegister]:
+        """What each node says about `site`; empty for an unknown one. Do not keep: it changes."""
+        return self._sites.get(site, _EMPTY)
+
+    def sites(self) -> Iterable[SiteId]:
+        """Every site any node ever spoke of."""
+        return self._sites.keys()
+
+    def nodes(self) -> Mapping[NodeId, NodeRegister]:
+        """What each node says about itself."""
+        return self._nodes
+
+    def shared(self) -> Mapping[str, str]:
+        """Values without an owner, removed ones left out."""
+        return {key: entry.value for key, entry in self._shared.items() if entry.value is not None}
+
+    def seen(self, site: SiteId) -> Claim:
+        """The largest claim on `site` held or heard of anywhere; `NO_CLAIM` when there is none."""
+        return largest_claim(self.registers(site).values())
+
+    # ------------------------------------------------------------------------------------------------- keeping
+
+    def snapshot(self) -> Saved:
+        """All of it as a plain value."""
+        return Saved(
+            incarnation=self.incarnation,
+            nodes=dict(self._nodes),
+            sites={site: dict(registers) for site, registers in self._sites.items()},
+            shared=dict(self._shared),
+        )
+
+    def restore(self, saved: Saved) -> None:
+        """Take back at start what `snapshot` gave, what this node said included; publish what is true now after it."""
+        self.raise_to(saved.incarnation + 1)
+        for site, registers in saved.sites.items():
+            for node, register in registers.items():
+                if later(self.registers(site).get(node), register):
+                    self._put_site(site, node, register)
+        for node, described in saved.nodes.items():
+            if later(self._nodes.get(node), described):
+                self._put_node(node, described)
+        for key, entry in saved.shared.items():
+            self._merge_shared(key, entry, None)

@@ -1,0 +1,70 @@
+"""Where copies of sites should be, and which numbers and nodes new ones get. Pure: the same view, the same answer."""
+
+from __future__ import annotations
+
+import hashlib
+
+from hybrid.model import NodeId, SiteId
+from hybrid.view import NodeView, SiteView, View
+
+NUMBERS = 60000
+"""Site numbers go from 1 to this."""
+
+
+def replicas(site: SiteView, view: View) -> tuple[NodeId, ...]:
+    """
+    The nodes that should hold copies of `site` besides its owner, best first.
+
+    At most `spec.copies` living nodes with healthy storage. Each is chosen for a data centre that has no copy yet,
+    then for holding the site already (so that nothing is moved without need), then for room. Room counts only in
+    steps of a factor of two, and ties are broken by the site's id: a choice stays until something real changes.
+    """
+    able = [node for node in view.nodes.values() if node.id != site.owner and node.live and node.storage_ok]
+    covered = {view.nodes[site.owner].dc} if site.owner in view.nodes else set()
+    chosen: list[NodeId] = []
+    while able and len(chosen) < site.spec.copies:
+        best = max(able, key=lambda node: _worth(node, site, covered))
+        able.remove(best)
+        chosen.append(best.id)
+        covered.add(best.dc)
+    return tuple(chosen)
+
+
+def _worth(node: NodeView, site: SiteView, covered: set[str]) -> tuple[bool, bool, int, int]:
+    holds = node.id in site.holders
+    room = 0 if holds else node.free_bytes.bit_length()
+    return node.dc not in covered, holds, room, _digest(site.spec.id, node.id)
+
+
+def first_owner(view: View) -> NodeId:
+    """
+    The node on which a new site should begin: with room, then with the fewest sites.
+
+    Without any living node with healthy storage, this one.
+    """
+    able = [node for node in view.nodes.values() if node.live and node.storage_ok]
+    owned = [site.owner for site in view.sites.values()]
+    best = max(able, key=lambda node: (node.free_bytes.bit_length(), -owned.count(node.id), node.id), default=None)
+    return best.id if best else view.me
+
+
+def free_number(view: View, site: SiteId) -> int:
+    """
+    An unused number for a new site, 1 to 60000.
+
+    Counted from a digest of its id, so that two components of a parted cluster rarely give the same one.
+
+    Raises:
+        ValueError: All are in use.
+    """
+    used = {known.spec.number for known in view.sites.values()}
+    start = _digest(site) % NUMBERS
+    for step in range(NUMBERS):
+        number = (start + step) % NUMBERS + 1
+        if number not in used:
+            return number
+    raise ValueError(f"all {NUMBERS} site numbers are in use")
+
+
+def _digest(*parts: str) -> int:
+    return int.from_bytes(hashlib.blake2b("/".join(parts).encode(), digest_size=8).digest())

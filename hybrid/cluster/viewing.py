@@ -1,0 +1,131 @@
+"""The view, drawn from registers and liveness. Pure; see `hybrid.view` for what its fields mean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
+import msgspec
+
+from hybrid.cluster.candidates import HOLDING, Registers, claimant, newest_spec, rank
+from hybrid.model import NodeId, NodeRegister, SiteId, SiteRegister, SiteSpec, Stash
+from hybrid.view import NodeView, SiteState, SiteView, View
+
+
+class Registered(Protocol):
+    """A ledger, as it is read here."""
+
+    def sites(self) -> Iterable[SiteId]:
+        """Every site ever spoken of."""
+
+    def registers(self, site: SiteId) -> Mapping[NodeId, SiteRegister]:
+        """What each node says about it."""
+
+    def nodes(self) -> Mapping[NodeId, NodeRegister]:
+        """What each node says about itself."""
+
+
+def build(
+    me: NodeId,
+    ledger: Registered,
+    live: frozenset[NodeId],
+    upstreams: Mapping[SiteId, str],
+    zones: tuple[str, ...],
+    previous: View | None = None,
+) -> View:
+    """
+    What this node concludes now.
+
+    Args:
+        me: This node.
+        ledger: All registers.
+        live: From `Membership.live`.
+        upstreams: Addresses of this node's containers; used for sites it owns and serves.
+        zones: The cluster's DNS zones, the main one first.
+        previous: The view before. Its unchanged parts are kept; it is returned itself when nothing changed.
+
+    Returns:
+        A view with the next serial number (1 for the first), or `previous`.
+    """
+    nodes = {node: node_view(register, node in live) for node, register in sorted(ledger.nodes().items())}
+    sites = {}
+    for site in sorted(ledger.sites()):
+        seen = site_view(me, ledger.registers(site), live, upstreams.get(site))
+        if seen is not None:
+            sites[site] = seen
+    if previous is not None and (previous.zones, previous.nodes, previous.sites) == (zones, nodes, sites):
+        return previous
+    return View(me=me, serial=previous.serial + 1 if previous else 1, zones=zones, nodes=nodes, sites=sites)
+
+
+def node_view(register: NodeRegister, live: bool) -> NodeView:
+    """A node, from what it says about itself."""
+    said = msgspec.structs.asdict(register)
+    del said["version"]
+    return NodeView(live=live, **said)
+
+
+def site_view(me: NodeId, registers: Registers, live: frozenset[NodeId], upstream: str | None) -> SiteView | None:
+    """
+    One site, from what all nodes say about it.
+
+    Returns:
+        `None` for a site that nobody holds any more, or of which nobody knows what it should be.
+    """
+    spec = newest_spec(register for register in registers.values() if register.role != "none")
+    if spec is None:
+        return None
+    owner = claimant(registers, live)
+    mine = registers[owner] if owner is not None else None
+    holders = _holders(registers, live, owner)
+    state = _state(spec, mine, holders)
+    return SiteView(
+        spec=spec,
+        state=state,
+        owner=owner,
+        claim=mine.claim if mine else None,
+        upstream=upstream if owner == me and state == "serving" else None,
+        holders=holders,
+        lag_s=mine.lag_s if mine else None,
+        safe_copies=_safe_copies(registers, live, owner),
+        stashes=_stashes(registers),
+        trouble=_trouble(registers, mine, holders),
+    )
+
+
+def _state(spec: SiteSpec, owner: SiteRegister | None, holders: tuple[NodeId, ...]) -> SiteState:
+    if spec.wanted == "stopped":
+        return "stopped" if holders else "unavailable"
+    if owner is not None and owner.serving:
+        return "serving"
+    if not holders or (owner is not None and owner.trouble):
+        return "unavailable"
+    return "changing"
+
+
+def _holders(registers: Registers, live: frozenset[NodeId], owner: NodeId | None) -> tuple[NodeId, ...]:
+    """Living nodes that hold it: the owner first, then as elections would prefer them."""
+    held = [node for node, register in registers.items() if node in live and register.role in HOLDING]
+    held.sort(key=lambda node: rank(node, registers[node]), reverse=True)
+    return tuple(sorted(held, key=lambda node: node != owner))
+
+
+def _safe_copies(registers: Registers, live: frozenset[NodeId], owner: NodeId | None) -> int:
+    head = registers[owner].head if owner is not None else None
+    if head is None:
+        return 0
+    return sum(node in live and node != owner and register.head == head for node, register in registers.items())
+
+
+def _stashes(registers: Registers) -> tuple[Stash, ...]:
+    """Of all nodes, also of silent ones, each once, oldest first."""
+    stashes = {stash.id: stash for register in registers.values() for stash in register.stashes}
+    return tuple(sorted(stashes.values(), key=lambda stash: (stash.head_at_s, stash.id)))
+
+
+def _trouble(registers: Registers, owner: SiteRegister | None, holders: tuple[NodeId, ...]) -> str:
+    if owner is not None:
+        return owner.trouble
+    if not holders:
+        return "no server that is up holds it"
+    return next((registers[node].trouble for node in holders if registers[node].trouble), "")
