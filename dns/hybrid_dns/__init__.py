@@ -1,1 +1,1 @@
-"""Authoritative DNS, answered from the view."""
+"""Authoritative DNS of the cluster's zones, answered from the view. See `dns/README.md`."""

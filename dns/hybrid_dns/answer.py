@@ -1,0 +1,185 @@
+"""
+From the bytes of a DNS query to the bytes of its reply. Pure.
+
+Plain queries for names that exist are answered from a table of finished replies, filled as they are asked for: only the
+id, the RD bit, the question (in the letter case of the client) and the OPT record differ. All else goes through
+dnspython. RFC 1035, 2308 (negative answers), 6891 (EDNS), 8482 (ANY), 3225 (DO is echoed).
+"""
+
+from __future__ import annotations
+
+import dns.edns
+import dns.exception
+import dns.flags
+import dns.message
+import dns.name
+import dns.opcode
+import dns.query
+import dns.rcode
+import dns.rrset
+from dns.rdataclass import RdataClass
+from dns.rdatatype import RdataType
+
+from hybrid_dns.zone import Match, Zones
+
+UDP_SIZE = 1232
+TABLE_LIMIT = 200_000
+HEADER_SIZE = 12
+
+_REFUSED_TYPES = frozenset({RdataType.AXFR, RdataType.IXFR, RdataType.MAILA, RdataType.MAILB, RdataType.OPT})
+_OPT = {do: b"\0\0\x29" + UDP_SIZE.to_bytes(2, "big") + bytes([0, 0, do, 0, 0, 0]) for do in (0, 0x80)}
+_Entry = tuple[bytes, bytes, bytes]
+"""Header bytes 2..12 without and with an OPT record to follow, and all that follows the question."""
+
+
+class Answers:
+    """
+    Answers queries from `zones`; from `None` (nothing known yet) with SERVFAIL.
+
+    Immutable to its callers: a change of the zones is another `Answers`.
+    """
+
+    def __init__(self, zones: Zones | None) -> None:
+        self._zones = zones
+        self._table: dict[bytes, _Entry] = {}
+
+    def answer(self, query: bytes, stream: bool = False) -> bytes | None:
+        """
+        The reply to `query`, or `None` when silence is the answer (garbage, or itself a reply).
+
+        Args:
+            query: One message, without the length that goes before it on TCP.
+            stream: It came by TCP: the reply may be up to 65,535 bytes.
+        """
+        end = query.find(b"\0", HEADER_SIZE) + 5
+        if end >= 17 and not query[2] & 0xFE and query[4:10] == b"\0\1\0\0\0\0":
+            entry = self._table.get(query[HEADER_SIZE : end - 4].lower() + query[end - 4 : end])
+            if entry is not None:
+                reply = _from_entry(query, end, entry)
+                if reply is not None:
+                    return reply
+        return self._slow(query, stream)
+
+    def _slow(self, query: bytes, stream: bool) -> bytes | None:
+        """Everything that is not in the table."""
+        if len(query) < HEADER_SIZE or query[2] & 0x80:
+            return None
+        opcode = query[2] >> 3 & 15
+        if opcode != dns.opcode.QUERY:
+            known = opcode in (dns.opcode.UPDATE, dns.opcode.NOTIFY)
+            return _bare(query, dns.rcode.REFUSED if known else dns.rcode.NOTIMP)
+        if query[4:6] != b"\0\1" or query[2] & 0x02:
+            return _bare(query, dns.rcode.FORMERR)
+        try:
+            message = dns.message.from_wire(query)
+        except dns.message.UnknownTSIGKey:
+            return _bare(query, dns.rcode.NOTAUTH)
+        except dns.name.BadPointer:
+            return None
+        except (dns.exception.DNSException, ValueError):
+            return _bare(query, dns.rcode.FORMERR)
+        return _to_wire(self._respond(message), message, stream)
+
+    def _respond(self, query: dns.message.Message) -> dns.message.Message:
+        """The reply to a well-formed query of one question."""
+        question = query.question[0]
+        reply = dns.message.make_response(query, our_payload=UDP_SIZE)
+        if query.edns >= 0:
+            reply.use_edns(0, query.ednsflags & dns.flags.DO, UDP_SIZE)
+        if query.edns > 0:
+            reply.set_rcode(dns.rcode.BADVERS)
+        elif question.rdclass != RdataClass.IN or question.rdtype in _REFUSED_TYPES:
+            reply.set_rcode(dns.rcode.REFUSED)
+        elif self._zones is None:
+            reply.set_rcode(dns.rcode.SERVFAIL)
+        else:
+            self._resolve(self._zones, question, reply)
+        return reply
+
+    def _resolve(self, zones: Zones, question: dns.rrset.RRset, reply: dns.message.Message) -> None:
+        """Fill `reply` from `zones`."""
+        match = zones.find(question.name)
+        if match is None:
+            reply.set_rcode(dns.rcode.REFUSED)
+            return
+        reply.flags |= dns.flags.AA
+        if not match.exists:
+            reply.set_rcode(dns.rcode.NXDOMAIN)
+            reply.authority.append(zones.soa(match.origin))
+            return
+        _fill(zones, match, question, reply)
+        self._remember(question)
+
+    def _remember(self, question: dns.rrset.RRset) -> None:
+        """Put the reply to a plain query of `question` in the table (not when it would be too long for any client)."""
+        zones = self._zones
+        if zones is None or len(self._table) >= TABLE_LIMIT:
+            return
+        match = zones.find(question.name)
+        if match is None:
+            return
+        plain = dns.message.QueryMessage(id=0)
+        plain.flags = dns.flags.Flag(dns.flags.QR | dns.flags.AA)
+        plain.question.append(dns.rrset.RRset(question.name, RdataClass.IN, question.rdtype))
+        _fill(zones, match, question, plain)
+        wire = plain.to_wire(want_shuffle=False)
+        name = question.name.to_wire()
+        if name is not None and len(wire) + len(_OPT[0]) <= 512:
+            end = HEADER_SIZE + len(name) + 4
+            key = name.lower() + wire[end - 4 : end]
+            additional = int.from_bytes(wire[10:12], "big") + 1
+            self._table[key] = (wire[2:12], wire[2:10] + additional.to_bytes(2, "big"), wire[end:])
+
+
+def _from_entry(query: bytes, end: int, entry: _Entry) -> bytes | None:
+    """The reply to `query`, whose question ends at `end`; `None` when its tail is not none or one plain OPT."""
+    plain, with_opt, tail = entry
+    rd = query[2] & 1
+    if query[10:12] == b"\0\0" and len(query) == end:
+        return query[:2] + bytes([plain[0] | rd]) + plain[1:] + query[HEADER_SIZE:end] + tail
+    opt = query[end:]
+    if query[10:12] != b"\0\1" or len(opt) < 11 or opt[:3] != b"\0\0\x29" or opt[5] or opt[6]:
+        return None
+    if int.from_bytes(opt[9:11], "big") != len(opt) - 11:
+        return None
+    head = query[:2] + bytes([with_opt[0] | rd]) + with_opt[1:]
+    return head + query[HEADER_SIZE:end] + tail + _OPT[opt[7] & 0x80]
+
+
+def _fill(zones: Zones, match: Match, question: dns.rrset.RRset, reply: dns.message.Message) -> None:
+    """The sections of the answer for a name that exists: the RRset, or NODATA with the SOA."""
+    if question.rdtype == RdataType.ANY:
+        reply.answer.append(dns.rrset.from_text(question.name, 3600, "IN", "HINFO", '"RFC8482" ""'))
+        return
+    rrset = zones.rrset(question.name, match, question.rdtype)
+    if rrset is None:
+        reply.authority.append(zones.soa(match.origin))
+        return
+    reply.answer.append(rrset)
+    if question.rdtype == RdataType.NS:
+        reply.additional.extend(zones.glue(rrset))
+
+
+def _bare(query: bytes, rcode: dns.rcode.Rcode) -> bytes:
+    """A reply of 12 bytes: what was asked is not repeated, because it was not understood or is not wanted."""
+    return query[:2] + bytes([0x80 | query[2] & 0x79, int(rcode)]) + bytes(8)
+
+
+def _to_wire(reply: dns.message.Message, query: dns.message.Message, stream: bool) -> bytes:
+    """`reply` in as many bytes as the client takes: without additional records, or truncated, where it must be."""
+    limit = 65535 if stream else min(max(512, query.payload if query.edns >= 0 else 512), UDP_SIZE)
+    try:
+        return _ordered(reply, limit)
+    except dns.exception.TooBig:
+        reply.additional = []
+    try:
+        return _ordered(reply, limit)
+    except dns.exception.TooBig:
+        reply.answer, reply.authority = [], []
+        reply.flags |= dns.flags.TC
+        return _ordered(reply, limit)
+
+
+def _ordered(reply: dns.message.Message, limit: int) -> bytes:
+    """To the wire, records in the order of their RRset: the owner's address first."""
+    return reply.to_wire(max_size=limit, want_shuffle=False)

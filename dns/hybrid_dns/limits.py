@@ -1,0 +1,77 @@
+"""
+Response rate limiting: a forged source address must not turn this server on its owner. Pure.
+
+As in BIND and NSD: equal replies to one network (/24, /56) are counted a second at a time; beyond the limit most are
+dropped and every second one goes out empty with TC set, so that a real resolver behind that address asks again by TCP.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from hybrid_dns.answer import HEADER_SIZE
+
+Verdict = Literal["send", "slip", "drop"]
+_Key = tuple[str, int] | tuple[str, int, bytes]
+
+
+class Limits:
+    """
+    Counts replies by network and kind.
+
+    Args:
+        errors: Equal error replies (by rcode) or "no such data" replies (by question) a second; 0: no limit at all.
+        answers: Good answers a second to one network, whatever they say.
+        slip: Each how-many-th suppressed reply goes out truncated.
+        size: Most networks and kinds counted in one second; beyond it, replies to unseen ones are not limited
+            (an attack spread over that many networks amplifies onto none of them).
+    """
+
+    def __init__(self, errors: int = 5, answers: int = 1000, slip: int = 2, size: int = 50_000) -> None:
+        self._errors, self._answers, self._slip, self._size = errors, answers, slip, size
+        self._second = 0
+        self._counts: dict[_Key, int] = {}
+
+    def judge(self, source: str, reply: bytes, now_s: float) -> Verdict:
+        """What to do with `reply` to `source` (an address as text) at `now_s`."""
+        if not self._errors:
+            return "send"
+        if int(now_s) != self._second:
+            self._second = int(now_s)
+            self._counts = {}
+        key = _key(source, reply)
+        count = self._counts.get(key, 0) + 1
+        if count > 1 or len(self._counts) < self._size:
+            self._counts[key] = count
+        over = count - (self._answers if key[1] < 0 else self._errors)
+        if over <= 0:
+            return "send"
+        return "slip" if over % self._slip == 0 else "drop"
+
+
+def _key(source: str, reply: bytes) -> _Key:
+    """Network and kind: -1 for an answer with records, else the rcode, with the question where that is 0."""
+    rcode = reply[3] & 15
+    if rcode:
+        return _network(source), rcode
+    if reply[6:8] != b"\0\0":
+        return _network(source), -1
+    return _network(source), 0, reply[HEADER_SIZE : question_end(reply)].lower()
+
+
+def _network(source: str) -> str:
+    """The /24 of an IPv4 address; of an IPv6 address its first four groups as written, a /64 or shorter."""
+    if ":" in source:
+        return ":".join(source.split(":")[:4])
+    return source.rpartition(".")[0]
+
+
+def question_end(reply: bytes) -> int:
+    """Where the question of a reply of ours ends: after the header when it has none."""
+    return reply.find(b"\0", HEADER_SIZE) + 5 if reply[5] else HEADER_SIZE
+
+
+def truncated(reply: bytes) -> bytes:
+    """`reply` cut down to header and question, with TC set."""
+    head = reply[:2] + bytes([reply[2] | 0x02, reply[3]]) + reply[4:6] + bytes(6)
+    return head + reply[HEADER_SIZE : question_end(reply)]

@@ -1,0 +1,162 @@
+"""DNS over UDP and TCP (RFC 1035 §4.2, 7766): Twisted protocols around a function from query to reply."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol as TypingProtocol
+from typing import cast
+
+from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime, ITCPTransport, IUDPTransport
+from twisted.internet.protocol import DatagramProtocol, Protocol, ServerFactory, connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from hybrid_dns.limits import Limits, truncated
+
+MAX_CONNECTIONS = 100
+IDLE_S = 10.0
+MAX_QUERY = 4096
+_ECHO_PORTS = frozenset({0, 7, 13, 17, 19, 123})
+"""Source ports of services that answer whatever they get: a reply there would come back."""
+
+
+class Answering(TypingProtocol):
+    """`hybrid_dns.answer.Answers.answer`, of the newest zones."""
+
+    def __call__(self, query: bytes, stream: bool = False) -> bytes | None:
+        """The reply, or `None` for silence."""
+
+
+class DnsDatagrams(DatagramProtocol):
+    """
+    Queries by UDP.
+
+    Args:
+        answer: From query to reply.
+        limits: Decides which replies go out.
+        seconds: A clock, any epoch.
+    """
+
+    log = Logger()
+
+    def __init__(self, answer: Answering, limits: Limits, seconds: Callable[[], float]) -> None:
+        self._answer, self._limits, self._seconds = answer, limits, seconds
+
+    @property
+    def _udp(self) -> IUDPTransport:
+        return cast(IUDPTransport, self.transport)
+
+    def datagramReceived(self, datagram: bytes, addr: tuple[str, int]) -> None:
+        """Reply at once or not at all."""
+        try:
+            reply = self._answer(datagram)
+            if reply is None or addr[1] in _ECHO_PORTS:
+                return
+            verdict = self._limits.judge(addr[0], reply, self._seconds())
+            if verdict != "drop":
+                self._udp.write(reply if verdict == "send" else truncated(reply), addr)
+        except Exception:
+            self.log.failure("query of {bytes} bytes from {source} failed", bytes=len(datagram), source=addr[0])
+
+
+class DnsStream(Protocol):
+    """
+    Queries by TCP, each after its length; pipelined ones are answered in order.
+
+    The connection ends when no whole query came for `IDLE_S`, however many bytes did, and at a length no query has.
+    """
+
+    log = Logger()
+
+    def __init__(self, factory: DnsStreams) -> None:
+        self._factory = factory
+        self._buffer = b""
+        self._deadline: IDelayedCall | None = None
+
+    @property
+    def _tcp(self) -> ITCPTransport:
+        return cast(ITCPTransport, self.transport)
+
+    def connectionMade(self) -> None:
+        """Start the clock. Whoever does not read its answers is not read from either."""
+        self._factory.connections += 1
+        if self._factory.connections > MAX_CONNECTIONS:
+            self._tcp.abortConnection()
+            return
+        self._deadline = self._factory.clock.callLater(IDLE_S, self._tcp.abortConnection)
+        cast(_Consumer, self.transport).registerProducer(self, True)
+
+    def pauseProducing(self) -> None:
+        """The client does not take its answers: stop reading."""
+        cast(_Consumer, self.transport).pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """It does again."""
+        cast(_Consumer, self.transport).resumeProducing()
+
+    def stopProducing(self) -> None:
+        """The connection is gone; `connectionLost` cleans up."""
+
+    def dataReceived(self, data: bytes) -> None:
+        """Answer every whole query."""
+        self._buffer += data
+        while len(self._buffer) >= 2:
+            length = int.from_bytes(self._buffer[:2], "big")
+            if not 12 <= length <= MAX_QUERY:
+                self._tcp.abortConnection()
+                return
+            if len(self._buffer) < 2 + length:
+                return
+            query, self._buffer = self._buffer[2 : 2 + length], self._buffer[2 + length :]
+            if not self._reply(query):
+                self._tcp.abortConnection()
+                return
+
+    def _reply(self, query: bytes) -> bool:
+        """Send the reply; false when there is none (the peer does not speak DNS)."""
+        try:
+            reply = self._factory.answer(query, stream=True)
+        except Exception:
+            self.log.failure("query of {bytes} bytes by TCP failed", bytes=len(query))
+            return False
+        if reply is None:
+            return False
+        self._tcp.write(len(reply).to_bytes(2, "big") + reply)
+        if self._deadline is not None and self._deadline.active():
+            self._deadline.reset(IDLE_S)
+        return True
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Stop the clock."""
+        self._factory.connections -= 1
+        if self._deadline is not None and self._deadline.active():
+            self._deadline.cancel()
+
+
+class _Consumer(TypingProtocol):
+    """What Twisted's TCP transports also are: `IConsumer` and `IPushProducer`."""
+
+    def registerProducer(self, producer: object, streaming: bool) -> None: ...
+
+    def pauseProducing(self) -> None: ...
+
+    def resumeProducing(self) -> None: ...
+
+
+class DnsStreams(ServerFactory):
+    """
+    Accepts at most `MAX_CONNECTIONS` at a time; more are closed at once.
+
+    Attributes:
+        connections: Open ones, those being refused included.
+    """
+
+    noisy = False
+
+    def __init__(self, answer: Answering, clock: IReactorTime) -> None:
+        self.answer, self.clock = answer, clock
+        self.connections = 0
+
+    def buildProtocol(self, addr: IAddress | None) -> DnsStream:
+        """See `twisted.internet.interfaces.IProtocolFactory`."""
+        return DnsStream(self)

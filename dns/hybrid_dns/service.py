@@ -1,0 +1,109 @@
+"""The DNS component: sockets that many processes may share, and the answers of the newest view behind them."""
+
+from __future__ import annotations
+
+import socket
+from typing import cast
+
+from twisted.application.service import Service
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
+from twisted.internet.interfaces import IListeningPort, IReactorSocket, IReactorTime
+from twisted.logger import Logger
+
+from hybrid.settings import Settings
+from hybrid.view import View
+from hybrid_dns.answer import Answers
+from hybrid_dns.limits import Limits
+from hybrid_dns.server import MAX_QUERY, DnsDatagrams, DnsStreams
+from hybrid_dns.zone import Contents, Zones, contents
+
+UDP_BUFFER = 4 * 1024 * 1024
+
+
+class DnsReactor(IReactorSocket, IReactorTime):
+    """A reactor with sockets and time."""
+
+
+class DnsService(Service):
+    """
+    Serves UDP and TCP on `settings.address:settings.dns_port`; answers SERVFAIL until it followed a first view.
+
+    Args:
+        reactor: With sockets and time.
+        settings: Address and port.
+        limits: Rate limits of UDP replies.
+    """
+
+    log = Logger()
+
+    def __init__(self, reactor: DnsReactor, settings: Settings, limits: Limits) -> None:
+        self._reactor, self._settings, self._limits = reactor, settings, limits
+        self._answers = Answers(None)
+        self._contents: Contents | None = None
+        self._serial = 0
+        self._ports: list[IListeningPort] = []
+
+    @property
+    def port(self) -> int:
+        """The port in use (the settings may say 0 for any)."""
+        return cast(IPv4Address, self._ports[0].getHost()).port
+
+    def follow(self, view: View) -> None:
+        """
+        Answer from `view` from now on.
+
+        The SOA serial is the wall time, in seconds, at which the contents last changed here, and always grows. Nobody
+        transfers zones from us, so serials of different nodes need not be equal; they agree as well as their clocks do.
+        """
+        new = contents(view)
+        if new == self._contents:
+            return
+        self._contents = new
+        self._serial = max(self._serial + 1, int(self._reactor.seconds()))
+        self._answers = Answers(Zones(new, self._serial))
+        self.log.debug("zones changed: {names} names, serial {serial}", names=len(new.hosts), serial=self._serial)
+
+    def privilegedStartService(self) -> None:
+        """Bind, while this process still may."""
+        if self._ports:
+            return
+        address, port = self._settings.address, self._settings.dns_port
+        udp = _bound(socket.SOCK_DGRAM, address, port)
+        tcp = _bound(socket.SOCK_STREAM, address, udp.getsockname()[1])
+        tcp.listen(100)
+        protocol = DnsDatagrams(self._answer, self._limits, self._reactor.seconds)
+        streams = DnsStreams(self._answer, self._reactor)
+        self._ports = [
+            self._reactor.adoptDatagramPort(udp.fileno(), socket.AF_INET, protocol, maxPacketSize=MAX_QUERY),
+            self._reactor.adoptStreamPort(tcp.fileno(), socket.AF_INET, streams),
+        ]
+        udp.close()
+        tcp.close()
+        self.log.info("DNS at {address}:{port}", address=address, port=self.port)
+
+    def startService(self) -> None:
+        """Bind where that was not done before, and serve."""
+        super().startService()
+        self.privilegedStartService()
+
+    def stopService(self) -> Deferred[list[object]]:
+        """Stop listening; fires when the sockets are closed."""
+        super().stopService()
+        ports, self._ports = self._ports, []
+        return gatherResults([maybeDeferred(port.stopListening) for port in ports])
+
+    def _answer(self, query: bytes, stream: bool = False) -> bytes | None:
+        return self._answers.answer(query, stream)
+
+
+def _bound(kind: socket.SocketKind, address: str, port: int) -> socket.socket:
+    """A socket at `address:port` that other processes of this node may share."""
+    bound = socket.socket(socket.AF_INET, kind)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    if kind == socket.SOCK_DGRAM:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, UDP_BUFFER)
+    bound.setblocking(False)
+    bound.bind((address, port))
+    return bound
