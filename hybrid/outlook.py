@@ -21,12 +21,12 @@ class Outlook:
 
     log = Logger()
 
-    def __init__(self, reactor: IReactorTime, build: Callable[[int], View]) -> None:
-        """`build(serial)` makes the view of this moment."""
+    def __init__(self, reactor: IReactorTime, build: Callable[[View | None], View]) -> None:
+        """`build(previous)` makes the view of this moment, or returns `previous` when nothing differs."""
         self._reactor, self._build = reactor, build
         self._followers: list[Callable[[View], None]] = []
         self._pending: IDelayedCall | None = None
-        self.view = build(0)
+        self.view = build(None)
 
     def add(self, follow: Callable[[View], None]) -> None:
         """Call `follow` with each new view, and with the newest one now."""
@@ -44,11 +44,11 @@ class Outlook:
             self._pending.cancel()
         self._pending = None
         try:
-            view = self._build(self.view.serial + 1)
+            view = self._build(self.view)
         except Exception:
             self.log.failure("building the view failed; the last one stands")
             return
-        if (view.nodes, view.sites, view.zones) == (self.view.nodes, self.view.sites, self.view.zones):
+        if view is self.view:
             return
         self.view = view
         for follow in self._followers:

@@ -8,12 +8,14 @@ site's trouble and told to the elections, so that the next candidate may stand.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import assert_never
 
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from hybrid.cluster.election import (
+    AwaitPick,
     Decision,
     Elections,
     Fence,
@@ -22,6 +24,7 @@ from hybrid.cluster.election import (
     Stand,
     Stay,
     confirmation,
+    owner_seen,
     refuted,
 )
 from hybrid.cluster.ledger import Ledger
@@ -76,6 +79,7 @@ class Steward:
     def _decide(self, site: SiteId, live: frozenset[NodeId], now_s: float) -> Decision:
         nodes = self._ledger.nodes()
         me = nodes.get(self._me)
+        known = {node: "" for node in self._membership.known}
         return self._elections.decide(
             site,
             self._ledger.registers(site),
@@ -84,7 +88,8 @@ class Steward:
             now_s,
             fit=self._membership.fit(now_s),
             free_space_ok=me is None or me.storage_ok,
-            dcs={node: register.dc for node, register in nodes.items()},
+            dcs={**known, **{node: register.dc for node, register in nodes.items()}},
+            loads={node: register.load for node, register in nodes.items()},
         )
 
     def _do(self, site: SiteId, decision: Decision) -> None:
@@ -100,15 +105,18 @@ class Steward:
                 self._holdings.update(site, bids=bids)
             case Reaffirm(claim):
                 self._tasks.start(site, "re-affirm", lambda: self._reaffirm(site, claim))
+            case AwaitPick(rivals):
+                if self._holdings.need(site).serving:
+                    self._tasks.start(site, "wait for a pick", lambda: self._await_pick(site, rivals))
             case _:
-                self.log.warn("no deed for {decision}", decision=decision)
+                assert_never(decision)
 
     # --------------------------------------------------------------------------------------------------- deeds
 
     async def _stand(self, site: SiteId, claim: Claim) -> None:
         if await self._owner_seen(site, claim):
             self._event("election-called-off", site, "another node still sees the owner")
-            self._elections.failed(site, self._reactor.seconds())
+            self._elections.called_off(site, self._reactor.seconds())
             return
         self._event("elected", site, f"this node takes over under {claim}")
         try:
@@ -143,14 +151,15 @@ class Steward:
         await self._holdings.claim(site, claim)
         self._event("re-affirmed", site, f"now under {claim}")
 
+    async def _await_pick(self, site: SiteId, rivals: tuple[NodeId, ...]) -> None:
+        trouble = f"two histories, here and on {', '.join(rivals)}: a person picks one"
+        await self._terms.stop(site)
+        self._holdings.update(site, trouble=trouble)
+        self._event("pick-wanted", site, trouble)
+
     # ------------------------------------------------------------------------------------------------- answers
 
     async def sees_owner(self, sender: NodeId, request: SeesOwner) -> OwnerSeen:
         """Answer another candidate: the live owner's claim as seen from here."""
         live = self._membership.live(self._reactor.seconds())
-        claims = [
-            register.claim
-            for node, register in self._ledger.registers(request.site).items()
-            if node in live and node != sender and register.claim is not None and register.role != "leaving"
-        ]
-        return OwnerSeen(max(claims, default=None))
+        return OwnerSeen(owner_seen(self._ledger.registers(request.site), live, sender))

@@ -17,9 +17,7 @@ class StorageCheck:
 
     log = Logger()
 
-    def __init__(
-        self, pool: Pool, lost: Callable[[str], Awaitable[None]], back: Callable[[], Awaitable[None]]
-    ) -> None:
+    def __init__(self, pool: Pool, lost: Callable[[str], Awaitable[None]], back: Callable[[], Awaitable[None]]) -> None:
         """`lost(reason)` and `back()` are awaited when the answer changes."""
         self._pool, self._lost, self._back = pool, lost, back
         self._misses = 0

@@ -2,6 +2,7 @@
 
 import pytest
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from hybrid.hosting.tasks import SiteTasks
 from hybrid.model import SiteId
@@ -36,7 +37,11 @@ def failure_of(tasks: SiteTasks, what: str) -> BaseException:
         return None
 
     caught: list[BaseException] = []
-    Deferred.fromCoroutine(tasks.run(SITE, what, nothing)).addErrback(lambda failure: caught.append(failure.value))
+
+    def keep(failure: Failure) -> None:
+        caught.append(failure.value)
+
+    Deferred.fromCoroutine(tasks.run(SITE, what, nothing)).addErrback(keep)
     return caught[0]
 
 
