@@ -39,7 +39,7 @@ def failure_of(tasks: SiteTasks, what: str) -> BaseException:
     caught: list[BaseException] = []
 
     def keep(failure: Failure) -> None:
-        caught.append(failure.value)
+        caught.append(failure.value or AssertionError("no error"))
 
     Deferred.fromCoroutine(tasks.run(SITE, what, nothing)).addErrback(keep)
     return caught[0]
