@@ -17,6 +17,8 @@ SPEC, CLAIM, SEEN = "spec", "claim", "seen"
 """Properties of `sites/<id>`: JSON of the spec, the claim held here, the largest claim heard of."""
 STASHED = "stash"
 """Property of `stash/<id>`: JSON of `hybrid.model.Stash`."""
+STASHED_AT = "stashed-at"
+"""Property of `stash/<id>`: when it was set aside, seconds since the epoch; gives the order of stashes."""
 TRASHED = "trashed"
 """Property of `trash/<id>`: when it was put there, seconds since the epoch."""
 

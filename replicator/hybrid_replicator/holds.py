@@ -1,0 +1,59 @@
+"""
+Holds on the newest snapshot in common with each peer: neither retention nor a slip of the hand removes it. Shell.
+
+Where they stand is known from the pool alone; what is remembered here only saves calls. A hold left behind by an
+earlier process is found, and taken off, when retention stumbles over it.
+"""
+
+from __future__ import annotations
+
+from twisted.logger import Logger
+
+from hybrid.model import Guid, NodeId
+from hybrid.ports import HybridError, NoSuchDataset, NoSuchSnapshot, Pool
+from hybrid_replicator.names import base_tag, peer_of_tag
+
+
+class BaseHolds:
+    """One held snapshot per dataset and peer."""
+
+    log = Logger()
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._held: dict[tuple[str, NodeId], Guid] = {}
+
+    async def move(self, dataset: str, peer: NodeId, guid: Guid) -> None:
+        """The newest snapshot in common is `guid` now: hold it, and let go of the older one. Trouble is only logged."""
+        old = self._held.get((dataset, peer))
+        if old == guid:
+            return
+        try:
+            await self._pool.hold(dataset, guid, base_tag(peer))
+            self._held[dataset, peer] = guid
+            if old is not None:
+                await self._let_go(dataset, old, base_tag(peer))
+        except HybridError:
+            self.log.failure("the hold on {dataset} for {peer} could not be moved", dataset=dataset, peer=peer)
+
+    async def clear(self, dataset: str, guid: Guid, outdated: frozenset[NodeId]) -> bool:
+        """
+        Take the holds of our peers off a snapshot that is to go.
+
+        Args:
+            outdated: Peers whose common base is known to be another one by now, or that were not heard of for long.
+
+        Returns:
+            Whether nothing holds it any more.
+        """
+        tags = await self._pool.holds(dataset, guid)
+        ours = {tag for tag in tags if peer_of_tag(tag) in outdated}
+        for tag in sorted(ours):
+            await self._let_go(dataset, guid, tag)
+        return ours == tags
+
+    async def _let_go(self, dataset: str, guid: Guid, tag: str) -> None:
+        try:
+            await self._pool.release(dataset, guid, tag)
+        except (NoSuchDataset, NoSuchSnapshot):
+            self.log.debug("{guid} of {dataset} went away before its hold", guid=guid, dataset=dataset)

@@ -1,0 +1,156 @@
+"""
+The histories of this node's datasets, in memory: read once at start, kept up to date by what we do ourselves. Shell.
+
+Listing a pool takes minutes where there are many snapshots, so nothing here does so again. One dataset is read again
+where the truth matters: after a receive, and after any error.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import msgspec
+from twisted.logger import Logger
+
+from hybrid.history import History
+from hybrid.model import Guid, SiteId, Snapshot, Stash
+from hybrid.ports import Dataset, NoSuchDataset, Pool
+from hybrid_replicator.names import IMAGES, JOURNAL, SITES, STASH, STASHED, STASHED_AT, TEMPORARY, site_dataset
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One dataset as last read."""
+
+    history: History
+    origin: tuple[str, Guid] | None = None
+    properties: dict[str, str] = field(default_factory=dict)
+    stash: Stash | None = None
+
+
+class HistoryIndex:
+    """What is where on this node."""
+
+    log = Logger()
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._lines: dict[str, Line] = {}
+
+    # ------------------------------------------------------------------------------------------------ reading
+
+    def __contains__(self, dataset: str) -> bool:
+        return dataset in self._lines
+
+    def history(self, dataset: str) -> History:
+        """Its snapshots, oldest first; empty when it is not here."""
+        line = self._lines.get(dataset)
+        return line.history if line else ()
+
+    def properties(self, dataset: str) -> dict[str, str]:
+        """Its user properties as last read; empty when it is not here."""
+        line = self._lines.get(dataset)
+        return dict(line.properties) if line else {}
+
+    def image_of(self, dataset: str) -> tuple[str, Guid] | None:
+        """The image and its snapshot that `dataset` was cloned from, if it was."""
+        line = self._lines.get(dataset)
+        return line.origin if line and line.origin and line.origin[0].startswith(IMAGES) else None
+
+    def image_with(self, guid: Guid) -> str | None:
+        """The image dataset here whose snapshot `guid` is."""
+        images = (name for name in self._lines if name.startswith(IMAGES))
+        return next((name for name in images if self._has(name, guid)), None)
+
+    def sites(self) -> list[SiteId]:
+        """Sites whose main line is here, by id."""
+        return sorted(SiteId(name.removeprefix(SITES)) for name in self._lines if name.startswith(SITES))
+
+    def stashes(self, site: SiteId) -> tuple[Stash, ...]:
+        """Stashes of `site`, oldest first."""
+        found = [
+            (float(line.properties.get(STASHED_AT, 0)), line.stash.head_at_s, line.stash.id, line.stash)
+            for line in self._lines.values()
+            if line.stash is not None and line.stash.site == site
+        ]
+        return tuple(stash for *_, stash in sorted(found, key=lambda entry: entry[:3]))
+
+    def stash_in(self, dataset: str) -> Stash | None:
+        """The stash that `dataset` is, if it is one."""
+        line = self._lines.get(dataset)
+        return line.stash if line else None
+
+    def datasets_of(self, site: SiteId) -> list[str]:
+        """The main line's dataset first, then those of the stashes, newest first."""
+        stashes = [STASH + stash.id for stash in reversed(self.stashes(site))]
+        return [site_dataset(site), *stashes] if site_dataset(site) in self._lines else stashes
+
+    def holder(self, site: SiteId, guid: Guid) -> str | None:
+        """The dataset of `site` whose snapshot `guid` is: the main line or a stash."""
+        return next((name for name in self.datasets_of(site) if self._has(name, guid)), None)
+
+    def origins(self) -> frozenset[Guid]:
+        """Snapshots that some dataset was cloned from."""
+        return frozenset(line.origin[1] for line in self._lines.values() if line.origin is not None)
+
+    # ------------------------------------------------------------------------------------------------ writing
+
+    async def load(self) -> None:
+        """Read all of the pool. Only at start."""
+        self._lines.clear()
+        for dataset in await self._pool.datasets():
+            if not dataset.name.startswith(TEMPORARY) and dataset.name != JOURNAL:
+                await self._read(dataset)
+
+    async def refresh(self, dataset: str) -> History:
+        """Read one dataset again, all of it; it may be gone. Returns its history."""
+        try:
+            await self._read(await self._pool.dataset(dataset))
+        except NoSuchDataset:
+            self.forget(dataset)
+        return self.history(dataset)
+
+    async def reread(self, dataset: str) -> History:
+        """Read one dataset's snapshots again. Returns them. Raises `NoSuchDataset`."""
+        history = await self._pool.history(dataset)
+        self._lines[dataset] = replace(self._lines.get(dataset, Line(())), history=history)
+        return history
+
+    def took(self, dataset: str, snapshot: Snapshot) -> None:
+        """A snapshot was added."""
+        line = self._lines.get(dataset, Line(()))
+        self._lines[dataset] = replace(line, history=(*line.history, snapshot))
+
+    def dropped(self, dataset: str, guid: Guid) -> None:
+        """A snapshot was destroyed."""
+        line = self._lines.get(dataset)
+        if line is not None:
+            left = tuple(snapshot for snapshot in line.history if snapshot.guid != guid)
+            self._lines[dataset] = replace(line, history=left)
+
+    def wrote(self, dataset: str, properties: dict[str, str]) -> None:
+        """User properties were set."""
+        line = self._lines.get(dataset)
+        if line is not None:
+            self._lines[dataset] = replace(line, properties={**line.properties, **properties})
+
+    def forget(self, dataset: str) -> None:
+        """It is not here any more."""
+        self._lines.pop(dataset, None)
+
+    async def _read(self, dataset: Dataset) -> None:
+        history = await self._pool.history(dataset.name)
+        self._lines[dataset.name] = Line(history, dataset.origin, dataset.properties, self._stash(dataset))
+
+    def _stash(self, dataset: Dataset) -> Stash | None:
+        text = dataset.properties.get(STASHED)
+        if text is None or not dataset.name.startswith(STASH):
+            return None
+        try:
+            return msgspec.json.decode(text, type=Stash)
+        except msgspec.MsgspecError:
+            self.log.warn("dataset {name} has no readable record of what it is", name=dataset.name)
+            return None
+
+    def _has(self, dataset: str, guid: Guid) -> bool:
+        return any(snapshot.guid == guid for snapshot in self.history(dataset))

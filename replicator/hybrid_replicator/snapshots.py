@@ -1,0 +1,71 @@
+"""Takes snapshots under names that never stand twice. Shell."""
+
+from __future__ import annotations
+
+from hybrid.model import Claim, NodeId, SiteId, Snapshot, snapshot_name
+from hybrid.ports import AlreadyExists, Pool
+from hybrid_replicator.index import HistoryIndex
+from hybrid_replicator.names import site_dataset
+
+ATTEMPTS = 5
+
+
+class Snapshots:
+    """The snapshots that this node takes."""
+
+    def __init__(self, pool: Pool, index: HistoryIndex, me: NodeId) -> None:
+        self._pool, self._index, self._me = pool, index, me
+        self._counters: dict[SiteId, int] = {}
+
+    async def take(self, site: SiteId, claim: Claim, only_if_changed: bool) -> Snapshot | None:
+        """
+        One of the main line of `site`, named after `claim`.
+
+        Returns:
+            It, once on disk; with `only_if_changed` `None` when the newest already is the live data.
+
+        Raises:
+            StorageError: It could not be taken.
+        """
+        dataset = site_dataset(site)
+        if dataset not in self._index:
+            await self._index.refresh(dataset)
+        call = self._pool.snapshot_if_changed if only_if_changed else self._pool.snapshot
+        for attempt in range(ATTEMPTS):
+            try:
+                snapshot = await call(dataset, snapshot_name(claim, self._next(site)))
+            except AlreadyExists:
+                await self._index.reread(dataset)
+                if attempt == ATTEMPTS - 1:
+                    raise
+                continue
+            if snapshot is not None:
+                self._index.took(dataset, snapshot)
+            return snapshot
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    async def keep_present(self, site: SiteId) -> Snapshot | None:
+        """One of what live data holds beyond the newest, under that one's epoch; `None` when there is nothing."""
+        return await self.take(site, self._claim_of_head(site), only_if_changed=True)
+
+    async def mark_present(self, site: SiteId) -> Snapshot:
+        """A snapshot of live data even if nothing changed, under the newest one's epoch."""
+        snapshot = await self.take(site, self._claim_of_head(site), only_if_changed=False)
+        assert snapshot is not None  # taken in any case
+        return snapshot
+
+    def _claim_of_head(self, site: SiteId) -> Claim:
+        history = self._index.history(site_dataset(site))
+        return Claim(history[-1].epoch if history else 0, self._me)
+
+    def _next(self, site: SiteId) -> int:
+        """Larger than every counter ever used here: on the main line, in stashes, for snapshots dropped since."""
+        if site not in self._counters:
+            self._counters[site] = self._largest(site)
+        newest = self._index.history(site_dataset(site))[-1:]
+        self._counters[site] = max(self._counters[site], *(snapshot.counter for snapshot in newest), 0) + 1
+        return self._counters[site]
+
+    def _largest(self, site: SiteId) -> int:
+        datasets = self._index.datasets_of(site)
+        return max((one.counter for dataset in datasets for one in self._index.history(dataset)), default=0)

@@ -1,0 +1,56 @@
+"""Coroutines that run beside each other and are waited for at the end. Shell."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from hybrid.ports import Busy
+
+T = TypeVar("T")
+PATIENCE_S = (0.1, 0.2, 0.4, 0.8, 1.6)
+
+
+class Tasks:
+    """What is under way. A task that raises is logged and ends only itself."""
+
+    log = Logger()
+
+    def __init__(self) -> None:
+        self._running: set[Deferred[None]] = set()
+
+    def start(self, what: str, task: Callable[[], Awaitable[object]]) -> None:
+        """Run `task` until it ends; `what` names it in the log."""
+
+        async def run() -> None:
+            try:
+                await task()
+            except Exception:
+                self.log.failure("{what} failed", what=what)
+
+        running = Deferred.fromCoroutine(run())
+        self._running.add(running)
+        running.addBoth(lambda _: self._running.discard(running))
+
+    async def ended(self) -> None:
+        """Wait until nothing is under way."""
+        while self._running:
+            waiting: list[Deferred[None]] = [Deferred() for _ in self._running]
+            for running, note in zip(list(self._running), waiting, strict=True):
+                running.addBoth(note.callback)
+            await DeferredList(waiting)
+
+
+async def patiently(clock: IReactorTime, call: Callable[[], Awaitable[T]]) -> T:
+    """`call()`, again after a little while (three seconds in all) as long as it raises `Busy`."""
+    for delay_s in PATIENCE_S:
+        try:
+            return await call()
+        except Busy:
+            await deferLater(clock, delay_s, lambda: None)
+    return await call()
