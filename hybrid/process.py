@@ -29,7 +29,7 @@ from twisted.logger import (
 class MonotonicReactor(EPollReactor):
     """The epoll reactor on the clock that nobody can set."""
 
-    seconds = staticmethod(time.monotonic)  # type: ignore[assignment]  # declared as a method there
+    seconds = staticmethod(time.monotonic)
 
 
 def install_reactor() -> MonotonicReactor:
