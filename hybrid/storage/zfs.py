@@ -1,0 +1,366 @@
+"""
+The storage port through the `zfs` command alone: zfs-fuse (pool version 23), and OpenZFS where pyzfs is missing. Shell.
+
+Snapshots are found by guid: `SnapshotIndex` remembers names, and each is asked for its guid before it is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from twisted.logger import Logger
+
+from hybrid.history import History
+from hybrid.model import Guid, Snapshot
+from hybrid.ports import (
+    Busy,
+    ByteSink,
+    ByteSource,
+    Capabilities,
+    Dataset,
+    HasHistory,
+    NoSuchDataset,
+    NoSuchSnapshot,
+    Space,
+    StorageError,
+)
+from hybrid.storage import names, parsing
+from hybrid.storage.begin import Begin
+from hybrid.storage.children import Children, Ended, Reactor, Slots
+from hybrid.storage.commands import ZfsCommands
+from hybrid.storage.holds import Holds
+from hybrid.storage.index import SnapshotIndex
+from hybrid.storage.mounts import Mounts
+from hybrid.storage.properties import changes, pieces
+from hybrid.storage.receiving import ReceivingSink, Taker, refuse_misfit
+from hybrid.storage.streams import ChildSink, ChildSource
+
+ZFS_FUSE = Capabilities(driver="zfs-fuse")
+STREAMS_EACH_WAY = 4
+EMPTY_INCREMENT_BYTES = 624
+"""An increment in which nothing changed is its first and its last record."""
+DESTROY_S = 300.0
+CHECK_S = 5.0
+_SNAPSHOT_PROPERTIES = ("guid", "creation", "createtxg", "userrefs")
+
+
+class ZfsCommandPool:
+    """
+    See `hybrid.ports.Pool`.
+
+    Args:
+        pool: The pool's name.
+        prefix: Put before every command, see `Children`.
+        capabilities: What the `zfs` that will be run can do.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self, reactor: Reactor, pool: str, prefix: Sequence[str] = (), capabilities: Capabilities = ZFS_FUSE
+    ) -> None:
+        self.capabilities = capabilities
+        self.pool = pool
+        self.root = f"{pool}/hybrid"
+        self._children = Children(reactor, prefix)
+        self._zfs = ZfsCommands(self._children)
+        self._holds = Holds(self._zfs)
+        self._mounts = Mounts(self._zfs)
+        self._index = SnapshotIndex()
+        self._sends = Slots(reactor, STREAMS_EACH_WAY)
+        self._receives = Slots(reactor, STREAMS_EACH_WAY)
+
+    # -------------------------------------------------------------------------------------------- datasets
+
+    async def prepare(self) -> None:
+        """See `hybrid.ports.Pool`. Everything below the root is read-only and unmounted unless told otherwise."""
+        present = set(await self._zfs.below(self.pool))
+        if self.root not in present:
+            options = _options("mountpoint=none", "canmount=off", "atime=off", "readonly=on")
+            await self._zfs.act(f"{self.root} was not created", "create", *options, self.root)
+        for folder in names.STRUCTURE:
+            name = f"{self.root}/{folder}"
+            if name not in present:
+                await self._zfs.act(f"{name} was not created", "create", "-o", "canmount=off", name)
+
+    async def datasets(self) -> list[Dataset]:
+        """See `hybrid.ports.Pool`."""
+        depth = self.root.count("/") + 2
+        below = [name for name in await self._zfs.below(self.root) if name.count("/") == depth]
+        groups = parsing.grouped(await self._zfs.rows_of_many(below))
+        origins = {value for group in groups.values() for _, key, value, _ in group if key == "origin"} - {"-"}
+        guids = await self._zfs.guids(sorted(origins))
+        return [parsing.dataset(self.root, name, group, guids) for name, group in sorted(groups.items())]
+
+    async def dataset(self, name: str) -> Dataset:
+        """See `hybrid.ports.Pool`."""
+        full = self._full(name)
+        group = await self._zfs.rows([full])
+        origins = [value for _, key, value, _ in group if key == "origin" and value != "-"]
+        return parsing.dataset(self.root, full, group, await self._zfs.guids(origins))
+
+    async def history(self, name: str) -> History:
+        """See `hybrid.ports.Pool`."""
+        found = parsing.history(await self._zfs.rows_with_snapshots(self._full(name), _SNAPSHOT_PROPERTIES))
+        self._index.learn(name, found)
+        return found
+
+    async def create(self, name: str, properties: Mapping[str, str] | None = None) -> None:
+        """See `hybrid.ports.Pool`."""
+        full = self._full(name)
+        await self._zfs.act(f"{name} was not created", "create", *_writable(properties), full)
+        self._index.learn(name, ())
+
+    async def clone(self, origin: str, guid: Guid, name: str, properties: Mapping[str, str] | None = None) -> None:
+        """See `hybrid.ports.Pool`."""
+        full = self._full(name)
+        snapshot = await self._snapshot(origin, guid)
+        await self._zfs.act(f"{name} was not cloned", "clone", *_writable(properties), snapshot, full)
+        self._index.learn(name, ())
+
+    async def destroy(self, name: str, with_history: bool = False) -> None:
+        """See `hybrid.ports.Pool`."""
+        full = self._full(name)
+        await self._refuse_mounted(name)
+        rows = await self._zfs.rows_with_snapshots(full, _SNAPSHOT_PROPERTIES)
+        held = [where for where, key, value, _ in rows if key == "userrefs" and value not in ("0", "-")]
+        if parsing.history(rows) and not with_history:
+            raise HasHistory(f"{name} was not destroyed", f"it has {len(parsing.history(rows))} snapshots")
+        if held:
+            raise Busy(f"{name} was not destroyed", f"{held[0]} is held")
+        flags = ("-r",) if with_history else ()
+        await self._zfs.act(f"{name} was not destroyed", "destroy", *flags, full, deadline_s=DESTROY_S)
+        self._index.forget(name)
+
+    async def rename(self, name: str, new_name: str) -> None:
+        """See `hybrid.ports.Pool`."""
+        full, new_full = self._full(name), self._full(new_name)
+        await self._refuse_mounted(name)
+        await self._zfs.act(f"{name} was not renamed", "rename", full, new_full)
+        self._index.move(name, new_name)
+
+    async def promote(self, name: str) -> None:
+        """See `hybrid.ports.Pool`."""
+        full = self._full(name)
+        origin = (await self._zfs.values(full, "origin")).get("origin", "-").partition("@")[0]
+        await self._zfs.act(f"{name} was not promoted", "promote", full)
+        self._index.forget(name, origin.removeprefix(self.root + "/"))
+
+    async def set_properties(self, name: str, properties: Mapping[str, str | None]) -> None:
+        """See `hybrid.ports.Pool`."""
+        full = self._full(name)
+        wanted = {names.check_key(key): value for key, value in properties.items()}
+        raw = parsing.local(await self._zfs.rows([full]))
+        for key, value in changes(raw, wanted):
+            arguments = ("inherit", key, full) if value is None else ("set", f"{key}={value}", full)
+            await self._zfs.act(f"property {key} of {name} was not set", *arguments)
+
+    async def set_readonly(self, name: str, readonly: bool) -> None:
+        """See `hybrid.ports.Pool`."""
+        await self._set(name, "readonly", "on" if readonly else "off")
+
+    async def set_quota(self, name: str, quota_bytes: int | None) -> None:
+        """See `hybrid.ports.Pool`."""
+        await self._set(name, "refquota", "none" if quota_bytes is None else str(quota_bytes))
+
+    async def mount(self, name: str, path: str) -> None:
+        """See `hybrid.ports.Pool`."""
+        await self._mounts.mount(self._full(name), path)
+
+    async def unmount(self, name: str) -> None:
+        """See `hybrid.ports.Pool`."""
+        await self._mounts.unmount(self._full(name))
+
+    async def clear_dead_mounts(self) -> list[str]:
+        """After the FUSE daemon died: unmount what it served. Returns the paths, where containers want a restart."""
+        return await self._mounts.clear_dead(self.root)
+
+    # ------------------------------------------------------------------------------------------- snapshots
+
+    async def snapshot(self, name: str, snapshot_name: str) -> Snapshot:
+        """See `hybrid.ports.Pool`."""
+        full = f"{self._full(name)}@{names.check_snapshot(snapshot_name)}"
+        await self._zfs.act(f"no snapshot of {name}", "snapshot", full)
+        values = await self._zfs.values(full, "guid", "creation")
+        taken = Snapshot(Guid(int(values["guid"])), snapshot_name, int(values["creation"]))
+        self._index.add(name, taken)
+        return taken
+
+    async def snapshot_if_changed(self, name: str, snapshot_name: str) -> Snapshot | None:
+        """See `hybrid.ports.Pool`."""
+        before = await self._newest(name)
+        taken = await self.snapshot(name, snapshot_name)
+        if before is None:
+            return taken
+        try:
+            if not await self._is_empty(name, before, taken):
+                return taken
+            await self.destroy_snapshot(name, taken.guid)
+        except StorageError:
+            self.log.failure("{snapshot} of {name} is kept, changed or not", name=name, snapshot=snapshot_name)
+            return taken
+        return None
+
+    async def destroy_snapshot(self, name: str, guid: Guid) -> None:
+        """See `hybrid.ports.Pool`."""
+        full = await self._snapshot(name, guid)
+        await self._zfs.act(f"{full} was not destroyed", "destroy", full, deadline_s=DESTROY_S)
+        self._index.remove(name, guid)
+
+    async def hold(self, name: str, guid: Guid, tag: str) -> None:
+        """See `hybrid.ports.Pool`."""
+        names.check_tag(tag)
+        await self._holds.hold(await self._snapshot(name, guid), tag)
+
+    async def release(self, name: str, guid: Guid, tag: str) -> None:
+        """See `hybrid.ports.Pool`."""
+        names.check_tag(tag)
+        await self._holds.release(await self._snapshot(name, guid), tag)
+
+    async def holds(self, name: str, guid: Guid) -> frozenset[str]:
+        """See `hybrid.ports.Pool`."""
+        return await self._holds.tags(await self._snapshot(name, guid))
+
+    # --------------------------------------------------------------------------------------------- streams
+
+    async def send(self, name: str, guid: Guid, base: Guid | None) -> ByteSource:
+        """See `hybrid.ports.Pool`."""
+        full = await self._snapshot(name, guid)
+        if base is None:
+            return await self._sender(full)
+        return await self._sender("-i", await self._base(name, guid, base), full)
+
+    async def receive(self, name: str) -> ByteSink:
+        """See `hybrid.ports.Pool`."""
+        self._full(name)
+        return ReceivingSink(lambda begin: self._approve(name, begin))
+
+    async def estimate(self, name: str, guid: Guid, base: Guid | None) -> int | None:
+        """See `hybrid.ports.Pool`. This command cannot tell."""
+        await self._snapshot(name, guid)
+        return None
+
+    async def space(self) -> Space:
+        """See `hybrid.ports.Pool`."""
+        values = await self._zfs.values(self.pool, "used", "available")
+        used, free = int(values["used"]), int(values["available"])
+        return Space(used + free, free)
+
+    async def check(self) -> None:
+        """See `hybrid.ports.Pool`."""
+        argv = ("zfs", "get", "-Hp", "-o", "value", "available", self.root)
+        ended = await self._children.run(argv, CHECK_S)
+        if ended.status != 0:
+            raise parsing.failure("the pool does not answer", ended.stderr)
+
+    # ---------------------------------------------------------------------------------------------- within
+
+    def _full(self, name: str) -> str:
+        return f"{self.root}/{names.check_dataset(name)}"
+
+    async def _set(self, name: str, key: str, value: str) -> None:
+        await self._zfs.act(f"{key} of {name} was not set", "set", f"{key}={value}", self._full(name))
+
+    async def _refuse_mounted(self, name: str) -> None:
+        values = await self._zfs.values(self._full(name), "mounted", "mountpoint")
+        if values["mounted"] == "yes":
+            raise Busy(f"{name} is in use", f"it is mounted at {values['mountpoint']}")
+
+    async def _snapshot(self, name: str, guid: Guid) -> str:
+        """The full name of a snapshot, checked just now."""
+        known = self._index.find(name, guid)
+        if known is not None:
+            full = f"{self._full(name)}@{known.name}"
+            if (await self._zfs.guids([full])).get(full) == guid:
+                return full
+        found = next((one for one in await self.history(name) if one.guid == guid), None)
+        if found is None:
+            raise NoSuchSnapshot(f"{name} has no snapshot {guid}")
+        return f"{self._full(name)}@{found.name}"
+
+    async def _newest(self, name: str) -> Snapshot | None:
+        """The head, read again if it is not the one last seen."""
+        newest = self._index.newest(name)
+        if newest is not None:
+            full = f"{self._full(name)}@{newest.name}"
+            if (await self._zfs.guids([full])).get(full) == newest.guid:
+                return newest
+        found = await self.history(name)
+        return found[-1] if found else None
+
+    async def _base(self, name: str, guid: Guid, base: Guid) -> str:
+        """The full name of where an increment to `guid` begins: earlier in this dataset, or its origin."""
+        if self._index.find(name, base) is None:
+            await self.history(name)
+        line = [snapshot.guid for snapshot in self._index.line(name)]
+        if base in line and line.index(base) < line.index(guid):
+            return await self._snapshot(name, base)
+        origin = (await self._zfs.values(self._full(name), "origin")).get("origin", "-")
+        if origin != "-" and (await self._zfs.guids([origin])).get(origin) == base:
+            return origin
+        raise NoSuchSnapshot(f"{name} has no snapshot {base} before {guid}")
+
+    async def _sender(self, *arguments: str) -> ChildSource:
+        def failing(ended: Ended) -> StorageError:
+            return parsing.failure(f"{arguments[-1]} was not sent", ended.stderr)
+
+        return await ChildSource.start(self._children, self._sends, ("zfs", "send", *arguments), failing)
+
+    async def _is_empty(self, name: str, before: Snapshot, taken: Snapshot) -> bool:
+        full = self._full(name)
+        source = await self._sender("-i", f"{full}@{before.name}", f"{full}@{taken.name}")
+        length = 0
+        try:
+            while length <= EMPTY_INCREMENT_BYTES and (piece := await source.read()):
+                length += len(piece)
+        finally:
+            await source.abort()
+        return length <= EMPTY_INCREMENT_BYTES
+
+    async def _approve(self, name: str, begin: Begin) -> Taker:
+        """Check a stream against its target and start what takes it."""
+        try:
+            await self._refuse_mounted(name)
+            newest = await self._newest(name)
+            refuse_misfit(name, begin, () if newest is None else (newest,), False)
+        except NoSuchDataset:
+            self._index.forget(name)
+            refuse_misfit(name, begin, None, True)
+        return _Extending(await self._receiver(name, begin), self._index, name, begin)
+
+    async def _receiver(self, name: str, begin: Begin) -> Taker:
+        def failing(ended: Ended) -> StorageError:
+            return parsing.failure(f"{name} did not take the stream", ended.stderr, receiving=True)
+
+        return await ChildSink.start(self._children, self._receives, ("zfs", "receive", self._full(name)), failing)
+
+
+class _Extending:
+    """A taker that tells the index of the new snapshot once it is on disk."""
+
+    def __init__(self, taker: Taker, index: SnapshotIndex, name: str, begin: Begin) -> None:
+        self._taker, self._index, self._name, self._begin = taker, index, name, begin
+        self.write, self.abort = taker.write, taker.abort
+
+    async def finish(self) -> None:
+        """See `Taker`."""
+        await self._taker.finish()
+        begin = self._begin
+        taken = Snapshot(begin.to_guid, begin.to_name.partition("@")[2], begin.created_at_s)
+        if self._index.knows(self._name):
+            self._index.add(self._name, taken)
+        else:
+            self._index.learn(self._name, (taken,))
+
+
+def _options(*settings: str) -> list[str]:
+    return [part for setting in settings for part in ("-o", setting)]
+
+
+def _writable(values: Mapping[str, str] | None) -> list[str]:
+    """Options of a dataset that will be written to: nothing mounts it by itself."""
+    raw: dict[str, str] = {}
+    for key, value in (values or {}).items():
+        raw |= pieces(names.check_key(key), value)
+    given = [f"{key}={value}" for key, value in raw.items()]
+    return _options("mountpoint=none", "canmount=noauto", "readonly=off", *given)
