@@ -1,0 +1,63 @@
+"""Opens connections to containers of this node (plain) and to front doors of other nodes (mutual TLS). Shell."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ClientEndpoint, wrapClientTLS
+from twisted.internet.interfaces import (
+    IOpenSSLClientConnectionCreator,
+    IOpenSSLServerConnectionCreator,
+    IProtocol,
+    IProtocolFactory,
+    IReactorTCP,
+    IStreamClientEndpoint,
+)
+
+from hybrid.model import NodeId
+from hybrid_proxy.limits import Limits
+from hybrid_proxy.route import Destination, Here
+
+
+class Identity(Protocol):
+    """What the front doors need of `hybrid.cluster.identity.Identity`."""
+
+    def server_options(self) -> IOpenSSLServerConnectionCreator:
+        """For links other members open."""
+
+    def client_options(self, node: NodeId) -> IOpenSSLClientConnectionCreator:
+        """For a link to `node` and nobody else."""
+
+
+class Dialler:
+    """
+    Connects.
+
+    Args:
+        reactor: Where sockets come from.
+        identity: Whom other nodes take us for.
+        limits: `connect_s`.
+    """
+
+    def __init__(self, reactor: IReactorTCP, identity: Identity, limits: Limits) -> None:
+        self._reactor, self._identity, self._limits = reactor, identity, limits
+        self._options: dict[NodeId, IOpenSSLClientConnectionCreator] = {}
+
+    def connect(self, destination: Destination, factory: IProtocolFactory) -> Deferred[IProtocol]:
+        """See `hybrid_proxy.pool.Connect`."""
+        return self.endpoint(destination).connect(factory)
+
+    def endpoint(self, destination: Destination) -> IStreamClientEndpoint:
+        """Where `destination` is."""
+        timeout = round(self._limits.connect_s)
+        if isinstance(destination, Here):
+            return TCP4ClientEndpoint(self._reactor, destination.address, destination.port, timeout)
+        plain = TCP4ClientEndpoint(self._reactor, destination.address, destination.interior_port, timeout)
+        return wrapClientTLS(self._client_options(destination.node), plain)
+
+    def _client_options(self, node: NodeId) -> IOpenSSLClientConnectionCreator:
+        options = self._options.get(node)
+        if options is None:
+            options = self._options[node] = self._identity.client_options(node)
+        return options

@@ -1,0 +1,427 @@
+"""
+One request and its response, from the moment its head is understood. Shell.
+
+It is routed, waits if it must, is sent to the owner, and is sent again where that is safe: when nothing of it was sent
+yet, when its method is safe and nothing came back, or when the other node said that it did nothing with it.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IPushProducer
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from hybrid.model import SiteId
+from hybrid_proxy import pages
+from hybrid_proxy.body import LAST_CHUNK, chunk
+from hybrid_proxy.head import RequestHead
+from hybrid_proxy.house import House
+from hybrid_proxy.message import (
+    CONTINUE,
+    interim_bytes,
+    is_websocket,
+    reply_bytes,
+    request_bytes,
+    switching_bytes,
+)
+from hybrid_proxy.pages import Page
+from hybrid_proxy.relay import IStream, Side, Splice
+from hybrid_proxy.reply import ReplyHead
+from hybrid_proxy.route import Destination, Here, NotOwner, Route, Stopped, There, Unknown, Wait
+from hybrid_proxy.upstream import Upstream
+
+SAFE = frozenset((b"GET", b"HEAD", b"OPTIONS"))
+NO_ROUTE = SiteId("")
+FRESH_TRIES = 3
+"""Times a safe request is sent on new connections that end without a word, before that is the answer."""
+
+
+class Client(Protocol):
+    """The client's side of the exchange."""
+
+    transport: IStream
+
+    def route(self, head: RequestHead) -> Route:
+        """Where the request goes now."""
+
+    def open(self, destination: Destination) -> Deferred[Upstream]:
+        """A new connection there on this client's behalf."""
+
+    def due_in(self, seconds: float) -> None:
+        """Call `Exchange.overdue` unless told otherwise before."""
+
+    def take_body(self) -> None:
+        """Read the request's body, at the pace a client must keep."""
+
+    def pauseProducing(self) -> None:
+        """Read no more for now."""
+
+    def resumeProducing(self) -> None:
+        """Read on."""
+
+    def answer(self, page: Page) -> None:
+        """Send an answer of our own; the exchange is over."""
+
+    def ended(self, keep_alive: bool) -> None:
+        """The response is complete."""
+
+    def cut(self) -> None:
+        """The response cannot be completed: let the client see that."""
+
+    def tunnel(self, splice: Splice) -> None:
+        """From now on all that comes is for `splice`."""
+
+
+@implementer(IPushProducer)
+class Exchange:
+    """See the module. To the client's transport it is the producer of the response."""
+
+    log = Logger()
+
+    __slots__ = (
+        "_body_pieces",
+        "_came_from",
+        "_chunks",
+        "_client",
+        "_connecting",
+        "_destination",
+        "_fresh_tries",
+        "_head",
+        "_house",
+        "_keep_alive",
+        "_kept_bytes",
+        "_page",
+        "_producing",
+        "_scout",
+        "_sent_bytes",
+        "_told_to_continue",
+        "_upstream",
+        "_waiting_since_s",
+        "begun",
+        "fully_sent",
+        "method",
+        "site",
+        "wants_tunnel",
+    )
+
+    def __init__(self, house: House, client: Client, head: RequestHead, came_from: bytes) -> None:
+        self._house, self._client, self._head, self._came_from = house, client, head, came_from
+        self.method = head.method
+        self.site = NO_ROUTE
+        self.wants_tunnel = is_websocket(head)
+        self.fully_sent = not head.has_body
+        self._destination: Destination | None = None
+        self._upstream: Upstream | None = None
+        self._connecting: Deferred[Upstream] | None = None
+        self._body_pieces: list[bytes] | None = []
+        """Of the request's body, all that was read so far; `None` once it is too much to keep."""
+        self._kept_bytes = 0
+        self._sent_bytes = 0
+        self._told_to_continue = False
+        self.begun = False
+        """The response has begun."""
+        self._chunks = False
+        self._keep_alive = False
+        self._producing = False
+        self._fresh_tries = 0
+        self._scout = False
+        self._waiting_since_s = -1.0
+        self._page = pages.WAITED
+
+    # -------------------------------------------------------------------------------------------------- routing
+
+    def begin(self) -> None:
+        """Find the owner and go there, wait, or answer."""
+        route = self._client.route(self._head)
+        if isinstance(route, Here | There):
+            self._go(route)
+        elif isinstance(route, Wait):
+            self.site = route.site
+            self._wait(pages.WAITED, self._house.limits.hold_s)
+        elif isinstance(route, NotOwner):
+            self._answer(pages.not_owner(route.claim))
+        elif isinstance(route, Unknown):
+            self._answer(pages.UNKNOWN)
+        else:
+            self._answer(pages.STOPPED if isinstance(route, Stopped) else pages.UNAVAILABLE)
+
+    def resume(self, scout: bool) -> None:
+        """See `hybrid_proxy.room.Waiter`."""
+        self._scout = scout
+        self.begin()
+
+    def _go(self, destination: Destination) -> None:
+        house, self._destination, self.site = self._house, destination, destination.site
+        if house.room.doubted(self.site) and not self._scout:
+            self._wait(self._page, self._hold_s(destination))
+            return
+        upstream = house.pool.take(destination, self._head.method in SAFE)
+        if upstream is not None:
+            self._send(upstream)
+        elif house.pool.full(destination):
+            self._wait(pages.CROWDED, house.limits.hold_s)
+        else:
+            self._client.due_in(2 * house.limits.connect_s)
+            self._connecting = self._client.open(destination)
+            self._connecting.addCallbacks(self._connected, self._unreachable)
+
+    def _connected(self, upstream: Upstream) -> None:
+        self._connecting = None
+        self._house.room.trust(self.site)
+        self._send(upstream)
+
+    def _unreachable(self, failure: Failure) -> None:
+        if self._connecting is None:
+            return  # given up
+        self._connecting = None
+        if not self._house.room.doubted(self.site):
+            why, where = failure.getErrorMessage(), self._destination
+            self.log.info("{site} does not answer at {where}: {why}", site=self.site, where=where, why=why)
+        self._try_later()
+
+    def _try_later(self) -> None:
+        """The destination does not answer: wait for a better time or a better view."""
+        assert self._destination is not None
+        self._house.room.doubt(self.site)
+        page = pages.BAD_GATEWAY if isinstance(self._destination, Here) else pages.WAITED
+        self._wait(page, self._hold_s(self._destination))
+
+    def _hold_s(self, destination: Destination) -> float:
+        limits = self._house.limits
+        return limits.local_hold_s if isinstance(destination, Here) else limits.hold_s
+
+    def _wait(self, page: Page, hold_s: float) -> None:
+        """Wait until resumed; `page` is the answer if nobody does so within `hold_s` of the first wait."""
+        now_s = self._house.deadlines.now_s
+        if self._waiting_since_s < 0:
+            self._waiting_since_s = now_s
+        left_s = self._waiting_since_s + hold_s - now_s
+        self._page, self._scout = page, False
+        if left_s <= 0:
+            self._answer(page)
+        elif not self._house.room.hold(self):
+            self._answer(pages.CROWDED)
+        else:
+            self._client.due_in(left_s)
+
+    # ------------------------------------------------------------------------------------------- the request
+
+    def _send(self, upstream: Upstream) -> None:
+        self._upstream = upstream
+        pieces = self._body_pieces or []
+        data = b"".join([request_bytes(self._head, self._came_from), *map(self._framed, pieces)])
+        if self.fully_sent:
+            if self._head.chunked:
+                data += LAST_CHUNK
+            upstream.ask(self, data)
+            self._client.due_in(self._house.limits.reply_s)
+            return
+        if self._head.expects_continue and not self._told_to_continue:
+            self._told_to_continue = True
+            self._client.transport.write(CONTINUE)
+        self._client.take_body()
+        upstream.transport.registerProducer(self._client, True)  # type: ignore[arg-type]  # it is an IPushProducer
+        upstream.ask(self, data)
+
+    def body(self, piece: bytes) -> None:
+        """More of the request's body."""
+        pieces, limit = self._body_pieces, self._house.limits.kept_body_bytes
+        if pieces is not None:
+            pieces.append(piece)
+            self._kept_bytes += len(piece)
+            if self._kept_bytes > limit and self._upstream is not None:
+                self._body_pieces = None
+        if self._upstream is not None:
+            self._upstream.transport.write(self._framed(piece))
+        elif self._kept_bytes > limit:
+            self._client.pauseProducing()
+
+    def body_ended(self) -> None:
+        """The request is complete."""
+        self.fully_sent = True
+        upstream = self._upstream
+        if upstream is None:
+            return
+        if self._head.chunked:
+            upstream.transport.write(LAST_CHUNK)
+        upstream.transport.unregisterProducer()
+        self._client.resumeProducing()
+        if not self.begun:
+            self._client.due_in(self._house.limits.reply_s)
+
+    def _framed(self, piece: bytes) -> bytes:
+        return chunk(piece) if self._head.chunked else piece
+
+    # ------------------------------------------------------------------------------------------- the response
+
+    def interim(self, reply: ReplyHead) -> None:
+        """See `hybrid_proxy.upstream.Asker`."""
+        if self._head.minor == 1 and reply.status != 100:
+            self._client.transport.write(interim_bytes(reply))
+
+    def replied(self, upstream: Upstream, reply: ReplyHead, length: int | None, piece: bytes, done: bool) -> None:
+        """See `hybrid_proxy.upstream.Asker`."""
+        if reply.not_owner and isinstance(self._destination, There):
+            self._misdirected(upstream, done)
+            return
+        head, client = self._head, self._client
+        self.begun, self._body_pieces = True, None
+        self._chunks = length is None and head.minor == 1
+        framed = length is not None or self._chunks
+        self._keep_alive = head.keep_alive and self.fully_sent and framed and not self._house.draining
+        self._house.traffic.answers[reply.status // 100] += 1
+        self._write(reply_bytes(reply, head, length, self._keep_alive), piece, done)
+        if done:
+            self._finish()
+        else:
+            self._producing = True
+            client.transport.registerProducer(self, True)
+            client.due_in(self._house.limits.body_idle_s)
+
+    def received(self, piece: bytes, done: bool) -> None:
+        """See `hybrid_proxy.upstream.Asker`."""
+        self._write(b"", piece, done)
+        if done:
+            self._finish()
+        else:
+            self._client.due_in(self._house.limits.body_idle_s)
+
+    def _write(self, head: bytes, piece: bytes, done: bool) -> None:
+        if self._chunks:
+            data = head + chunk(piece) if piece else head
+            data = data + LAST_CHUNK if done else data
+        else:
+            data = head + piece if head else piece
+        if data:
+            self._sent_bytes += len(data)
+            self._client.transport.write(data)
+
+    def _misdirected(self, upstream: Upstream, done: bool) -> None:
+        """The other node says the site is not there. It did nothing with the request."""
+        self._detach(upstream if not done else None)
+        if self._body_pieces is None:
+            self._answer(pages.WAITED)
+        else:
+            self._try_later()
+
+    def lost(self, upstream: Upstream) -> None:
+        """See `hybrid_proxy.upstream.Asker`."""
+        self._upstream = None
+        if self.begun:
+            self._cut()
+            return
+        if self._head.method not in SAFE or self._body_pieces is None:
+            self._answer(pages.BAD_GATEWAY)
+        elif upstream.requests > 1:  # it was idle, and the site closed it while the request was on its way
+            self.begin()
+        else:
+            self._fresh_tries += 1
+            if self._fresh_tries >= FRESH_TRIES and isinstance(self._destination, Here):
+                self._answer(pages.BAD_GATEWAY)
+            else:
+                self._try_later()
+
+    def broken(self, why: str) -> None:
+        """See `hybrid_proxy.upstream.Asker`."""
+        self.log.warn("{site} sent no proper response: {why}", site=self.site, why=why)
+        self._upstream = None
+        if self.begun:
+            self._cut()
+        else:
+            self._answer(pages.BAD_GATEWAY)
+
+    def switched(self, upstream: Upstream, reply: ReplyHead, data: bytes) -> None:
+        """See `hybrid_proxy.upstream.Asker`."""
+        self.begun, self._upstream = True, None
+        self._house.traffic.answers[1] += 1
+        self._client.transport.write(switching_bytes(reply))
+        near, far = Side(self._client.transport), Side(upstream.transport)
+        splice = Splice(near, far, lambda: self._tunnel_ended(splice))
+        upstream.tunnel(splice)
+        splice.begin()
+        self._client.tunnel(splice)
+        if data:
+            splice.from_far(data)
+
+    def _tunnel_ended(self, splice: Splice) -> None:
+        self._sent_bytes += splice.moved_bytes
+        self._count()
+
+    # ------------------------------------------------------------------------------------------------ back-pressure
+
+    def pauseProducing(self) -> None:
+        """The client reads slower than the site writes."""
+        if self._upstream is not None:
+            self._upstream.transport.pauseProducing()
+            self._client.due_in(self._house.limits.stuck_s)
+
+    def resumeProducing(self) -> None:
+        """The client has read what there was."""
+        if self._upstream is not None:
+            self._upstream.transport.resumeProducing()
+            self._client.due_in(self._house.limits.body_idle_s)
+
+    def stopProducing(self) -> None:
+        """The client is gone; `cancel` follows."""
+
+    # ------------------------------------------------------------------------------------------------------- the end
+
+    def overdue(self) -> None:
+        """A deadline of this exchange has passed."""
+        if self.begun:
+            self.cancel()
+            self._client.cut()
+        elif self._upstream is not None:
+            self._answer(pages.TOO_LATE)
+        elif self._connecting is not None:
+            connecting, self._connecting = self._connecting, None
+            connecting.cancel()
+            self._try_later()
+        else:
+            self._house.room.leave(self)
+            self._answer(self._page)
+
+    def cancel(self) -> None:
+        """Give up without an answer."""
+        self._house.room.leave(self)
+        connecting, self._connecting = self._connecting, None
+        if connecting is not None:
+            connecting.cancel()
+        self._detach(self._upstream)
+        self._stop_producing()
+
+    def _answer(self, page: Page) -> None:
+        self._detach(self._upstream)
+        self._house.traffic.pages[page.status] += 1
+        self._client.answer(page)
+
+    def _detach(self, upstream: Upstream | None) -> None:
+        self._upstream = None
+        if upstream is not None:
+            upstream.abandon()
+
+    def _finish(self) -> None:
+        self._over()
+        self._client.ended(self._keep_alive)
+
+    def _cut(self) -> None:
+        self._over()
+        self._client.cut()
+
+    def _over(self) -> None:
+        self._upstream = None
+        self._stop_producing()
+        self._count()
+
+    def _count(self) -> None:
+        if isinstance(self._destination, Here):
+            self._house.traffic.served(self.site, self._sent_bytes)
+
+    def _stop_producing(self) -> None:
+        if self._producing:
+            self._producing = False
+            self._client.transport.unregisterProducer()

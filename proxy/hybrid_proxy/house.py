@@ -1,0 +1,43 @@
+"""What all connections of one proxy process share. Shell."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+
+from twisted.internet.interfaces import IReactorTime
+
+from hybrid_proxy.deadlines import Deadlines
+from hybrid_proxy.door import PublicDoor, request_ids
+from hybrid_proxy.limits import Limits, Sources
+from hybrid_proxy.pool import Connect, Pool
+from hybrid_proxy.room import Room
+from hybrid_proxy.route import Routes
+from hybrid_proxy.traffic import Traffic
+
+
+class House:
+    """
+    Routes, waiting room, upstream connections, deadlines and counters behind the doors.
+
+    Args:
+        clock: For deadlines.
+        limits: What is borne.
+        connect: Opens connections to sites and other nodes.
+    """
+
+    def __init__(self, clock: IReactorTime, limits: Limits, connect: Connect) -> None:
+        self.limits = limits
+        self.routes = Routes()
+        self.deadlines = Deadlines(clock)
+        self.room = Room(clock, limits)
+        self.pool = Pool(self.deadlines, limits, connect, self.room.release_one)
+        self.sources = Sources(limits)
+        self.traffic = Traffic()
+        self.draining = False
+        """No request is taken after the one under way."""
+        self._ids: Iterator[bytes] = request_ids(secrets.token_hex(4).encode())
+
+    def public_door(self, source: str, source_port: int) -> PublicDoor:
+        """The door a client at `source` came in by."""
+        return PublicDoor(self.routes, source, source_port, self._ids, self.limits.passes)

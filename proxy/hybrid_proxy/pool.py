@@ -1,0 +1,193 @@
+"""Connections to sites, kept for the next request: one shelf per destination, never shared between sites. Shell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IProtocol, IProtocolFactory
+from twisted.internet.protocol import Factory
+from twisted.python.failure import Failure
+
+from hybrid.model import SiteId
+from hybrid_proxy.deadlines import Deadlines
+from hybrid_proxy.limits import Limits
+from hybrid_proxy.proxyv2 import Passport, header_bytes
+from hybrid_proxy.route import Destination, Here, Routes, There
+from hybrid_proxy.upstream import Upstream
+
+Connect = Callable[[Destination, IProtocolFactory], Deferred[IProtocol]]
+"""Opens a connection to a destination with a protocol of the factory, within the connect deadline."""
+
+
+def greeting(destination: Destination, source: str, source_port: int) -> bytes:
+    """What opens a connection to `destination` on behalf of a client: nothing for a container of this node."""
+    if isinstance(destination, Here):
+        return b""
+    site, claim, public_port = destination.site, destination.claim, destination.public_port
+    return header_bytes(Passport(source, source_port, site, claim, public_port))
+
+
+class Shelf:
+    """See `hybrid_proxy.upstream.Shelf`."""
+
+    def __init__(self, destination: Destination, pool: Pool) -> None:
+        self.destination = destination
+        self._pool = pool
+        self.waiting: list[Upstream] = []
+        """Idle connections, longest idle first."""
+        self.busy: set[Upstream] = set()
+        self.connecting = 0
+        self.retired = False
+
+    def idle(self, upstream: Upstream) -> None:
+        """See `hybrid_proxy.upstream.Shelf`."""
+        self.busy.discard(upstream)
+        self._pool.shelve(self, upstream)
+
+    def gone(self, upstream: Upstream) -> None:
+        """See `hybrid_proxy.upstream.Shelf`."""
+        self._pool.drop(self, upstream)
+
+    @property
+    def in_use(self) -> int:
+        """Connections that carry a request, or will."""
+        return len(self.busy) + self.connecting
+
+
+class OneProtocol(Factory):
+    """Builds the one protocol it was given."""
+
+    noisy = False
+
+    def __init__(self, protocol: Upstream) -> None:
+        self._protocol = protocol
+
+    def buildProtocol(self, addr: object) -> Upstream:
+        """See `IProtocolFactory`."""
+        return self._protocol
+
+
+class Pool:
+    """
+    The shelves.
+
+    Args:
+        deadlines: Ends idle connections.
+        limits: How many, how long.
+        connect: Opens one.
+        freed: Told when a site that was at its limit can take one more request.
+    """
+
+    def __init__(self, deadlines: Deadlines, limits: Limits, connect: Connect, freed: Callable[[SiteId], None]) -> None:
+        self._deadlines, self._limits, self._connect, self._freed = deadlines, limits, connect, freed
+        self._shelves: dict[SiteId, Shelf] = {}
+        self._retired: set[Shelf] = set()
+
+    def take(self, destination: Destination, repeatable: bool) -> Upstream | None:
+        """An idle connection; for what cannot be sent twice, only one that was in use a moment ago."""
+        shelf = self._shelf(destination)
+        while shelf.waiting:
+            upstream = shelf.waiting.pop()
+            idle_s = self._deadlines.now_s + self._limits.upstream_idle_s - upstream.due_s
+            if not repeatable and idle_s > self._limits.fresh_s:
+                shelf.waiting.append(upstream)
+                return None
+            shelf.busy.add(upstream)
+            return upstream
+        return None
+
+    def full(self, destination: Destination) -> bool:
+        """Whether the destination has all the requests it is given at a time."""
+        return self._shelf(destination).in_use >= self._limits.busy_per_site
+
+    def open(self, destination: Destination, source: str, source_port: int) -> Deferred[Upstream]:
+        """A new connection on behalf of a client; errbacks within the connect deadline. May be cancelled."""
+        shelf = self._shelf(destination)
+        shelf.connecting += 1
+        upstream = Upstream(shelf, greeting(destination, source, source_port))
+        opening = self._connect(destination, OneProtocol(upstream))
+
+        def opened(made: object) -> Upstream:
+            shelf.connecting -= 1
+            shelf.busy.add(upstream)
+            self._deadlines.watch(upstream)
+            return upstream
+
+        def failed(why: Failure) -> Failure:
+            shelf.connecting -= 1
+            self._free(shelf)
+            return why
+
+        return opening.addCallbacks(opened, failed)
+
+    def shelve(self, shelf: Shelf, upstream: Upstream) -> None:
+        """Keep an idle connection, if its destination still is one and there is room."""
+        if shelf.retired or len(shelf.waiting) >= self._limits.idle_upstreams_per_site:
+            self._free(shelf)
+            upstream.abandon()
+            return
+        upstream.due_s = self._deadlines.now_s + self._limits.upstream_idle_s
+        shelf.waiting.append(upstream)
+        self._free(shelf)
+
+    def drop(self, shelf: Shelf, upstream: Upstream) -> None:
+        """Forget a connection that ends."""
+        self._deadlines.forget(upstream)
+        if upstream in shelf.waiting:
+            shelf.waiting.remove(upstream)
+        elif upstream in shelf.busy:
+            shelf.busy.discard(upstream)
+            self._free(shelf)
+
+    def follow(self, routes: Routes) -> None:
+        """
+        Close what leads nowhere now.
+
+        Requests under way go on where they may still be answered: on a live node that hands the site over. They end
+        where nobody answers: on a dead node, or in a container of ours whose site has a new place.
+        """
+        for site, shelf in list(self._shelves.items()):
+            if routes.route_site(site) is not shelf.destination and routes.route_site(site) != shelf.destination:
+                self._retire(shelf)
+        for shelf in list(self._retired):
+            if _leads_nowhere(shelf.destination, routes):
+                for upstream in list(shelf.busy):
+                    upstream.transport.abortConnection()
+
+    def close(self) -> None:
+        """Close all idle connections."""
+        for shelf in list(self._shelves.values()):
+            self._retire(shelf)
+
+    def _shelf(self, destination: Destination) -> Shelf:
+        shelf = self._shelves.get(destination.site)
+        if shelf is not None:
+            if shelf.destination is destination or shelf.destination == destination:
+                return shelf
+            self._retire(shelf)
+        shelf = self._shelves[destination.site] = Shelf(destination, self)
+        return shelf
+
+    def _retire(self, shelf: Shelf) -> None:
+        shelf.retired = True
+        del self._shelves[shelf.destination.site]
+        for upstream in list(shelf.waiting):
+            upstream.abandon()
+        if shelf.busy or shelf.connecting:
+            self._retired.add(shelf)
+
+    def _free(self, shelf: Shelf) -> None:
+        """One request less at this destination."""
+        if not shelf.retired:
+            if shelf.in_use == self._limits.busy_per_site - 1:
+                self._freed(shelf.destination.site)
+        elif not shelf.in_use:
+            self._retired.discard(shelf)
+
+
+def _leads_nowhere(destination: Destination, routes: Routes) -> bool:
+    if isinstance(destination, There):
+        return not routes.live(destination.node)
+    now = routes.route_site(destination.site)
+    return isinstance(now, There) or (isinstance(now, Here) and now.address != destination.address)

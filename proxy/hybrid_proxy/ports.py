@@ -1,0 +1,98 @@
+"""The public TCP ports of sites: listeners that come and go with the view. Shell."""
+
+from __future__ import annotations
+
+from twisted.internet.interfaces import IReactorSocket
+from twisted.logger import Logger
+
+from hybrid_proxy.house import House
+from hybrid_proxy.listen import Listener
+from hybrid_proxy.pool import Connect
+from hybrid_proxy.route import There
+from hybrid_proxy.tcp import Caller, PortFactory
+
+
+class PublicPorts:
+    """
+    Listens where some site wants it.
+
+    Args:
+        reactor: Where sockets live.
+        house: Shared.
+        dial: Opens connections to sites.
+        address: To listen on; empty for all.
+        reserved: Ports of the platform's own, which no site gets.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self, reactor: IReactorSocket, house: House, dial: Connect, address: str, reserved: frozenset[int]
+    ) -> None:
+        self._reactor, self._house, self._dial = reactor, house, dial
+        self._address, self._reserved = address, reserved
+        self._open: dict[int, tuple[Listener, PortFactory]] = {}
+        self._complaints: set[object] = set()
+
+    def follow(self) -> None:
+        """The routes changed: open, close, and cut what hangs on a dead node."""
+        wanted = set(self._house.routes.public_ports())
+        for port in self._open.keys() - wanted:
+            self._close(port)
+        for port in sorted(wanted - self._open.keys()):
+            self._listen(port)
+        for port, site in self._house.routes.shadowed:
+            self._complain((port, site), "port {port} has a site already, {site} does not get it", port=port, site=site)
+        for _, factory in self._open.values():
+            for caller in list(factory.callers):
+                if _hangs(caller, self._house):
+                    caller.cut()
+
+    def close(self) -> None:
+        """Accept no more; connections there are stay."""
+        for listener, _ in self._open.values():
+            listener.close()
+
+    def cut(self) -> None:
+        """End all connections."""
+        for _, factory in self._open.values():
+            for caller in list(factory.callers):
+                caller.cut()
+
+    def port(self, public_port: int) -> int | None:
+        """The port in fact listened on for `public_port`, `None` when not open."""
+        found = self._open.get(public_port)
+        return found[0].port if found is not None else None
+
+    def _listen(self, port: int) -> None:
+        if port in self._reserved:
+            self._complain(port, "port {port} is the platform's own, no site gets it", port=port)
+            return
+        try:
+            listener = Listener(self._address, port)
+        except OSError as error:
+            why = error.strerror
+            self._complain((port, why), "cannot listen on port {port} for a site: {why}", port=port, why=why)
+            return
+        factory = PortFactory(self._house, self._dial, port)
+        listener.open(self._reactor, factory)
+        self._open[port] = (listener, factory)
+        self.log.info("listening on port {port} for {site}", port=port, site=self._house.routes.route_port(port))
+
+    def _close(self, port: int) -> None:
+        listener, factory = self._open.pop(port)
+        listener.close()
+        for caller in list(factory.callers):
+            caller.cut()
+        self.log.info("no site has port {port} any more", port=port)
+
+    def _complain(self, about: object, text: str, **fields: object) -> None:
+        """Say it once."""
+        if about not in self._complaints:
+            self._complaints.add(about)
+            self.log.warn(text, **fields)
+
+
+def _hangs(caller: Caller, house: House) -> bool:
+    destination = caller.destination
+    return isinstance(destination, There) and caller.connected_to_site and not house.routes.live(destination.node)

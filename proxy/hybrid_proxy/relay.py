@@ -1,0 +1,143 @@
+"""
+Two transports joined: what one reads the other writes, with back-pressure and half-close. Shell.
+
+TLS as Twisted has it knows no half-close, so raw TCP between two nodes is framed (the chunked coding): the last chunk
+says "no more from this side" and the other direction goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.internet.interfaces import IConsumer, IPushProducer, ISSLTransport, ITCPTransport
+from zope.interface import implementer
+
+from hybrid_proxy.body import LAST_CHUNK, BadBody, ChunkedReader, chunk
+
+
+class IStream(ITCPTransport, IConsumer, IPushProducer):
+    """What every stream transport of Twisted is, TCP or TLS, under one name."""
+
+
+@implementer(IPushProducer)
+class Side:
+    """One end of a splice; to the other end it is the producer."""
+
+    __slots__ = ("_reader", "transport", "unread", "unwritten")
+
+    def __init__(self, transport: IStream, framed: bool = False) -> None:
+        self.transport = transport
+        self._reader = ChunkedReader() if framed else None
+        self.unread = True
+        """More may come from it."""
+        self.unwritten = True
+        """More may go to it."""
+
+    def decode(self, data: bytes) -> bytes:
+        """What `data` read from it means. Raises `BadBody`."""
+        return data if self._reader is None else self._reader.feed(data)
+
+    @property
+    def said_end(self) -> bool:
+        """Whether the framing said that no more comes."""
+        return self._reader is not None and self._reader.done
+
+    def write(self, data: bytes) -> None:
+        """Send `data`."""
+        self.transport.write(data if self._reader is None else chunk(data))
+
+    def end(self) -> None:
+        """Nothing more is sent."""
+        self.unwritten = False
+        self.transport.unregisterProducer()
+        if self._reader is not None:
+            self.transport.write(LAST_CHUNK)
+        else:
+            half_close(self.transport)
+
+    def pauseProducing(self) -> None:
+        """The other end has enough for now."""
+        self.transport.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """The other end has sent what it had."""
+        self.transport.resumeProducing()
+
+    def stopProducing(self) -> None:
+        """The other end is gone; `Splice.gone` follows."""
+
+
+def half_close(transport: IStream) -> None:
+    """Say that no more comes, and go on reading; where the transport cannot, close it."""
+    if ITCPTransport.providedBy(transport) and not ISSLTransport.providedBy(transport):
+        transport.loseWriteConnection()
+    else:
+        transport.loseConnection()
+
+
+class Splice:
+    """
+    Joins two ends until both directions have ended, or one end is gone.
+
+    Args:
+        near: The client's end.
+        far: The site's end.
+        ended: Called once, when it is over and both transports were told to close.
+    """
+
+    def __init__(self, near: Side, far: Side, ended: Callable[[], None]) -> None:
+        self._near, self._far, self._ended = near, far, ended
+        self._over = False
+        self.moved_bytes = 0
+
+    def begin(self) -> None:
+        """Let each end produce for the other."""
+        for sink, source in ((self._far, self._near), (self._near, self._far)):
+            sink.transport.registerProducer(source, True)
+
+    def from_near(self, data: bytes) -> None:
+        """The client sent `data`."""
+        self._move(data, self._near, self._far)
+
+    def from_far(self, data: bytes) -> None:
+        """The site sent `data`."""
+        self._move(data, self._far, self._near)
+
+    def near_ended(self) -> None:
+        """The client sends no more."""
+        self._end(self._near, self._far)
+
+    def far_ended(self) -> None:
+        """The site sends no more."""
+        self._end(self._far, self._near)
+
+    def gone(self) -> None:
+        """One end is lost: close the other when what it is owed has been sent."""
+        if self._over:
+            return
+        self._over = True
+        for side in (self._near, self._far):
+            side.transport.unregisterProducer()
+            side.resumeProducing()
+            side.transport.loseConnection()
+        self._ended()
+
+    def _move(self, data: bytes, source: Side, sink: Side) -> None:
+        try:
+            data = source.decode(data)
+        except BadBody:
+            self.gone()
+            return
+        if data and sink.unwritten:
+            self.moved_bytes += len(data)
+            sink.write(data)
+        if source.said_end:
+            self._end(source, sink)
+
+    def _end(self, source: Side, sink: Side) -> None:
+        if self._over or not source.unread:
+            return
+        source.unread = False
+        sink.end()
+        if not sink.unread:
+            self.gone()

@@ -1,0 +1,125 @@
+"""
+Response heads of HTTP/1.1 as sites send them (RFC 9112). Pure.
+
+A little kinder than `hybrid_proxy.head`: sites may end lines in a bare LF (CGI programs do), since the reply is written
+anew and a site's connections carry that site's replies only. What leaves the length of the body in doubt is refused,
+or marks the connection as not to be used again.
+"""
+
+from __future__ import annotations
+
+import re
+
+from hybrid_proxy.head import MAX_FIELDS, MAX_HEAD, MAX_LENGTH_DIGITS, TOKEN
+
+_HEAD = re.compile(
+    rb"HTTP/1\.([01]) ([1-9]\d\d)(?: ([\t -~\x80-\xff]*+))?\r?\n"
+    rb"((?:" + TOKEN + rb":[\t -~\x80-\xff]*+\r?\n)*+)\r?\n"
+)
+_FIELD = re.compile(rb"([^:]++):[\t ]*+([^\r\n]*+)\r?\n")
+_COMPLETE = re.compile(rb"\n\r?\n")
+_HOP = frozenset(
+    (b"keep-alive", b"proxy-authenticate", b"proxy-connection", b"te", b"trailer", b"upgrade", b"proxy-authorization")
+)
+
+NOT_OWNER = b"x-hybrid-not-owner"
+"""Field of an owner's refusal to another front door: `epoch,node` of the claim it knows of."""
+
+
+class BadReply(Exception):
+    """The peer's response cannot be passed on."""
+
+
+class ReplyHead:
+    """A response as understood. `fields` are end-to-end, in order, names as sent."""
+
+    __slots__ = ("chunked", "end", "fields", "keep_alive", "length", "not_owner", "reason", "status", "upgrade")
+
+    def __init__(self, status: int, reason: bytes, minor: int, end: int) -> None:
+        self.status = status
+        self.reason = reason
+        self.end = end
+        self.fields: list[tuple[bytes, bytes]] = []
+        self.length: int | None = None
+        self.chunked = False
+        self.keep_alive = minor == 1
+        """Whether the connection may carry another request after this."""
+        self.upgrade = b""
+        """Value of `Upgrade`, as sent."""
+        self.not_owner = b""
+        """See `NOT_OWNER`; meaningful from a member of the cluster only."""
+
+    def body_length(self, method: bytes) -> int | None:
+        """Bytes of the body that follows a reply to `method`: `None` when only framing or the end can tell."""
+        if method == b"HEAD" or self.status < 200 or self.status in (204, 304):
+            return 0
+        return None if self.chunked else self.length
+
+
+def parse_reply(data: bytes) -> ReplyHead | None:
+    """
+    The response head at the start of `data`.
+
+    Returns:
+        The head, or `None` while it is incomplete.
+
+    Raises:
+        BadReply: It is none, or too large.
+    """
+    match = _HEAD.match(data)
+    if match is None:
+        if len(data) > MAX_HEAD or _COMPLETE.search(data) or not b"HTTP/1."[: len(data)] == data[:7]:
+            raise BadReply("not a response head")
+        return None
+    minor, status, reason, block = match.groups()
+    head = ReplyHead(int(status), reason or b"", 1 if minor == b"1" else 0, match.end())
+    found = _FIELD.findall(block)
+    if len(found) > MAX_FIELDS or match.end() > MAX_HEAD:
+        raise BadReply("too many header fields")
+    _read_fields(head, found, minor == b"0")
+    return head
+
+
+def _read_fields(head: ReplyHead, found: list[tuple[bytes, bytes]], old: bool) -> None:
+    listed: list[bytes] = []
+    for name, value in found:
+        value = value.rstrip(b" \t")
+        lower = name.lower()
+        if lower == b"content-length":
+            _length(head, value)
+        elif lower == b"transfer-encoding":
+            _encoding(head, value, old)
+        elif lower == b"connection":
+            listed += [option.strip(b" \t") for option in value.lower().split(b",")]
+        elif lower == b"upgrade":
+            head.upgrade = value
+        elif lower == NOT_OWNER:
+            head.not_owner = value
+        elif lower not in _HOP and not lower.startswith(b"x-hybrid-"):
+            head.fields.append((name, value))
+    if listed:
+        _connection(head, listed)
+    if head.chunked and head.length is not None:
+        head.length, head.keep_alive = None, False
+
+
+def _length(head: ReplyHead, value: bytes) -> None:
+    if not value.isdigit() or len(value) > MAX_LENGTH_DIGITS or head.length not in (None, int(value)):
+        raise BadReply("not one Content-Length")
+    head.length = int(value)
+
+
+def _encoding(head: ReplyHead, value: bytes, old: bool) -> None:
+    if head.chunked or old or value.lower() != b"chunked":
+        raise BadReply("not a Transfer-Encoding that is understood")
+    head.chunked = True
+
+
+def _connection(head: ReplyHead, listed: list[bytes]) -> None:
+    if b"close" in listed:
+        head.keep_alive = False
+    elif b"keep-alive" in listed:
+        head.keep_alive = True
+    named = {option for option in listed if option not in (b"", b"close", b"keep-alive", b"upgrade")}
+    if named:
+        head.fields = [(name, value) for name, value in head.fields if name.lower() not in named]

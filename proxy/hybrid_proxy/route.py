@@ -1,0 +1,208 @@
+"""
+Where a request goes, decided from the view. Pure.
+
+`Routes` keeps one answer per site, made when the view changes; a lookup is two reads of a dict. An answer that did not
+change stays the same object, so that what was made for it (connections, queues) can be kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from hybrid.model import NO_CLAIM, Claim, NodeId, Port, SiteId
+from hybrid.view import SiteView, View
+
+
+@dataclass(frozen=True, slots=True)
+class Here:
+    """The site runs on this node."""
+
+    address: str
+    port: int
+    site: SiteId
+    claim: Claim
+
+
+@dataclass(frozen=True, slots=True)
+class There:
+    """Another node owns the site."""
+
+    node: NodeId
+    address: str
+    interior_port: int
+    site: SiteId
+    claim: Claim
+    public_port: int = 0
+    """For plain TCP: which of the site's ports; 0 for HTTP."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """An owner is coming up: hold the request."""
+
+    site: SiteId
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """Off by its user's wish."""
+
+    site: SiteId
+
+
+@dataclass(frozen=True, slots=True)
+class Unavailable:
+    """No node can serve it now."""
+
+    site: SiteId
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotOwner:
+    """To another front door: it is not here; `claim` is the newest this node knows of."""
+
+    site: SiteId
+    claim: Claim
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """No site has this name or port."""
+
+
+Destination = Here | There
+Route = Here | There | Wait | Stopped | Unavailable | NotOwner | Unknown
+UNKNOWN = Unknown()
+
+
+class Routes:
+    """The routes of one view."""
+
+    def __init__(self) -> None:
+        self._view: View | None = None
+        self._sites: dict[str, SiteId] = {}
+        self._ports: dict[int, SiteId] = {}
+        self._http: dict[SiteId, Route] = {}
+        self._tcp: dict[int, Route] = {}
+        self.shadowed: tuple[tuple[int, SiteId], ...] = ()
+        """Public ports that a second site asked for, and who did not get it."""
+
+    def route(self, host: str) -> Route:
+        """Where a request for `host` (lower case, no port, no final dot) goes."""
+        site = self._sites.get(host)
+        return UNKNOWN if site is None else self._http[site]
+
+    def route_port(self, public_port: int) -> Route:
+        """Where a connection to a public TCP port goes."""
+        return self._tcp.get(public_port, UNKNOWN)
+
+    def route_site(self, site: SiteId, public_port: int = 0) -> Route:
+        """As `route`, by id; with a public port as `route_port`, if that port is this site's."""
+        found = self._tcp.get(public_port, UNKNOWN) if public_port else self._http.get(site, UNKNOWN)
+        return found if getattr(found, "site", None) == site else UNKNOWN
+
+    def admit(self, site: SiteId, claim: Claim, public_port: int = 0) -> Route:
+        """
+        What to do with a request another front door sent here under `claim`.
+
+        Returns:
+            `Here`, `Wait` (an owner is coming up here, or this view is behind the sender's), `Stopped`, or `NotOwner`.
+            Never `There`: a request passes one interior link, not two.
+        """
+        found = self.route_site(site, public_port)
+        known = self.claim(site)
+        if isinstance(found, Here | Wait) and claim > known and self._view is not None and claim.node == self._view.me:
+            return Wait(site)
+        if isinstance(found, Here):
+            return found if claim == known else NotOwner(site, known)
+        if isinstance(found, Wait | Stopped):
+            return found
+        return NotOwner(site, known)
+
+    def claim(self, site: SiteId) -> Claim:
+        """The newest claim on `site` in the view."""
+        seen = self._view.sites.get(site) if self._view is not None else None
+        return (seen.claim if seen is not None else None) or NO_CLAIM
+
+    def live(self, node: NodeId) -> bool:
+        """Whether the view takes `node` for alive."""
+        known = self._view.nodes.get(node) if self._view is not None else None
+        return known is not None and known.live
+
+    def public_ports(self) -> Iterable[int]:
+        """Public TCP ports some site asks for."""
+        return self._tcp.keys()
+
+    def follow(self, view: View) -> set[SiteId]:
+        """
+        Take a new view.
+
+        Returns:
+            Sites whose HTTP or TCP route is not what it was.
+        """
+        old, self._view = self._view, view
+        http = {site: _kept(self._http.get(site), _http_route(view, seen)) for site, seen in view.sites.items()}
+        changed = {site for site, route in http.items() if self._http.get(site) is not route}
+        changed |= self._http.keys() - http.keys()
+        if old is None or _specs(old) != _specs(view):
+            self._index(view)
+        tcp = {port: _kept(self._tcp.get(port), _tcp_route(view, site, port)) for port, site in self._ports.items()}
+        changed |= {self._ports[port] for port, route in tcp.items() if self._tcp.get(port) is not route}
+        self._http, self._tcp = http, tcp
+        return changed
+
+    def _index(self, view: View) -> None:
+        """Names and ports to sites; of two that claim one, the smallest id has it."""
+        self._sites = {}
+        self._ports = {}
+        shadowed: list[tuple[int, SiteId]] = []
+        for site, seen in sorted(view.sites.items()):
+            for domain in seen.spec.domains:
+                self._sites.setdefault(domain, site)
+            for port in seen.spec.ports:
+                if (
+                    port.protocol == "tcp"
+                    and port.public_port
+                    and self._ports.setdefault(port.public_port, site) != site
+                ):
+                    shadowed.append((port.public_port, site))
+        self.shadowed = tuple(shadowed)
+
+
+def _specs(view: View) -> list[tuple[SiteId, int]]:
+    """Which specs there are: specs are immutable and kept from view to view, so their identity will do."""
+    return [(site, id(seen.spec)) for site, seen in view.sites.items()]
+
+
+def _kept(old: Route | None, new: Route) -> Route:
+    return old if old == new and old is not None else new
+
+
+def _http_route(view: View, seen: SiteView) -> Route:
+    port = next((port for port in seen.spec.ports if port.protocol == "http"), None)
+    return UNKNOWN if port is None else _route(view, seen, port)
+
+
+def _tcp_route(view: View, site: SiteId, public_port: int) -> Route:
+    seen = view.sites[site]
+    port = next(port for port in seen.spec.ports if port.public_port == public_port and port.protocol == "tcp")
+    return _route(view, seen, port)
+
+
+def _route(view: View, seen: SiteView, port: Port) -> Route:
+    site, claim = seen.spec.id, seen.claim or NO_CLAIM
+    if seen.state == "stopped":
+        return Stopped(site)
+    if seen.state == "unavailable" or (seen.state == "serving" and seen.owner is None):
+        return Unavailable(site, seen.trouble)
+    if seen.state == "changing" or seen.owner is None:
+        return Wait(site)
+    if seen.owner == view.me:
+        return Here(seen.upstream, port.port, site, claim) if seen.upstream else Wait(site)
+    node = view.nodes.get(seen.owner)
+    if node is None or not node.live:
+        return Wait(site)
+    public = port.public_port or 0 if port.protocol == "tcp" else 0
+    return There(node.id, node.address, node.interior_port, site, claim, public)

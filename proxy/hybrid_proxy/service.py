@@ -1,0 +1,192 @@
+"""The front doors as a service: sockets, the view, reports, and a graceful end. Shell."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Callable
+from dataclasses import replace
+
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IReactorSocket, IReactorTCP, IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.protocols.tls import TLSMemoryBIOFactory
+
+from hybrid.model import Served
+from hybrid.settings import Settings
+from hybrid.view import View
+from hybrid_proxy.dial import Dialler, Identity
+from hybrid_proxy.doors import InteriorFactory, PublicFactory
+from hybrid_proxy.front import Front
+from hybrid_proxy.house import House
+from hybrid_proxy.limits import Limits
+from hybrid_proxy.listen import Listener
+from hybrid_proxy.ports import PublicPorts
+from hybrid_proxy.proxyv2 import Passport
+from hybrid_proxy.tcp import Caller
+
+REPORT_S = 10.0
+DRAIN_LOOK_S = 0.1
+
+
+class Reactor(IReactorTCP, IReactorSocket, IReactorTime):
+    """What the front doors need of the reactor."""
+
+
+class FrontDoors(MultiService):
+    """
+    Listens on the HTTP, interior and sites' TCP ports, and sends what comes where the view says.
+
+    Args:
+        reactor: For sockets and time.
+        settings: Ports, subnet.
+        identity: For links between nodes.
+        report: Hears `Served` every ten seconds, once per site.
+        bind_address: To listen on; empty for all IPv4 addresses.
+        limits: Deadlines and bounds.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        settings: Settings,
+        identity: Identity,
+        report: Callable[[Served], None],
+        bind_address: str = "",
+        limits: Limits | None = None,
+    ) -> None:
+        super().__init__()
+        limits = limits or Limits()
+        limits = replace(limits, neighbours=(*limits.neighbours, settings.subnet))
+        self._reactor, self._settings, self._identity, self._report = reactor, settings, identity, report
+        self._address = bind_address
+        dialler = Dialler(reactor, identity, limits)
+        self.house = House(reactor, limits, dialler.connect)
+        self._dial = dialler.connect
+        self._public = PublicFactory(self.house, self._opened, self._closed)
+        self._interior = InteriorFactory(self.house, self._passage)
+        self._http: Listener | None = None
+        self._inside: Listener | None = None
+        own = (settings.http_port, settings.interior_port, settings.api_port, settings.cluster_port, settings.dns_port)
+        self.public_ports = PublicPorts(reactor, self.house, self._dial, bind_address, frozenset(own))
+        self._reports = LoopingCall(self._report_traffic)
+        self._reports.clock = reactor
+        self._most = resource.getrlimit(resource.RLIMIT_NOFILE)[0] * 8 // 20  # each may need an upstream too
+        self._has_view = False
+
+    # ------------------------------------------------------------------------------------------------ life
+
+    def privilegedStartService(self) -> None:
+        """Bind the ports. Raises `OSError`."""
+        if self._http is None:
+            self._http = Listener(self._address, self._settings.http_port)
+            self._inside = Listener(self._address, self._settings.interior_port)
+        super().privilegedStartService()
+
+    def startService(self) -> None:
+        """Listen, as soon as there is a view."""
+        self.privilegedStartService()
+        super().startService()
+        self.house.deadlines.start()
+        self._reports.start(REPORT_S, now=False)
+        if self._has_view:
+            self._open()
+
+    def stopService(self) -> Deferred[None]:
+        """Accept no more, let requests under way end for a while, then close everything."""
+        self.house.draining = True
+        self.public_ports.close()
+        for listener in (self._http, self._inside):
+            if listener is not None:
+                listener.close()
+        if self._reports.running:
+            self._reports.stop()
+            self._report_traffic()
+        return Deferred.fromCoroutine(self._drain())
+
+    async def _drain(self) -> None:
+        """Wait for the fronts, at most `drain_s`."""
+        deadline_s = self._reactor.seconds() + self.house.limits.drain_s
+        for front in self._fronts():
+            front.drain()
+        looking = LoopingCall(self._stop_when_drained, deadline_s)
+        self._looking = looking
+        looking.clock = self._reactor
+        await looking.start(DRAIN_LOOK_S)
+        for front in self._fronts():
+            front.transport.abortConnection()
+        self.public_ports.cut()
+        self.house.room.close()
+        self.house.pool.close()
+        self.house.deadlines.stop()
+        await (super().stopService() or succeed(None))
+
+    def _stop_when_drained(self, deadline_s: float) -> None:
+        if self._reactor.seconds() >= deadline_s or not any(front.busy for front in self._fronts()):
+            self._looking.stop()
+
+    def _fronts(self) -> list[Front]:
+        return [*self._public.fronts, *self._interior.fronts]
+
+    # ------------------------------------------------------------------------------------------------ the view
+
+    def follow(self, view: View) -> None:
+        """Route by `view` from now on; held requests whose route changed go on."""
+        changed = self.house.routes.follow(view)
+        self.house.pool.follow(self.house.routes)
+        first, self._has_view = not self._has_view, True
+        if first and self.running:
+            self._open()
+        elif self.running:
+            self.public_ports.follow()
+        self.house.room.release(changed)
+
+    def _open(self) -> None:
+        assert self._http is not None and self._inside is not None
+        self._http.open(self._reactor, self._public)
+        options = self._identity.server_options()
+        self._inside.open(self._reactor, TLSMemoryBIOFactory(options, False, self._interior, self._reactor))
+        self.public_ports.follow()
+        self.log.info("front doors are open on port {port}", port=self._http.port)
+
+    @property
+    def http_port(self) -> int:
+        """The port in fact listened on."""
+        assert self._http is not None
+        return self._http.port
+
+    @property
+    def interior_port(self) -> int:
+        """The port in fact listened on."""
+        assert self._inside is not None
+        return self._inside.port
+
+    # ------------------------------------------------------------------------------------------------- counting
+
+    def _opened(self) -> None:
+        self.house.traffic.connections += 1
+        if self._http is not None and self.house.traffic.connections >= self._most:
+            self._http.pause(True)
+
+    def _closed(self) -> None:
+        self.house.traffic.connections -= 1
+        if self._http is not None and self.house.traffic.connections < self._most * 0.95:
+            self._http.pause(False)
+
+    def _report_traffic(self) -> None:
+        try:
+            for served in self.house.traffic.taken():
+                self._report(served)
+        except Exception:
+            self.log.failure("traffic could not be reported")
+
+    def _passage(self, passport: Passport) -> Caller:
+        """For a raw TCP connection from another front door."""
+        routes, claim = self.house.routes, passport.claim
+        source = (passport.source, passport.source_port)
+        return Caller(
+            self.house, self._dial, lambda: routes.admit(passport.site, claim, passport.public_port), source, True
+        )

@@ -1,0 +1,224 @@
+"""A connection to a site: one request at a time, and never used again when its framing is in doubt. Shell."""
+
+from __future__ import annotations
+
+from typing import Protocol as Interface
+
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from hybrid_proxy.body import BadBody, BodyReader, ChunkedReader, EndReader, LengthReader
+from hybrid_proxy.deadlines import NEVER
+from hybrid_proxy.relay import IStream, Splice
+from hybrid_proxy.reply import BadReply, ReplyHead, parse_reply
+from hybrid_proxy.route import Destination
+
+
+class Asker(Interface):
+    """Who sent the request and hears of the response. After `done`, `lost` or `broken` it hears no more."""
+
+    method: bytes
+    wants_tunnel: bool
+    fully_sent: bool
+    """Nothing of the request is left to send."""
+
+    def interim(self, reply: ReplyHead) -> None:
+        """A 1xx response; the real one follows."""
+
+    def replied(self, upstream: Upstream, reply: ReplyHead, length: int | None, piece: bytes, done: bool) -> None:
+        """The response begins: its head, the body's length if told, and what of the body came with it."""
+
+    def received(self, piece: bytes, done: bool) -> None:
+        """More of the body, perhaps none; `done` with the last."""
+
+    def switched(self, upstream: Upstream, reply: ReplyHead, data: bytes) -> None:
+        """101: from now on a tunnel; `data` are its first bytes."""
+
+    def lost(self, upstream: Upstream) -> None:
+        """The connection ended before the response did."""
+
+    def broken(self, why: str) -> None:
+        """What came was no response."""
+
+
+class Shelf(Interface):
+    """Where connections to one destination are kept."""
+
+    destination: Destination
+
+    def idle(self, upstream: Upstream) -> None:
+        """It may be used again."""
+
+    def gone(self, upstream: Upstream) -> None:
+        """It is closed, or must not be used again."""
+
+
+@implementer(IHalfCloseableProtocol)
+class Upstream(Protocol):
+    """The connection. `greeting` goes out before anything else."""
+
+    transport: IStream
+
+    def __init__(self, shelf: Shelf, greeting: bytes = b"") -> None:
+        self.shelf = shelf
+        self.due_s = NEVER
+        self.requests = 0
+        """Begun on it; more than one: it was idle in between and the site may have closed it meanwhile."""
+        self._greeting = greeting
+        self._asker: Asker | None = None
+        self._buffer = b""
+        self._reply: ReplyHead | None = None
+        self._body: BodyReader | None = None
+        self._splice: Splice | None = None
+
+    def connectionMade(self) -> None:
+        """See `twisted.internet.protocol.Protocol`."""
+        self.transport.setTcpNoDelay(True)
+        if self._greeting:
+            self.transport.write(self._greeting)
+
+    def ask(self, asker: Asker, data: bytes) -> None:
+        """Send the beginning of a request; its answer goes to `asker`."""
+        self._asker = asker
+        self.requests += 1
+        self.due_s = NEVER
+        self.transport.write(data)
+
+    def abandon(self) -> None:
+        """Close at once; the asker hears no more."""
+        self._asker = None
+        self.shelf.gone(self)
+        self.transport.abortConnection()
+
+    def overdue(self) -> None:
+        """Idle for too long."""
+        self.abandon()
+
+    def tunnel(self, splice: Splice) -> None:
+        """All that comes is `splice`'s now."""
+        self._splice = splice
+
+    # --------------------------------------------------------------------------------------------------- reading
+
+    def dataReceived(self, data: bytes) -> None:
+        """See `twisted.internet.protocol.Protocol`."""
+        if self._splice is not None:
+            self._splice.from_far(data)
+        elif self._asker is None:
+            self.abandon()  # nobody asked
+        elif self._body is not None:
+            self._receive_body(self._body, data)
+        else:
+            self._receive_head(self._asker, data)
+
+    def _receive_head(self, asker: Asker, data: bytes) -> None:
+        data = self._buffer + data if self._buffer else data
+        while True:
+            try:
+                reply = parse_reply(data)
+            except BadReply as error:
+                self._fail(str(error))
+                return
+            if reply is None:
+                self._buffer = data
+                return
+            data = data[reply.end :]
+            if reply.status >= 200:
+                break
+            if reply.status == 101:
+                self._switch(asker, reply, data)
+                return
+            asker.interim(reply)
+        self._buffer = b""
+        self._begin_body(asker, reply, data)
+
+    def _switch(self, asker: Asker, reply: ReplyHead, data: bytes) -> None:
+        if not asker.wants_tunnel:
+            self._fail("a switch of protocols nobody asked for")
+            return
+        self._asker = None
+        self._buffer = b""
+        asker.switched(self, reply, data)
+
+    def _begin_body(self, asker: Asker, reply: ReplyHead, data: bytes) -> None:
+        length = reply.body_length(asker.method)
+        if length is not None:
+            body: BodyReader = LengthReader(length)
+        else:
+            body = ChunkedReader() if reply.chunked else EndReader()
+        self._reply = reply
+        if body.done:
+            body.rest, piece = data, b""
+        else:
+            try:
+                piece = body.feed(data) if data else b""
+            except BadBody as error:
+                self._fail(str(error))
+                return
+        if body.done:
+            self._finish(body, reply)
+        else:
+            self._body = body
+        asker.replied(self, reply, length, piece, body.done)
+
+    def _receive_body(self, body: BodyReader, data: bytes) -> None:
+        asker, reply = self._asker, self._reply
+        assert asker is not None and reply is not None
+        try:
+            piece = body.feed(data)
+        except BadBody as error:
+            self._fail(str(error))
+            return
+        if body.done:
+            self._finish(body, reply)
+        asker.received(piece, body.done)
+
+    def _finish(self, body: BodyReader, reply: ReplyHead) -> None:
+        """The response is complete: keep the connection, or not."""
+        asker, self._asker, self._body, self._reply = self._asker, None, None, None
+        assert asker is not None
+        if reply.keep_alive and asker.fully_sent and not body.rest:
+            self.shelf.idle(self)
+        else:
+            self.shelf.gone(self)
+            self.transport.abortConnection()
+
+    def _fail(self, why: str) -> None:
+        asker = self._asker
+        self.abandon()
+        if asker is not None:
+            asker.broken(why)
+
+    # ---------------------------------------------------------------------------------------------------- the end
+
+    def readConnectionLost(self) -> None:
+        """See `IHalfCloseableProtocol`: the site sends no more."""
+        if self._splice is not None:
+            self._splice.far_ended()
+            return
+        self._ended(clean=True)
+        self.transport.loseConnection()
+
+    def writeConnectionLost(self) -> None:
+        """See `IHalfCloseableProtocol`."""
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """See `twisted.internet.protocol.Protocol`."""
+        self.shelf.gone(self)
+        if self._splice is not None:
+            self._splice.gone()
+        else:
+            self._ended(reason.check(ConnectionDone) is not None)
+
+    def _ended(self, clean: bool) -> None:
+        self.shelf.gone(self)
+        asker, self._asker = self._asker, None
+        if asker is None:
+            return
+        if clean and isinstance(self._body, EndReader):
+            asker.received(b"", True)
+        else:
+            asker.lost(self)
