@@ -1,0 +1,90 @@
+"""
+Which address, MAC and interface name a site's container has: functions of its number and id alone. Pure.
+
+The same on every node, so that nothing about a site changes when it moves.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from ipaddress import IPv4Address, IPv4Network
+
+from hybrid.model import SiteId
+from hybrid.ports import ContainerError
+
+RANGE = 65536
+"""Uids (and gids) of one container."""
+PIVOT = "pivot"
+"""A name no site may have: LXC's monitors end in the control group of that name."""
+_SITE = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+
+
+def is_site(name: str) -> bool:
+    """Whether `name` may be a site's id where it becomes a folder, a control group and a container's name."""
+    return bool(_SITE.fullmatch(name)) and name != PIVOT
+
+
+def check_site(site: SiteId) -> None:
+    """Raise `ContainerError` unless `is_site`."""
+    if not is_site(site):
+        raise ContainerError(f"{site!r} is not a site's id", "it must be of a-z, 0-9 and -")
+
+
+def gateway_of(subnet: str) -> str:
+    """The node's own address on the bridge: the first of `subnet` (`10.88.0.0/16` → `10.88.0.1`)."""
+    return str(_network(subnet)[1])
+
+
+def prefix_of(subnet: str) -> int:
+    """The prefix length of `subnet`."""
+    return _network(subnet).prefixlen
+
+
+def address_of(number: int, subnet: str) -> str:
+    """
+    The address of the container of site `number` (1 or more); number 1 comes right after the gateway.
+
+    Raises:
+        ContainerError: `subnet` has no room for that number.
+    """
+    network = _network(subnet)
+    if not 1 <= number <= network.num_addresses - 3:
+        raise ContainerError(
+            f"no address for site number {number}",
+            f"{subnet} has room for {network.num_addresses - 3}",
+            "widen `subnet`",
+        )
+    return str(network[number + 1])
+
+
+def id_base_of(number: int, first: int) -> int:
+    """The first uid of site `number`, where `first` is `Settings.id_base`. Raises `ContainerError` beyond 32 bits."""
+    base = first + RANGE * number
+    if number < 1 or base + RANGE > 2**32 - 2:
+        raise ContainerError(f"no id range for site number {number}", f"{base} is outside the 32 bits of a uid")
+    return base
+
+
+def mac_of(address: str) -> str:
+    """A locally administered MAC that stays the same over restarts, so that no neighbour table goes stale."""
+    return "02:68:" + ":".join(f"{byte:02x}" for byte in IPv4Address(address).packed)
+
+
+def veth_of(site: SiteId) -> str:
+    """The node's end of the container's veth pair: 14 characters, `hv-` and a digest of the site's id."""
+    digest = hashlib.sha256(site.encode()).digest()
+    return "hv-" + base64.b32encode(digest)[:11].decode().lower()
+
+
+def _network(subnet: str) -> IPv4Network:
+    try:
+        network = IPv4Network(subnet)
+    except ValueError as error:
+        raise ContainerError(
+            f"`subnet` {subnet} is not an IPv4 network", str(error), "for example 10.88.0.0/16"
+        ) from None
+    if network.num_addresses < 8:
+        raise ContainerError(f"`subnet` {subnet} is too small", try_="for example 10.88.0.0/16")
+    return network

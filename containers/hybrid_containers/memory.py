@@ -1,0 +1,121 @@
+"""A node's containers in memory, with the rules of the real ones: for tests of everything above them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from hybrid.model import SiteId
+from hybrid.ports import ContainerError, ContainerSpec, Executed, NoSuchContainer
+from hybrid_containers.addresses import check_site
+
+Command = Callable[[ContainerSpec, Sequence[str], bytes], Executed]
+
+
+def a_few_commands(spec: ContainerSpec, argv: Sequence[str], stdin: bytes) -> Executed:
+    """What the fake's containers can run unless told otherwise: `echo`, `cat`, `true`, `false`, `hostname`."""
+    match list(argv):
+        case ["echo", *words]:
+            return Executed(0, " ".join(words).encode() + b"\n", b"")
+        case ["cat"]:
+            return Executed(0, stdin, b"")
+        case ["hostname"]:
+            return Executed(0, spec.hostname.encode() + b"\n", b"")
+        case ["true"]:
+            return Executed(0, b"", b"")
+        case ["false"]:
+            return Executed(1, b"", b"")
+        case _:
+            return Executed(127, b"", f"{argv[0]}: not found\n".encode())
+
+
+@dataclass(slots=True)
+class _Container:
+    spec: ContainerSpec
+    frozen: bool = False
+
+
+@dataclass(slots=True)
+class MemoryContainers:
+    """
+    See `hybrid.ports.Containers`. What it does beyond that is for tests.
+
+    `deeds` lists what happened, oldest first; `broken` makes `start` of a site fail for the given reason; `stuck` makes
+    `stop` of a site fail, as when its storage hangs; `crash` ends a container by itself.
+    """
+
+    command: Command = a_few_commands
+    says: str = "started\n"
+    """What an init prints to the console when it starts."""
+    broken: dict[SiteId, str] = field(default_factory=dict)
+    stuck: set[SiteId] = field(default_factory=set)
+    deeds: list[tuple[str, SiteId]] = field(default_factory=list)
+    _containers: dict[SiteId, _Container] = field(default_factory=dict)
+    _logs: dict[SiteId, str] = field(default_factory=dict)
+
+    async def prepare(self) -> None:
+        """See `hybrid.ports.Containers`."""
+
+    async def start(self, spec: ContainerSpec) -> None:
+        """See `hybrid.ports.Containers`."""
+        check_site(spec.site)
+        if container := self._containers.get(spec.site):
+            container.frozen = False
+            return
+        if why := self.broken.get(spec.site):
+            raise ContainerError(f"container {spec.site} does not start", why)
+        self._containers[spec.site] = _Container(spec)
+        self._logs[spec.site] = self._logs.get(spec.site, "") + self.says
+        self.deeds.append(("start", spec.site))
+
+    async def stop(self, site: SiteId, grace_s: float = 5.0) -> None:
+        """See `hybrid.ports.Containers`."""
+        check_site(site)
+        if site in self.stuck:
+            raise ContainerError(f"processes of {site} cannot be killed", "they wait for storage that does not answer")
+        if self._containers.pop(site, None):
+            self.deeds.append(("stop", site))
+
+    async def freeze(self, site: SiteId) -> None:
+        """See `hybrid.ports.Containers`."""
+        self._container(site).frozen = True
+        self.deeds.append(("freeze", site))
+
+    async def thaw(self, site: SiteId) -> None:
+        """See `hybrid.ports.Containers`."""
+        self._container(site).frozen = False
+        self.deeds.append(("thaw", site))
+
+    async def running(self) -> dict[SiteId, str]:
+        """See `hybrid.ports.Containers`."""
+        return {site: "frozen" if one.frozen else "running" for site, one in sorted(self._containers.items())}
+
+    async def execute(self, site: SiteId, argv: Sequence[str], stdin: bytes = b"", timeout_s: float = 60.0) -> Executed:
+        """See `hybrid.ports.Containers`."""
+        container = self._container(site)
+        if container.frozen:
+            raise ContainerError(f"cannot run a command in {site}", "it is frozen", "try again in a moment")
+        return self.command(container.spec, argv, stdin)
+
+    async def logs(self, site: SiteId, lines: int = 200) -> str:
+        """See `hybrid.ports.Containers`."""
+        check_site(site)
+        return "\n".join(self._logs.get(site, "").splitlines()[-lines:]) if lines > 0 else ""
+
+    async def close(self) -> None:
+        """See `hybrid.ports.Containers`."""
+
+    def crash(self, site: SiteId) -> None:
+        """End a container without anybody's wish."""
+        self._container(site)
+        del self._containers[site]
+
+    def specs(self) -> dict[SiteId, ContainerSpec]:
+        """What the running ones were started with."""
+        return {site: container.spec for site, container in self._containers.items()}
+
+    def _container(self, site: SiteId) -> _Container:
+        check_site(site)
+        if site not in self._containers:
+            raise NoSuchContainer(f"no container of {site} runs here")
+        return self._containers[site]

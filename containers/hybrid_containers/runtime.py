@@ -1,0 +1,241 @@
+"""
+`hybrid.ports.Containers` on LXC: start, stop, freeze, commands, logs. Does I/O.
+
+What runs is told by control groups, never by what this process remembers, so that a node process that starts again
+simply finds its containers. The binding is in a worker process (`hybrid_containers.worker`), commands are `lxc-attach`
+children: that program guards itself against being overwritten from inside (CVE-2019-5736), the binding does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Literal
+
+from twisted.internet.defer import DeferredLock
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from hybrid.model import SiteId
+from hybrid.ports import ContainerError, ContainerSpec, Executed, NoSuchContainer
+from hybrid.settings import Settings
+from hybrid_containers import child, console
+from hybrid_containers.addresses import PIVOT, check_site, veth_of
+from hybrid_containers.cgroups import ControlGroups, Part
+from hybrid_containers.config import Machine, Place, config_lines
+from hybrid_containers.link import WorkerLink
+from hybrid_containers.network import Network, Reactor
+
+START_S = 20.0
+FREEZE_S = 10.0
+KILL_S = 8.0
+"""How long killing may take before it is called impossible (processes waiting for dead storage)."""
+POLL_S = 0.02
+MONITOR_S = 1.0
+"""How long the LXC monitor may take to clean up after its container before it is killed too."""
+RESOLVERS = ("127.", "::1")
+
+
+class LxcContainers:
+    """See `hybrid.ports.Containers`."""
+
+    log = Logger()
+
+    def __init__(self, reactor: Reactor, settings: Settings) -> None:
+        self._reactor = reactor
+        self._settings = settings
+        self._home = Path(settings.state_dir, "containers").absolute()
+        self._groups = ControlGroups(settings.cgroup)
+        self._network = Network(reactor, settings.bridge, settings.subnet)
+        self._worker = WorkerLink(reactor)
+        self._locks: dict[SiteId, DeferredLock] = {}
+
+    async def prepare(self) -> None:
+        """See `hybrid.ports.Containers`."""
+        self._home.mkdir(mode=0o711, parents=True, exist_ok=True)
+        await self._network.prepare()
+
+    async def start(self, spec: ContainerSpec) -> None:
+        """See `hybrid.ports.Containers`. One that is frozen is thawed."""
+        async with self._alone(spec.site):
+            if state := self._groups.running().get(spec.site):
+                if state == "frozen":
+                    await self._call_freezer("thaw", spec.site)
+                return
+            await self._sweep(spec.site)
+            place = self._write_down(spec)
+            try:
+                await self._worker.call(
+                    "start",
+                    self._home,
+                    spec.site,
+                    deadline_s=START_S,
+                    root=spec.root,
+                    id_base=spec.id_base,
+                    init=spec.init,
+                )
+            except ContainerError as error:
+                await self._kill(spec.site)
+                why = console.last_errors(Path(place.directory, "lxc.log")) or error.why
+                raise ContainerError(f"container {spec.site} does not start", why, "see its log") from error
+            self._isolate(spec.site)
+            self.log.info("started {site} at {address}", site=spec.site, address=spec.address)
+
+    async def stop(self, site: SiteId, grace_s: float = 5.0) -> None:
+        """See `hybrid.ports.Containers`. A frozen one gets no grace: thawing it would let it write again."""
+        async with self._alone(site):
+            state = self._groups.running().get(site)
+            if state == "running" and grace_s > 0:
+                try:
+                    await self._worker.call("shutdown", self._home, site, deadline_s=grace_s + 1, grace_s=grace_s)
+                except ContainerError as error:
+                    self.log.info("{site} is killed: {why}", site=site, why=error.why)
+            await self._kill(site)
+            if state is not None:
+                self.log.info("stopped {site}", site=site)
+
+    async def freeze(self, site: SiteId) -> None:
+        """See `hybrid.ports.Containers`."""
+        async with self._alone(site):
+            if self._state(site) != "frozen":
+                await self._call_freezer("freeze", site)
+
+    async def thaw(self, site: SiteId) -> None:
+        """See `hybrid.ports.Containers`."""
+        async with self._alone(site):
+            if self._state(site) == "frozen":
+                await self._call_freezer("thaw", site)
+
+    async def running(self) -> dict[SiteId, str]:
+        """See `hybrid.ports.Containers`."""
+        return dict(self._groups.running())
+
+    async def execute(self, site: SiteId, argv: Sequence[str], stdin: bytes = b"", timeout_s: float = 60.0) -> Executed:
+        """See `hybrid.ports.Containers`. Output is cut after 1 MiB. Does not wait for other requests."""
+        if self._state(site) == "frozen":
+            raise ContainerError(f"cannot run a command in {site}", "it is frozen", "try again in a moment")
+        attach = ["env", "--chdir=/", "lxc-attach", "--clear-env", "-P", str(self._home), "-n", site, "--", *argv]
+        try:
+            done = await child.run(self._reactor, attach, stdin=stdin, timeout_s=timeout_s)
+        except child.TooLate as late:
+            told = console.clean(late.so_far.stderr[-200:].decode("utf-8", "replace")).strip()
+            raise ContainerError(
+                f"{argv[0]!r} in {site} was killed", f"not done in {timeout_s:g} s {told}".strip()
+            ) from None
+        if done.status and done.stderr.startswith(b"lxc-attach:"):
+            self._state(site)  # it went meanwhile?
+        return done
+
+    async def logs(self, site: SiteId, lines: int = 200) -> str:
+        """See `hybrid.ports.Containers`."""
+        return console.tail(self._directory(site), lines)
+
+    async def close(self) -> None:
+        """See `hybrid.ports.Containers`."""
+        await self._worker.close()
+        await self._network.close()
+
+    def memory_bytes(self, site: SiteId) -> int:
+        """What the container uses now; 0 when it does not run."""
+        return self._groups.memory_bytes(site)
+
+    # ------------------------------------------------------------------------------------------------- steps
+
+    @asynccontextmanager
+    async def _alone(self, site: SiteId) -> AsyncIterator[None]:
+        """One request at a time per container; forgets the lock with its last user."""
+        self._directory(site)
+        lock = self._locks.setdefault(site, DeferredLock())
+        await lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+            if not lock.locked and self._locks.get(site) is lock:
+                del self._locks[site]
+
+    def _directory(self, site: SiteId) -> Path:
+        check_site(site)
+        return self._home / site
+
+    def _state(self, site: SiteId) -> str:
+        self._directory(site)
+        state = self._groups.running().get(site)
+        if state is None:
+            raise NoSuchContainer(f"no container of {site} runs here")
+        return state
+
+    def _write_down(self, spec: ContainerSpec) -> Place:
+        """The container's folder with its configuration, for LXC to read."""
+        directory = self._directory(spec.site)
+        place = Place(
+            directory=str(directory),
+            cgroup=f"{self._groups.parent}/{spec.site}",
+            pivot=f"{self._groups.parent}/{PIVOT}",
+            bridge=self._network.bridge,
+        )
+        lines = config_lines(spec, self._machine(), place)
+        directory.mkdir(mode=0o711, parents=True, exist_ok=True)
+        (directory / "lxc.log").unlink(missing_ok=True)
+        (directory / "resolv.conf").write_text(_resolv_conf(Path("/etc/resolv.conf"), spec.gateway))
+        (directory / "config").write_text("\n".join([*lines, ""]))
+        return place
+
+    def _machine(self) -> Machine:
+        enabled = Path("/sys/module/apparmor/parameters/enabled")
+        return Machine(
+            v1=self._groups.controllers_v1,
+            v2=self._groups.controllers_v2,
+            apparmor=enabled.exists() and enabled.read_text().startswith("Y"),
+            seccomp=str(Path(__file__).with_name("seccomp.profile")),
+        )
+
+    def _isolate(self, site: SiteId) -> None:
+        try:
+            self._network.isolate(veth_of(site))
+        except OSError as error:
+            self.log.warn("{site} is not isolated from other containers: {why}", site=site, why=error.strerror)
+
+    async def _call_freezer(self, verb: Literal["freeze", "thaw"], site: SiteId) -> None:
+        await self._worker.call(verb, self._home, site, deadline_s=FREEZE_S)
+
+    async def _kill(self, site: SiteId) -> None:
+        """Kill what is left of it, let the monitor clean up, then sweep."""
+        if not await self._gone(site, "payload", KILL_S, kill=True):
+            stuck = sorted(self._groups.processes(site, "payload"))[:5]
+            raise ContainerError(
+                f"processes of {site} cannot be killed: {', '.join(map(str, stuck))}",
+                "they wait for storage that does not answer",
+                "restart or abort the storage daemon",
+            )
+        await self._gone(site, "monitor", MONITOR_S, kill=False)
+        await self._sweep(site)
+
+    async def _sweep(self, site: SiteId) -> None:
+        """Remove what a container that ended, or half started, may leave: monitor, network device, groups."""
+        await self._gone(site, "monitor", MONITOR_S, kill=True)
+        await self._network.remove(veth_of(site))
+        self._groups.remove(site)
+
+    async def _gone(self, site: SiteId, part: Part, seconds: float, kill: bool) -> bool:
+        """Wait until that part of the container has no process, killing it over and over if so wished."""
+        until_s = self._reactor.seconds() + seconds
+        while self._groups.processes(site, part):
+            if self._reactor.seconds() > until_s:
+                return False
+            if kill:
+                self._groups.kill(site, part)
+            await deferLater(self._reactor, POLL_S)
+        return True
+
+
+def _resolv_conf(of_node: Path, gateway: str) -> str:
+    """The node's name servers for a container; one on loopback is out of its reach, the gateway stands in for it."""
+    try:
+        lines = of_node.read_text().splitlines()
+    except OSError:
+        lines = []
+    servers = [words[1] for words in (line.split() for line in lines) if len(words) > 1 and words[0] == "nameserver"]
+    reachable = [server for server in servers if not server.startswith(RESOLVERS)] or [gateway]
+    return "".join(f"nameserver {server}\n" for server in reachable[:3])

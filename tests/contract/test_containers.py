@@ -1,0 +1,261 @@
+"""What every driver of `hybrid.ports.Containers` promises: the fake, and LXC in namespaces of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import msgspec
+import pytest
+import pytest_twisted
+
+from hybrid.model import SiteId
+from hybrid.ports import ContainerError, Containers, ContainerSpec, NoSuchContainer
+from hybrid.settings import Settings
+from hybrid_containers import sandbox
+from hybrid_containers.memory import MemoryContainers
+from hybrid_containers.network import Reactor
+from hybrid_containers.runtime import LxcContainers
+
+ONE, TWO = SiteId("s-one"), SiteId("s-two")
+INIT = ("/bin/sh", "-c", "echo hello from init; trap exit TERM; while :; do sleep 0.05; done")
+
+
+@dataclass
+class Ground:
+    """A driver to test, and what it takes to give it work."""
+
+    containers: Containers
+    again: Callable[[], Containers]
+    """The same node's containers as a new process finds them."""
+    spec: Callable[..., ContainerSpec]
+    breaks: Callable[[SiteId], ContainerSpec]
+    """A spec that cannot start."""
+
+
+def spec_of(site: SiteId, root: str, id_base: int = 2_000_000, **more: object) -> ContainerSpec:
+    """A small container; `more` are fields to set differently."""
+    spec = ContainerSpec(
+        site=site,
+        hostname="one",
+        root=root,
+        id_base=id_base,
+        address="10.99.0.2" if site == ONE else "10.99.0.3",
+        prefix=24,
+        gateway="10.99.0.1",
+        init=INIT,
+        memory_bytes=64 << 20,
+        cpus=0.5,
+        pids=50,
+    )
+    return msgspec.structs.replace(spec, **more)
+
+
+@pytest.fixture
+def memory() -> Ground:
+    """The fake."""
+    fake = MemoryContainers(says="hello from init\n")
+
+    def broken(site: SiteId) -> ContainerSpec:
+        fake.broken[site] = "no such init"
+        return spec_of(site, "/nowhere")
+
+    return Ground(fake, lambda: fake, lambda site=ONE, **more: spec_of(site, "/root-of-it", **more), broken)
+
+
+@pytest.fixture(scope="module")
+def namespaces() -> Iterator[None]:
+    """Bridges, rules and mounts of the real driver stay apart from the machine's."""
+    if os.geteuid() != 0 or not shutil.which("lxc-attach"):
+        pytest.skip("real containers need root and lxc")
+    with sandbox.namespaces():
+        yield
+
+
+@pytest.fixture(scope="module")
+def folder() -> Iterator[Path]:
+    """A folder that containers' users may pass through, unlike pytest's."""
+    path = Path(tempfile.mkdtemp(prefix="hyb-containers-"))
+    path.chmod(0o711)
+    yield path
+    shutil.rmtree(path)
+
+
+def busybox_root(path: Path, id_base: int) -> str:
+    """A root file system of one program."""
+    for name in ("bin", "etc", "proc", "sys", "dev", "run", "tmp"):
+        (path / name).mkdir(parents=True)
+    shutil.copy("/bin/busybox", path / "bin")
+    for name in ("sh", "cat", "echo", "sleep", "hostname", "true", "false", "head", "yes", "id", "ping"):
+        (path / "bin" / name).symlink_to("busybox")
+    subprocess.run(["chown", "-hR", f"{id_base}:{id_base}", path], check=True)
+    return str(path)
+
+
+@pytest_twisted.async_yield_fixture
+async def lxc(namespaces: None, folder: Path) -> AsyncIterator[Ground]:
+    """LXC, with nothing left after each test."""
+    from twisted.internet import reactor
+
+    settings = Settings(
+        name="n1",
+        address="127.0.0.1",
+        state_dir=str(folder / "state"),
+        bridge="hybtest0",
+        subnet="10.99.0.0/24",
+        cgroup=f"hybtest-{os.getpid()}",
+    )
+    roots = {site: folder / site for site in (ONE, TWO)}
+    for number, root in enumerate(roots.values()):
+        busybox_root(root, 2_000_000 + number * 65536)
+    opened: list[LxcContainers] = []
+
+    def again() -> LxcContainers:
+        opened.append(LxcContainers(cast(Reactor, reactor), settings))
+        return opened[-1]
+
+    def spec(site: SiteId = ONE, **more: object) -> ContainerSpec:
+        return spec_of(site, str(roots[site]), 2_000_000 + list(roots).index(site) * 65536, **more)
+
+    containers = again()
+    await containers.prepare()
+    yield Ground(containers, again, spec, lambda site: spec(site, init=("/bin/nonsense",)))
+    for site in roots:
+        await containers.stop(site, grace_s=0)
+        shutil.rmtree(roots[site])
+    for one in opened:
+        await one.close()
+    left = [path for path in Path("/sys/fs/cgroup").glob(f"**/{settings.cgroup}/s-*")]
+    assert left == []
+    assert [name for _, name in socket.if_nameindex() if name.startswith("hv-")] == []
+
+
+@pytest.fixture(params=["memory", pytest.param("lxc", marks=pytest.mark.lxc)])
+def ground(request: pytest.FixtureRequest) -> Ground:
+    """Every driver obeys the tests of this file."""
+    found: Ground = request.getfixturevalue(request.param)
+    return found
+
+
+async def fails(error: type[Exception], wait: Awaitable[object]) -> str:
+    """The message of the error that `wait` must end with."""
+    with pytest.raises(error) as caught:
+        await wait
+    return str(caught.value)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_started_container_runs_until_it_is_stopped(ground: Ground) -> None:
+    """Start, look, stop: and after that nothing runs any more."""
+    assert await ground.containers.running() == {}
+    await ground.containers.start(ground.spec())
+    assert await ground.containers.running() == {ONE: "running"}
+    await ground.containers.stop(ONE)
+    assert await ground.containers.running() == {}
+
+
+@pytest_twisted.ensureDeferred
+async def test_starting_and_stopping_twice_is_fine(ground: Ground) -> None:
+    """Whoever is unsure whether a call took effect may repeat it."""
+    await ground.containers.start(ground.spec())
+    await ground.containers.start(ground.spec())
+    await ground.containers.stop(ONE)
+    await ground.containers.stop(ONE)
+    await ground.containers.start(ground.spec())
+    assert await ground.containers.running() == {ONE: "running"}
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_new_process_finds_running_containers(ground: Ground) -> None:
+    """The control process may die and come back: sites do not notice, and it can still stop them."""
+    await ground.containers.start(ground.spec())
+    await ground.containers.close()
+    later = ground.again()
+    await later.prepare()
+    assert await later.running() == {ONE: "running"}
+    assert (await later.execute(ONE, ["echo", "here"])).stdout == b"here\n"
+    await later.stop(ONE)
+    assert await later.running() == {}
+
+
+@pytest_twisted.ensureDeferred
+async def test_commands_run_inside(ground: Ground) -> None:
+    """A command sees the container's host name, gets its input, and gives back output and status."""
+    await ground.containers.start(ground.spec())
+    assert (await ground.containers.execute(ONE, ["hostname"])).stdout == b"one\n"
+    assert (await ground.containers.execute(ONE, ["cat"], stdin=b"\0in\xff")).stdout == b"\0in\xff"
+    assert (await ground.containers.execute(ONE, ["false"])).status == 1
+    missing = await ground.containers.execute(ONE, ["no-such-command"])
+    assert missing.status == 127
+    assert missing.stderr
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_frozen_container_waits(ground: Ground) -> None:
+    """Frozen, it exists but does nothing; thawed, it goes on."""
+    await ground.containers.start(ground.spec())
+    await ground.containers.freeze(ONE)
+    await ground.containers.freeze(ONE)
+    assert await ground.containers.running() == {ONE: "frozen"}
+    assert "frozen" in await fails(ContainerError, ground.containers.execute(ONE, ["true"], timeout_s=5))
+    await ground.containers.thaw(ONE)
+    await ground.containers.thaw(ONE)
+    assert await ground.containers.running() == {ONE: "running"}
+    assert (await ground.containers.execute(ONE, ["true"])).status == 0
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_frozen_container_can_be_stopped_and_started(ground: Ground) -> None:
+    """Nobody has to thaw it first."""
+    await ground.containers.start(ground.spec())
+    await ground.containers.freeze(ONE)
+    await ground.containers.stop(ONE)
+    assert await ground.containers.running() == {}
+    await ground.containers.start(ground.spec())
+    await ground.containers.freeze(ONE)
+    await ground.containers.start(ground.spec())
+    assert await ground.containers.running() == {ONE: "running"}
+
+
+@pytest_twisted.ensureDeferred
+async def test_unknown_containers(ground: Ground) -> None:
+    """Asking something of a container that is not there says just that; stopping it is fine; its log is empty."""
+    for wait in (ground.containers.freeze(ONE), ground.containers.thaw(ONE), ground.containers.execute(ONE, ["true"])):
+        assert ONE in await fails(NoSuchContainer, wait)
+    await ground.containers.stop(ONE)
+    assert await ground.containers.logs(TWO) == ""
+
+
+@pytest_twisted.ensureDeferred
+async def test_one_that_cannot_start_says_why_and_leaves_nothing(ground: Ground) -> None:
+    """The message tells the reason, nothing half started is left, and another one starts all the same."""
+    message = await fails(ContainerError, ground.containers.start(ground.breaks(ONE)))
+    assert "no such" in message.lower()
+    assert await ground.containers.running() == {}
+    await ground.containers.start(ground.spec(TWO))
+    assert await ground.containers.running() == {TWO: "running"}
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_log_is_what_it_printed(ground: Ground) -> None:
+    """What the init prints can be read, also after it ended."""
+    await ground.containers.start(ground.spec())
+    await ground.containers.stop(ONE)
+    assert "hello from init" in await ground.containers.logs(ONE)
+    assert await ground.containers.logs(ONE, lines=0) == ""
+
+
+@pytest_twisted.ensureDeferred
+async def test_hostile_names_are_refused(ground: Ground) -> None:
+    """A site's id becomes a path: nothing but an id is one."""
+    for name in ("../etc", "", "a/b", "s-1\n", "pivot", "x" * 200):
+        await fails(ContainerError, ground.containers.stop(SiteId(name)))
+        await fails(ContainerError, ground.containers.execute(SiteId(name), ["true"]))
+        await fails(ContainerError, ground.containers.logs(SiteId(name)))
