@@ -1,0 +1,81 @@
+"""What a change of the view means to people: the events in it. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hybrid.api.render import node_name
+from hybrid.model import Fact, NodeId, SendFailed, SiteId, SnapshotFailed, Stashed, StorageFailed
+from hybrid.view import NodeView, SiteView, View
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An event before it has a number and a time."""
+
+    kind: str
+    text: str
+    site: SiteId | None = None
+    node: NodeId | None = None
+
+
+def between(old: View, new: View) -> list[Told]:
+    """What happened between two views, nodes first."""
+    told: list[Told] = []
+    for key, node in sorted(new.nodes.items()):
+        told += _node(old.nodes.get(key), node)
+    for id_ in sorted(old.sites.keys() - new.sites.keys()):
+        told.append(Told("site-deleted", f"site {old.sites[id_].spec.name} was deleted", site=id_))
+    for id_, site in sorted(new.sites.items()):
+        told += _site(old.sites.get(id_), site, new)
+    return told
+
+
+def of_fact(fact: Fact) -> Told | None:
+    """Facts worth telling one by one; the rest shows in the view."""
+    match fact:
+        case SnapshotFailed(site, reason):
+            return Told("trouble", f"no snapshot could be taken: {reason}", site=site)
+        case SendFailed(site, node, reason):
+            return Told("trouble", f"replication did not arrive: {reason}", site=site, node=node)
+        case StorageFailed(reason):
+            return Told("trouble", f"the pool does not answer: {reason}")
+        case Stashed(stash):
+            return Told("stash", f"history was set aside as {stash.id} ({stash.why})", site=stash.site)
+        case _:
+            return None
+
+
+def _node(old: NodeView | None, new: NodeView) -> list[Told]:
+    """What happened to a node."""
+    told = []
+    if old is None:
+        told.append(Told("node-new", f"node {new.name} ({new.dc}) is known", node=new.id))
+    if new.live and (old is None or not old.live):
+        told.append(Told("node-up", f"node {new.name} is up", node=new.id))
+    if old is not None and old.live and not new.live:
+        told.append(Told("node-down", f"node {new.name} is down", node=new.id))
+    if old is not None and old.storage_ok and not new.storage_ok:
+        told.append(Told("trouble", f"the storage of {new.name} does not answer", node=new.id))
+    return told
+
+
+def _site(old: SiteView | None, new: SiteView, view: View) -> list[Told]:
+    """What happened to a site."""
+    name, id_ = new.spec.name, new.spec.id
+    if old is None:
+        return [Told("site-new", f"site {name} is known, {new.state}", site=id_, node=new.owner)]
+    told = []
+    if new.owner != old.owner and new.owner is not None:
+        told.append(Told("site-owner", f"{name} is on {node_name(view, new.owner)} now", site=id_, node=new.owner))
+    if new.state != old.state:
+        told.append(Told("site-state", f"{name} is {new.state} (was {old.state})", site=id_, node=new.owner))
+    if new.trouble != old.trouble and new.trouble:
+        told.append(Told("trouble", f"{name}: {new.trouble}", site=id_, node=new.owner))
+    known = {stash.id for stash in old.stashes}
+    for stash in new.stashes:
+        if stash.id not in known:
+            told.append(Told("stash", f"history of {name} was set aside as {stash.id} ({stash.why})", site=id_))
+    if new.spec.version != old.spec.version:
+        told.append(Told("site-changed", f"the settings of {name} changed", site=id_, node=new.owner))
+    return told

@@ -1,0 +1,333 @@
+"""
+Operations: long calls as named steps that can be watched, that end with a result or an error, and that are remembered.
+
+Shell: runs coroutines, keeps records in an `OperationStore`. At most one at a time for each site.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+
+import msgspec
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from hybrid.api import problems
+from hybrid.api.changes import Told
+from hybrid.api.events import Events
+from hybrid.api.moments import rfc3339
+from hybrid.api.ports import OperationStore
+from hybrid.api.problems import Problem, Refusal
+from hybrid.api.schema import Operation, OperationState, Step
+from hybrid.model import NodeId, SiteId
+from hybrid.ports import HybridError, Progress
+
+MAX_KEPT = 1000
+"""Operations remembered; the oldest that have ended go first."""
+MAX_STEPS = 200
+_ID = re.compile(r"op-([a-z2-7]{8})-([a-z0-9]{4,32})")
+
+Work = Callable[[Progress], Awaitable[dict[str, object]]]
+"""The long call itself; returns the operation's `result`."""
+
+
+class Record(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """What is remembered of one operation. Written down as JSON at each change that matters after a restart."""
+
+    id: str
+    kind: str
+    state: OperationState = "running"
+    site: SiteId | None = None
+    site_name: str | None = None
+    actor: str = ""
+    key: str = ""
+    """The `Idempotency-Key` of the call that began it, made unique; `""` for none."""
+    created_at_s: float
+    ended_at_s: float | None = None
+    steps: list[Step] = []
+    revision: int = 0
+    result: dict[str, object] | None = None
+    error: Problem | None = None
+
+
+def short_node(node: NodeId) -> str:
+    """The eight characters of a node's id that its operations carry."""
+    return node.removeprefix("n-")[:8]
+
+
+def node_of(operation_id: str) -> str | None:
+    """`short_node` of the node that runs an operation; `None` when that is no operation's id."""
+    form = _ID.fullmatch(operation_id)
+    return form[1] if form else None
+
+
+class Operations:
+    """The operations of this node."""
+
+    log = Logger()
+
+    def __init__(
+        self,
+        node: NodeId,
+        node_name: str,
+        clock: IReactorTime,
+        store: OperationStore,
+        events: Events,
+        random: Callable[[int], bytes],
+    ) -> None:
+        self._node, self._node_name, self._clock = node, node_name, clock
+        self._store, self._events, self._random = store, events, random
+        self._records: OrderedDict[str, Record] = OrderedDict()
+        self._waiting: dict[str, list[Deferred[None]]] = {}
+
+    def recover(self) -> None:
+        """At start: read what was remembered. What was running then has been interrupted, and says so."""
+        for data in self._store.load_operations():
+            try:
+                record = msgspec.json.decode(data, type=Record)
+            except msgspec.MsgspecError:
+                self.log.failure("a remembered operation cannot be read")
+                continue
+            self._records[record.id] = record
+            if record.state == "running":
+                self._interrupt(record)
+
+    def start(self, kind: str, subject: str, site: SiteId | None, actor: str, work: Work, key: str = "") -> Operation:
+        """
+        Begin `work`; it goes on after this returns.
+
+        Args:
+            subject: Name of the site (or image) it is about; with `site`, what only one operation at a time may touch.
+            key: See `Record.key`.
+
+        Raises:
+            Refusal: 409, when another operation is at work on the same site or name.
+        """
+        self.refuse_if_busy(site, subject)
+        record = Record(
+            id=f"op-{short_node(self._node)}-{self._random(6).hex()}",
+            kind=kind,
+            site=site,
+            site_name=subject or None,
+            actor=actor,
+            key=key,
+            created_at_s=self._clock.seconds(),
+        )
+        self._records[record.id] = record
+        self._forget_old()
+        self._changed(record, save=True)
+        Deferred.fromCoroutine(self._run(record, work))
+        return self.shown(record)
+
+    def refuse_if_busy(self, site: SiteId | None, subject: str) -> None:
+        """Raises `Refusal` (409) that names the operation running on `site` or on what is called `subject`."""
+        busy = next((running for running in self._running() if _same(running, site, subject)), None)
+        if busy is not None:
+            raise Refusal(
+                problems.problem(
+                    409,
+                    "busy-with-operation",
+                    f"{subject} is busy with another operation",
+                    f"{busy.kind} ({busy.id}) is running",
+                    f"wait for it: `hybrid op wait {busy.id}`",
+                    operation=busy.id,
+                    retry_after_s=2,
+                )
+            )
+
+    def get(self, operation_id: str) -> Operation | None:
+        """One, or `None`."""
+        record = self._records.get(operation_id)
+        return self.shown(record) if record else None
+
+    def by_key(self, key: str) -> Operation | None:
+        """The one begun by the call with that idempotency key; also from before a restart."""
+        return next((self.shown(record) for record in self._records.values() if key and record.key == key), None)
+
+    def newest_first(self, limit: int, site: str | None = None, state: str | None = None) -> list[Operation]:
+        """Up to `limit` of them; `site` is an id or a name."""
+        found = []
+        for record in reversed(self._records.values()):
+            if site not in (None, record.site, record.site_name) or state not in (None, record.state):
+                continue
+            found.append(self.shown(record))
+            if len(found) == limit:
+                break
+        return found
+
+    async def wait(self, operation_id: str, timeout_s: float, seen: int | None = None) -> Operation | None:
+        """
+        The operation once it has ended, or at `timeout_s` as it then is; `None` when there is none.
+
+        Args:
+            seen: Return as soon as its revision is larger than this, not only at its end.
+        """
+        deadline_s = self._clock.seconds() + timeout_s
+        while (record := self._records.get(operation_id)) is not None:
+            left_s = deadline_s - self._clock.seconds()
+            news = seen is not None and record.revision > seen
+            if record.state != "running" or news or left_s <= 0:
+                return self.shown(record)
+            await self._next_change(operation_id, left_s)
+        return None
+
+    def shown(self, record: Record) -> Operation:
+        """As the API gives it."""
+        end_s = self._clock.seconds() if record.ended_at_s is None else record.ended_at_s
+        return Operation(
+            id=record.id,
+            kind=record.kind,
+            state=record.state,
+            site=record.site,
+            site_name=record.site_name,
+            node=self._node_name,
+            actor=record.actor,
+            steps=tuple(record.steps),
+            created_at=rfc3339(record.created_at_s),
+            seconds=round(max(0.0, end_s - record.created_at_s), 3),
+            revision=record.revision,
+            result=record.result,
+            error=record.error,
+        )
+
+    async def _run(self, record: Record, work: Work) -> None:
+        """Do the work and note how it ended. Never raises."""
+        try:
+            result = await work(_Steps(record, self._clock, self._changed))
+        except Refusal as refusal:
+            self._end(record, "failed", error=refusal.problem)
+        except HybridError as error:
+            self._end(record, "failed", error=problems.of_error(error, record.id))
+        except Exception:
+            self.log.failure("operation {id} failed", id=record.id)
+            self._end(record, "failed", error=problems.internal(record.id))
+        else:
+            site = result.get("site_id")
+            if record.site is None and isinstance(site, str):
+                record.site = SiteId(site)
+            self._end(record, "done", result=result)
+
+    def _end(
+        self,
+        record: Record,
+        state: OperationState,
+        result: dict[str, object] | None = None,
+        error: Problem | None = None,
+    ) -> None:
+        record.state, record.result, record.error = state, result, error
+        record.ended_at_s = self._clock.seconds()
+        self._changed(record, save=True)
+        self.log.info("operation {id} {kind} of {subject}: {state}", **_for_log(record))
+
+    def _interrupt(self, record: Record) -> None:
+        """What ran when the process ended. The site itself is put right by the node's own recovery."""
+        record.steps = [
+            msgspec.structs.replace(step, state="failed") if step.state == "running" else step for step in record.steps
+        ]
+        self._end(
+            record,
+            "interrupted",
+            error=problems.problem(
+                500,
+                "interrupted",
+                f"{record.kind} was interrupted",
+                "the node's process ended while it was running, and recovered the site when it came back",
+                "look at the site and, if it is not as you want it, start the operation again",
+                operation=record.id,
+            ),
+        )
+
+    def _changed(self, record: Record, save: bool) -> None:
+        """Count the change, write it down if it is to survive, wake those who wait."""
+        record.revision += 1
+        if save:
+            try:
+                self._store.save_operation(record.id, msgspec.json.encode(record))
+            except Exception:
+                self.log.failure("operation {id} cannot be written down", id=record.id)
+            subject = f" of {record.site_name}" if record.site_name else ""
+            told = Told("operation", f"{record.kind}{subject}: {record.state}", site=record.site, node=self._node)
+            self._events.tell(told, operation=record.id)
+        for waiting in self._waiting.pop(record.id, []):
+            waiting.callback(None)
+
+    async def _next_change(self, operation_id: str, timeout_s: float) -> None:
+        """Return at the operation's next change, or after `timeout_s`."""
+        changed: Deferred[None] = Deferred()
+        self._waiting.setdefault(operation_id, []).append(changed)
+        late = self._clock.callLater(timeout_s, self._give_up, operation_id, changed)
+        try:
+            await changed
+        finally:
+            if late.active():
+                late.cancel()
+            self._discard(operation_id, changed)
+
+    def _give_up(self, operation_id: str, changed: Deferred[None]) -> None:
+        self._discard(operation_id, changed)
+        changed.callback(None)
+
+    def _discard(self, operation_id: str, changed: Deferred[None]) -> None:
+        """Stop waiting with `changed`."""
+        waiting = self._waiting.get(operation_id, [])
+        if changed in waiting:
+            waiting.remove(changed)
+        if not waiting:
+            self._waiting.pop(operation_id, None)
+
+    def _running(self) -> Iterator[Record]:
+        return (record for record in self._records.values() if record.state == "running")
+
+    def _forget_old(self) -> None:
+        """Keep the number bounded; those that run are never forgotten."""
+        surplus = len(self._records) - MAX_KEPT
+        ended = [record.id for record in self._records.values() if record.state != "running"]
+        for operation_id in ended[: max(0, surplus)]:
+            del self._records[operation_id]
+            self._store.drop_operation(operation_id)
+
+
+class _Steps:
+    """`hybrid.ports.Progress` on one record."""
+
+    def __init__(self, record: Record, clock: IReactorTime, changed: Callable[[Record, bool], None]) -> None:
+        self._record, self._clock, self._changed = record, clock, changed
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """See `hybrid.ports.Progress`."""
+        index, began_s = len(self._record.steps), self._clock.seconds()
+        if index >= MAX_STEPS:
+            yield
+            return
+        self._record.steps.append(Step(name=name, state="running"))
+        self._changed(self._record, False)
+        try:
+            yield
+        except BaseException:
+            self._note(index, Step(name=name, state="failed", seconds=self._since(began_s)))
+            raise
+        self._note(index, Step(name=name, state="done", seconds=self._since(began_s)))
+
+    def _note(self, index: int, step: Step) -> None:
+        self._record.steps[index] = step
+        self._changed(self._record, False)
+
+    def _since(self, began_s: float) -> float:
+        return round(self._clock.seconds() - began_s, 3)
+
+
+def _same(running: Record, site: SiteId | None, subject: str) -> bool:
+    """Whether `running` is at work on the same thing."""
+    if site is not None and running.site is not None:
+        return running.site == site
+    return bool(subject) and running.site_name == subject
+
+
+def _for_log(record: Record) -> dict[str, str]:
+    """Fields of one log line."""
+    return {"id": record.id, "kind": record.kind, "subject": record.site_name or "-", "state": record.state}

@@ -1,0 +1,33 @@
+"""What endpoints work with, put together once by the service. Pure declaration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from hybrid.api.events import Events
+from hybrid.api.operations import Operations
+from hybrid.api.ports import ImageStore, JoinTokens, Placement
+from hybrid.api.tokens import Tokens
+from hybrid.ports import Hosting
+from hybrid.view import View
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """The node, as the API sees it."""
+
+    hosting: Hosting
+    operations: Operations
+    events: Events
+    tokens: Tokens
+    join_tokens: JoinTokens
+    images: ImageStore
+    placement: Placement
+    wall_s: Callable[[], float]
+    """Seconds since the epoch."""
+
+    @property
+    def view(self) -> View:
+        """The newest view."""
+        return self.hosting.view()

@@ -1,0 +1,63 @@
+"""What the API needs beyond `hybrid.ports`, as protocols. Pure declarations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import msgspec
+
+from hybrid.model import NodeId
+from hybrid.ports import CreateSite, Progress
+from hybrid.view import View
+
+
+class SharedMap(Protocol):
+    """The cluster's last-writer-wins values, as this node knows them."""
+
+    def get(self, key: str) -> str | None:
+        """The value (JSON), or `None`."""
+
+    def put(self, key: str, value: str | None) -> None:
+        """Write it here and have it spread; `None` deletes."""
+
+    def prefix(self, prefix: str) -> dict[str, str]:
+        """Keys that begin with `prefix`, with their values; without the deleted ones."""
+
+
+class IssuedJoinToken(msgspec.Struct, frozen=True):
+    """A join token and when it ends."""
+
+    token: str
+    expires_at_s: float
+
+
+class JoinTokens(Protocol):
+    """Who may join."""
+
+    def create(self, ttl_s: float) -> IssuedJoinToken:
+        """A token for one node, redeemable at this node until it expires."""
+
+
+class ImageStore(Protocol):
+    """Built images beside the pool (`image_dir`), waiting to be imported."""
+
+    async def import_image(self, name: str, progress: Progress) -> str:
+        """Make image `name` a dataset of this node. Returns `<name>@<digest>`. Raises `ImageError`, `OutOfSpace`."""
+
+
+class OperationStore(Protocol):
+    """Where operations outlive the process. Records are JSON; on disk when a call returns."""
+
+    def save_operation(self, operation_id: str, record: bytes) -> None:
+        """Write or overwrite one."""
+
+    def drop_operation(self, operation_id: str) -> None:
+        """Forget one; not there: fine."""
+
+    def load_operations(self) -> list[bytes]:
+        """All of them, oldest first."""
+
+
+Placement = Callable[[View, CreateSite], NodeId]
+"""The best first owner for a new site. Raises `Conflict` when no node can take it."""

@@ -1,0 +1,97 @@
+"""Errors as the API tells them: RFC 9457 `application/problem+json` with `code`, `hint` and `operation`. Pure."""
+
+from __future__ import annotations
+
+import msgspec
+
+from hybrid import ports
+
+CONTENT_TYPE = "application/problem+json"
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An error: what (`title`), why (`detail`), what to try (`hint`)."""
+
+    type: str
+    """`urn:hybrid:problem:<code>`."""
+    title: str
+    status: int
+    code: str
+    """Stable, for programs."""
+    detail: str = ""
+    hint: str = ""
+    operation: str = ""
+    """The operation it is about, where there is one."""
+    retry_after_s: int | None = None
+    """Worth another try after so long; also sent as `Retry-After`."""
+
+
+class Refusal(Exception):
+    """An answer other than success, raised where it is found out."""
+
+    def __init__(self, problem: Problem, headers: dict[str, str] | None = None) -> None:
+        super().__init__(problem.title)
+        self.problem = problem
+        self.headers = headers or {}
+
+
+def problem(
+    status: int,
+    code: str,
+    title: str,
+    detail: str = "",
+    hint: str = "",
+    *,
+    operation: str = "",
+    retry_after_s: int | None = None,
+) -> Problem:
+    """A `Problem` with its type filled in."""
+    return Problem(
+        type=f"urn:hybrid:problem:{code}",
+        title=title,
+        status=status,
+        code=code,
+        detail=detail,
+        hint=hint,
+        operation=operation,
+        retry_after_s=retry_after_s,
+    )
+
+
+_KNOWN: dict[type[ports.HybridError], tuple[int, str, int | None]] = {
+    ports.NoSuchSite: (404, "no-such-site", None),
+    ports.NoSuchSnapshot: (404, "no-such-snapshot", None),
+    ports.NoSuchDataset: (404, "no-such-dataset", None),
+    ports.NoSuchPath: (404, "no-such-path", None),
+    ports.NoSuchContainer: (409, "not-running", None),
+    ports.BadRequest: (400, "bad-request", None),
+    ports.Conflict: (409, "conflict", None),
+    ports.AlreadyExists: (409, "already-exists", None),
+    ports.HasHistory: (409, "has-history", None),
+    ports.TooLarge: (413, "too-large", None),
+    ports.ImageError: (422, "image", None),
+    ports.OutOfSpace: (507, "out-of-space", None),
+    ports.QuotaReached: (507, "quota-reached", None),
+    ports.Busy: (503, "busy", 2),
+    ports.StorageSick: (503, "storage-sick", 10),
+    ports.PeerError: (503, "peer-unreachable", 5),
+    ports.StreamRefused: (502, "stream-refused", None),
+    ports.ContainerError: (500, "container", None),
+    ports.StorageError: (500, "storage", None),
+    ports.HybridError: (500, "failed", None),
+}
+
+
+def of_error(error: ports.HybridError, operation: str = "") -> Problem:
+    """The problem that tells `error`: by the nearest class of it that is known here."""
+    status, code, retry_after_s = next(_KNOWN[kind] for kind in type(error).__mro__ if kind in _KNOWN)
+    if error.temporary and status == 500:
+        status, retry_after_s = 503, 5
+    return problem(status, code, error.what, error.why, error.try_, operation=operation, retry_after_s=retry_after_s)
+
+
+def internal(reference: str) -> Problem:
+    """Something nobody foresaw; the log has the rest under `reference` (a request's or an operation's id)."""
+    return problem(
+        500, "internal", "something went wrong inside Hybrid", "", f"the log of the node has the details of {reference}"
+    )

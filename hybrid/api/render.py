@@ -1,0 +1,144 @@
+"""From views and vocabulary to what the API gives. Pure."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable
+
+from hybrid.api import schema
+from hybrid.api.moments import rfc3339
+from hybrid.model import Manifest, NodeId, Port, Snapshot, Stash
+from hybrid.ports import Entry, Executed
+from hybrid.view import NodeView, SiteView, View
+
+MAX_OUTPUT = 1024 * 1024
+"""Bytes of each of a command's outputs that are passed back."""
+
+
+def node_name(view: View, node: NodeId | None) -> str:
+    """The name of a node for people; its id where the name is not known; `""` for none."""
+    if node is None:
+        return ""
+    known = view.nodes.get(node)
+    return known.name if known else node
+
+
+def node(view: View, seen: NodeView, now_s: float) -> schema.Node:
+    """One node."""
+    return schema.Node(
+        id=seen.id,
+        name=seen.name,
+        dc=seen.dc,
+        address=seen.address,
+        state="up" if seen.live else "down",
+        sites=sum(1 for site in view.sites.values() if site.owner == seen.id),
+        copies=sum(1 for site in view.sites.values() if seen.id in site.holders),
+        size_bytes=seen.size_bytes,
+        free_bytes=seen.free_bytes,
+        storage_ok=seen.storage_ok,
+        load=seen.load,
+        release=seen.release,
+        api_port=seen.api_port,
+        as_of=rfc3339(now_s),
+        from_node=node_name(view, view.me),
+    )
+
+
+def site(view: View, seen: SiteView, now_s: float) -> schema.Site:
+    """One site."""
+    spec = seen.spec
+    return schema.Site(
+        id=spec.id,
+        name=spec.name,
+        kind=spec.kind,
+        state=seen.state,
+        wanted=spec.wanted,
+        domains=spec.domains,
+        image=spec.image,
+        owner=node_name(view, seen.owner) or None,
+        holders=tuple(node_name(view, holder) for holder in seen.holders),
+        copies=spec.copies,
+        safe_copies=seen.safe_copies,
+        lag_s=seen.lag_s,
+        trouble=seen.trouble,
+        stashes=len(seen.stashes),
+        snapshot_every_s=spec.snapshot_every_s,
+        ttl_s=spec.ttl_s,
+        quota_bytes=spec.quota_bytes,
+        memory_bytes=spec.memory_bytes,
+        cpus=spec.cpus,
+        pids=spec.pids,
+        policy=spec.policy,
+        home_dc=spec.home_dc,
+        environment=spec.environment,
+        ports=_ports(spec.ports),
+        claim=str(seen.claim) if seen.claim else None,
+        as_of=rfc3339(now_s),
+        from_node=node_name(view, view.me),
+    )
+
+
+def image(manifest: Manifest) -> schema.Image:
+    """One image."""
+    return schema.Image(
+        name=manifest.name,
+        description=manifest.description,
+        kind=manifest.kind,
+        ports=_ports(manifest.ports),
+        memory_bytes=manifest.memory_bytes,
+        pids=manifest.pids,
+    )
+
+
+def snapshot(taken: Snapshot, now_s: float) -> schema.SnapshotAnswer:
+    """One moment."""
+    return schema.SnapshotAnswer(
+        guid=str(taken.guid),
+        name=taken.name,
+        created_at=rfc3339(taken.created_at_s),
+        age_s=max(0, int(now_s - taken.created_at_s)),
+    )
+
+
+def stash(kept: Stash) -> schema.StashAnswer:
+    """History set aside."""
+    return schema.StashAnswer(
+        id=kept.id,
+        site=kept.site,
+        why=kept.why,
+        base=None if kept.base is None else str(kept.base),
+        head=str(kept.head),
+        head_at=rfc3339(kept.head_at_s),
+    )
+
+
+def entry(found: Entry) -> schema.EntryAnswer:
+    """A directory entry."""
+    return schema.EntryAnswer(
+        name=found.name, kind=found.kind, size_bytes=found.size_bytes, modified_at=rfc3339(found.modified_at_s)
+    )
+
+
+def command_result(executed: Executed) -> schema.CommandResult:
+    """How a command ended, cut to `MAX_OUTPUT`."""
+    stdout, stderr = executed.stdout[:MAX_OUTPUT], executed.stderr[:MAX_OUTPUT]
+    truncated = max(len(executed.stdout), len(executed.stderr)) > MAX_OUTPUT
+    try:
+        out, err = stdout.decode("utf-8"), stderr.decode("utf-8")
+    except UnicodeDecodeError:
+        return schema.CommandResult(
+            status=executed.status,
+            stdout=base64.b64encode(stdout).decode("ascii"),
+            stderr=base64.b64encode(stderr).decode("ascii"),
+            encoding="base64",
+            truncated=truncated,
+        )
+    return schema.CommandResult(status=executed.status, stdout=out, stderr=err, encoding="utf-8", truncated=truncated)
+
+
+def _ports(ports: Iterable[Port]) -> tuple[schema.PortAnswer, ...]:
+    """Ports as told."""
+    return tuple(
+        schema.PortAnswer(name=port.name, port=port.port, protocol=port.protocol, public_port=port.public_port)
+        for port in ports
+    )

@@ -1,0 +1,376 @@
+"""
+What the API takes and gives, as `msgspec.Struct`s: the one schema for decoding, encoding and OpenAPI. Pure.
+
+Sizes in bytes, durations in seconds, times in RFC 3339, guids as decimal strings (64 bits do not fit a JSON number).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Generic, Literal, TypeVar
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from hybrid.api.problems import Problem
+
+T = TypeVar("T")
+
+OperationState = Literal["running", "done", "failed", "interrupted"]
+
+Copies = Annotated[int, Meta(ge=0, le=16, description="Replicas beyond the owner, where there are nodes.")]
+Interval = Annotated[float, Meta(ge=1, le=86400, description="No change waits longer than this for its snapshot.")]
+Ttl = Annotated[int, Meta(ge=1, le=86400, description="Of the site's DNS records, in seconds.")]
+Size = Annotated[int, Meta(ge=1024 * 1024, le=2**60, description="Bytes.")]
+Memory = Annotated[int, Meta(ge=16 * 1024 * 1024, le=2**50, description="Bytes of memory it may use.")]
+Cpus = Annotated[float, Meta(ge=0.01, le=1024, description="Processor cores it may use.")]
+Pids = Annotated[int, Meta(ge=10, le=1_000_000, description="Processes it may have.")]
+Domains = Annotated[tuple[str, ...], Meta(max_length=100, description="Host names; the first is the canonical one.")]
+MomentText = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=128,
+        description="A snapshot's guid or name, a time (the newest at or before it), or an age (60s, 10m, 2h, 1d).",
+    ),
+]
+
+
+class Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of what clients send: unknown fields are refused."""
+
+
+class Empty(Body, frozen=True):
+    """Nothing to say."""
+
+
+class NewSite(Body, frozen=True):
+    """A site to create; what is left out comes from the image and the cluster's defaults."""
+
+    name: str
+    image: str
+    """`<name>` (newest) or `<name>@<digest>`."""
+    domains: Domains = ()
+    """Default: `<name>.<main zone>`."""
+    node: str | None = None
+    """Name or id of the first owner; default: the best place."""
+    copies: Copies = 2
+    snapshot_every_s: Interval = 30.0
+    ttl_s: Ttl = 30
+    quota_bytes: Size | None = None
+    memory_bytes: Memory | None = None
+    cpus: Cpus = 1.0
+    pids: Pids | None = None
+
+
+class SiteChanges(Body, frozen=True):
+    """Fields of a site to change; what is left out stays."""
+
+    domains: Domains | UnsetType = UNSET
+    wanted: Literal["running", "stopped"] | UnsetType = UNSET
+    copies: Copies | UnsetType = UNSET
+    snapshot_every_s: Interval | UnsetType = UNSET
+    ttl_s: Ttl | UnsetType = UNSET
+    quota_bytes: Size | UnsetType | None = UNSET
+    memory_bytes: Memory | UnsetType = UNSET
+    cpus: Cpus | UnsetType = UNSET
+    pids: Pids | UnsetType = UNSET
+    policy: Literal["value", "epoch", "ask"] | UnsetType = UNSET
+
+
+class MoveTo(Body, frozen=True):
+    """Where a site shall go."""
+
+    to: str
+    """Name or id of a node."""
+
+
+class RollbackTo(Body, frozen=True):
+    """Which moment the whole site shall go back to."""
+
+    to: MomentText
+
+
+class RestorePath(Body, frozen=True):
+    """Which file or folder to bring back, from which moment."""
+
+    snapshot: MomentText
+    path: Annotated[str, Meta(min_length=1, max_length=4096)]
+
+
+class Command(Body, frozen=True):
+    """A command to run in a container; `argv` is never given to a shell."""
+
+    argv: Annotated[tuple[str, ...], Meta(min_length=1, max_length=1000)]
+    stdin: str = ""
+
+
+class NewJoinToken(Body, frozen=True):
+    """A token with which one node may join."""
+
+    ttl_s: Annotated[int, Meta(ge=10, le=7 * 86400)] = 1800
+
+
+class NewImage(Body, frozen=True):
+    """An image to import from the store of built images."""
+
+    name: str
+
+
+class NewToken(Body, frozen=True):
+    """A token for a program or a person."""
+
+    name: str
+    rights: Literal["admin", "read"] = "admin"
+
+
+class Page(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
+    """A list, with the time and the node whose view it is."""
+
+    items: tuple[T, ...]
+    as_of: str
+    from_node: str
+
+
+class SiteCounts(msgspec.Struct, frozen=True):
+    """Sites by state."""
+
+    serving: int = 0
+    changing: int = 0
+    stopped: int = 0
+    unavailable: int = 0
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """The cluster in one sentence, and the figures behind it."""
+
+    health: Literal["ok", "degraded", "critical"]
+    sentence: str
+    findings: tuple[str, ...]
+    """What is not as it should be, worst first; empty when all is well."""
+    nodes: int
+    nodes_live: int
+    sites: int
+    sites_by_state: SiteCounts
+    worst_lag_s: float | None
+    """Age of the oldest change of any site that no other node holds; `null` with a single node."""
+    can_lose_nodes: int
+    """How many nodes may die at once, whichever they are, while every site's history survives."""
+    as_of: str
+    from_node: str
+
+
+class Node(msgspec.Struct, frozen=True, kw_only=True):
+    """A node as seen from the answering one."""
+
+    id: str
+    name: str
+    dc: str
+    address: str
+    state: Literal["up", "down"]
+    sites: int
+    """Of which it is the owner."""
+    copies: int
+    """Datasets of sites it holds, owned ones included."""
+    size_bytes: int
+    free_bytes: int
+    storage_ok: bool
+    load: float
+    release: str
+    api_port: int
+    as_of: str
+    from_node: str
+
+
+class PortAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """A port of a site."""
+
+    name: str
+    port: int
+    protocol: str
+    public_port: int | None
+
+
+class Site(msgspec.Struct, frozen=True, kw_only=True):
+    """A site as seen from the answering node. Nodes are given by name."""
+
+    id: str
+    name: str
+    kind: str
+    state: Literal["serving", "changing", "stopped", "unavailable"]
+    wanted: Literal["running", "stopped"]
+    domains: tuple[str, ...]
+    image: str
+    owner: str | None
+    holders: tuple[str, ...]
+    """Live nodes with its data: owner first, then the best replica."""
+    copies: int
+    safe_copies: int
+    """Other live nodes that hold everything the owner has."""
+    lag_s: float | None
+    trouble: str
+    stashes: int
+    snapshot_every_s: float
+    ttl_s: int
+    quota_bytes: int | None
+    memory_bytes: int
+    cpus: float
+    pids: int
+    policy: str
+    home_dc: str
+    environment: dict[str, str]
+    ports: tuple[PortAnswer, ...]
+    claim: str | None
+    as_of: str
+    from_node: str
+
+
+class Image(msgspec.Struct, frozen=True, kw_only=True):
+    """An image."""
+
+    name: str
+    description: str
+    kind: str
+    ports: tuple[PortAnswer, ...]
+    memory_bytes: int
+    pids: int
+
+
+class SnapshotAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """A moment of a site one can go back to."""
+
+    guid: str
+    name: str
+    created_at: str
+    age_s: int
+
+
+class StashAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """History set aside: what a rollback undid, or one side of a partition."""
+
+    id: str
+    site: str
+    why: Literal["conflict", "rollback", "undo", "modified"]
+    base: str | None
+    head: str
+    head_at: str
+
+
+class EntryAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """A directory entry."""
+
+    name: str
+    kind: Literal["file", "directory", "link", "other"]
+    size_bytes: int
+    modified_at: str
+
+
+class Listing(msgspec.Struct, frozen=True, kw_only=True):
+    """A directory as it was in a snapshot."""
+
+    items: tuple[EntryAnswer, ...]
+    snapshot: SnapshotAnswer
+    path: str
+    as_of: str
+    from_node: str
+
+
+class CommandResult(msgspec.Struct, frozen=True, kw_only=True):
+    """How a command ended; output that is not UTF-8 text comes in base64."""
+
+    status: int
+    stdout: str
+    stderr: str
+    encoding: Literal["utf-8", "base64"]
+    truncated: bool
+
+
+class Log(msgspec.Struct, frozen=True, kw_only=True):
+    """The end of a site's console log."""
+
+    text: str
+    as_of: str
+    from_node: str
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """A named part of an operation."""
+
+    name: str
+    state: Literal["running", "done", "failed"]
+    seconds: float | None = None
+    """`null` while it runs."""
+
+
+class Operation(msgspec.Struct, frozen=True, kw_only=True):
+    """A long call: what it does, how far it is, how it ended."""
+
+    id: str
+    kind: str
+    """`create`, `move`, `delete`, `rollback`, `undo`, `restore`, `import`."""
+    state: OperationState
+    site: str | None
+    """The site's id; `null` before it has one, or where it is about none."""
+    site_name: str | None
+    node: str
+    """Name of the node that runs it."""
+    actor: str
+    steps: tuple[Step, ...]
+    created_at: str
+    seconds: float
+    """So far, or in all."""
+    revision: int
+    """Grows with each change: `?wait=…&seen=…` returns when it is larger than `seen`."""
+    result: dict[str, object] | None
+    error: Problem | None
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that happened, as the answering node saw it."""
+
+    seq: int
+    """Grows by one; belongs to `from_node`."""
+    at: str
+    kind: str
+    """`node-up`, `node-down`, `site-created`, `site-state`, `site-owner`, `stash`, `operation`, `trouble`, …"""
+    text: str
+    site: str | None = None
+    node: str | None = None
+    operation: str | None = None
+
+
+class EventPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Events after `since`, oldest first."""
+
+    items: tuple[Event, ...]
+    newest: int
+    """Give it as `since` next time."""
+    missed: bool
+    """Events after `since` were dropped already: the log is bounded."""
+    as_of: str
+    from_node: str
+
+
+class JoinToken(msgspec.Struct, frozen=True, kw_only=True):
+    """Shown once."""
+
+    token: str
+    expires_at: str
+    command: str
+
+
+class TokenAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """A token without its secret."""
+
+    id: str
+    name: str
+    rights: Literal["admin", "read"]
+    created_at: str
+
+
+class TokenCreated(msgspec.Struct, frozen=True, kw_only=True):
+    """Shown once: only its hash is kept."""
+
+    id: str
+    token: str
+    name: str
+    rights: Literal["admin", "read"]

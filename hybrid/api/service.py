@@ -1,0 +1,136 @@
+"""The API as a component: `service`, `follow(view)`, `report(fact)`. Shell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.application.service import Service
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.endpoints import SSL4ServerEndpoint, TCP4ServerEndpoint
+from twisted.internet.interfaces import (
+    IListeningPort,
+    IOpenSSLContextFactory,
+    IReactorSSL,
+    IReactorTCP,
+    IReactorTime,
+    IStreamServerEndpoint,
+)
+from twisted.logger import Logger
+
+from hybrid.api import changes
+from hybrid.api.core import Core
+from hybrid.api.events import Events
+from hybrid.api.operations import Operations
+from hybrid.api.parts import Parts
+from hybrid.api.places import first_owner
+from hybrid.api.ports import ImageStore, JoinTokens, OperationStore, Placement, SharedMap
+from hybrid.api.requests import BoundedConnections, bounded_site
+from hybrid.api.tokens import Tokens
+from hybrid.api.web import ApiResource, Root
+from hybrid.model import Fact, NodeId
+from hybrid.ports import Hosting, Peers
+from hybrid.view import View
+
+
+class Reactor(IReactorTCP, IReactorSSL, IReactorTime):
+    """What the API needs of the reactor."""
+
+
+class ApiService(Service):
+    """
+    REST for clients on `port`, and for the other nodes through `peers`.
+
+    Attributes:
+        root: The root resource; what else the node serves on this port is put beside `v1`.
+        events: The log of what happened.
+        operations: The long calls of this node.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        node: NodeId,
+        node_name: str,
+        port: int,
+        tls: IOpenSSLContextFactory | None,
+        hosting: Hosting,
+        peers: Peers,
+        shared: SharedMap,
+        store: OperationStore,
+        join_tokens: JoinTokens,
+        images: ImageStore,
+        random: Callable[[int], bytes],
+        placement: Placement = first_owner,
+        interface: str = "",
+    ) -> None:
+        """`tls` is `None` only where nothing but loopback can reach the port; `random` is `os.urandom` or a fake."""
+        self._reactor, self._port, self._tls, self._interface = reactor, port, tls, interface
+        self.events = Events(reactor)
+        self.operations = Operations(node, node_name, reactor, store, self.events, random)
+        tokens = Tokens(shared, random)
+        parts = Parts(
+            hosting=hosting,
+            operations=self.operations,
+            events=self.events,
+            tokens=tokens,
+            join_tokens=join_tokens,
+            images=images,
+            placement=placement,
+            wall_s=reactor.seconds,
+        )
+        self._resource = ApiResource(reactor, node, Core(parts, peers, random), tokens, self.events, random)
+        self.root = Root(self._resource)
+        self.factory = BoundedConnections(bounded_site(self.root, reactor))
+        self._view: View | None = None
+        self._listening: IListeningPort | None = None
+
+    def startService(self) -> None:
+        """Recover operations and listen."""
+        super().startService()
+        self.operations.recover()
+        Deferred.fromCoroutine(self._listen()).addErrback(
+            lambda failure: self.log.failure("the API cannot listen on {port}", failure, port=self._port)
+        )
+
+    def stopService(self) -> Deferred[None]:
+        """Stop listening and end streams; operations under way go on until the process ends."""
+        super().stopService()
+        return Deferred.fromCoroutine(self._close())
+
+    def follow(self, view: View) -> None:
+        """Tell what changed since the view before."""
+        if self._view is not None:
+            for told in changes.between(self._view, view):
+                self.events.tell(told)
+        self._view = view
+
+    def report(self, fact: Fact) -> None:
+        """Tell a fact, if it is one people want to hear of."""
+        told = changes.of_fact(fact)
+        if told is not None:
+            self.events.tell(told)
+
+    def listening_port(self) -> int:
+        """The port in use; for tests that ask for port 0."""
+        assert self._listening is not None, "not listening"
+        host = self._listening.getHost()
+        assert isinstance(host, IPv4Address | IPv6Address)
+        return host.port
+
+    async def _listen(self) -> None:
+        endpoint: IStreamServerEndpoint
+        if self._tls is None:
+            endpoint = TCP4ServerEndpoint(self._reactor, self._port, interface=self._interface)
+        else:
+            endpoint = SSL4ServerEndpoint(self._reactor, self._port, self._tls, interface=self._interface)
+        self._listening = await endpoint.listen(self.factory)
+
+    async def _close(self) -> None:
+        self._resource.close_streams()
+        if self._listening is not None:
+            listening, self._listening = self._listening, None
+            await maybeDeferred(listening.stopListening)
+        self.factory.close()

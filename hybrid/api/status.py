@@ -1,0 +1,106 @@
+"""The cluster's health in one sentence. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Literal
+
+from hybrid.api import schema
+from hybrid.api.moments import rfc3339
+from hybrid.api.render import node_name
+from hybrid.view import SiteView, View
+
+FULL_PART = 0.1
+"""A pool with less than this part free is worth a finding."""
+
+
+def summarise(view: View, now_s: float) -> schema.Status:
+    """What an operator wants to know first."""
+    live = [node for node in view.nodes.values() if node.live]
+    states: Counter[str] = Counter(site.state for site in view.sites.values())
+    lags = [site.lag_s for site in view.sites.values() if site.lag_s is not None]
+    worst_lag_s = max(lags) if lags else None
+    critical, degraded = _critical(view), _degraded(view)
+    health: Literal["ok", "degraded", "critical"] = "critical" if critical else "degraded" if degraded else "ok"
+    can_lose = can_lose_nodes(view)
+    return schema.Status(
+        health=health,
+        sentence=_sentence(view, len(live), worst_lag_s, can_lose),
+        findings=(*critical, *degraded),
+        nodes=len(view.nodes),
+        nodes_live=len(live),
+        sites=len(view.sites),
+        sites_by_state=schema.SiteCounts(**states),
+        worst_lag_s=worst_lag_s,
+        can_lose_nodes=can_lose,
+        as_of=rfc3339(now_s),
+        from_node=node_name(view, view.me),
+    )
+
+
+def can_lose_nodes(view: View) -> int:
+    """How many live nodes may die, whichever they are, while every site's data is still held by a live one."""
+    live = sum(1 for node in view.nodes.values() if node.live)
+    spare = [max(0, len(site.holders) - 1) for site in view.sites.values()]
+    return max(0, min([live - 1, *spare]))
+
+
+def _sentence(view: View, live: int, worst_lag_s: float | None, can_lose: int) -> str:
+    """For example: `3 nodes up, 214 sites, newest data elsewhere within 12 s, can lose 1 node`."""
+    nodes = _count(live, "node") + " up"
+    if live < len(view.nodes):
+        nodes = f"{live} of {_count(len(view.nodes), 'node')} up"
+    parts = [nodes, _count(len(view.sites), "site")]
+    if worst_lag_s is not None:
+        parts.append("all replicated" if worst_lag_s == 0 else f"replicated up to {worst_lag_s:.0f} s ago")
+    parts.append(f"can lose {_count(can_lose, 'node')}")
+    return ", ".join(parts)
+
+
+def _critical(view: View) -> list[str]:
+    """Findings that mean somebody is not served."""
+    down = [f"site {site.spec.name} is unavailable{_why(site)}" for site in _sites(view) if site.state == "unavailable"]
+    sick = [f"the storage of {node.name} does not answer" for node in view.nodes.values() if not node.storage_ok]
+    return [*down, *sick]
+
+
+def _degraded(view: View) -> list[str]:
+    """Findings that will matter if something else happens."""
+    dead = [f"node {node.name} ({node.dc}) is down" for node in view.nodes.values() if not node.live]
+    full = [
+        f"the pool of {node.name} is {100 - 100 * node.free_bytes // node.size_bytes} % full"
+        for node in view.nodes.values()
+        if node.live and node.size_bytes and node.free_bytes < FULL_PART * node.size_bytes
+    ]
+    troubled = [
+        f"site {site.spec.name}: {site.trouble}"
+        for site in _sites(view)
+        if site.trouble and site.state != "unavailable"
+    ]
+    late = [
+        f"site {site.spec.name}: newest data {site.lag_s:.0f} s old is on no other node"
+        for site in _sites(view)
+        if site.lag_s is not None and site.lag_s > 2 * site.spec.snapshot_every_s
+    ]
+    possible = sum(1 for node in view.nodes.values() if node.live) - 1
+    few = [
+        f"site {site.spec.name} has {_count(len(site.holders) - 1, 'replica')} of {site.spec.copies}"
+        for site in _sites(view)
+        if site.holders and len(site.holders) - 1 < min(site.spec.copies, possible)
+    ]
+    return [*dead, *full, *troubled, *late, *few]
+
+
+def _sites(view: View) -> list[SiteView]:
+    """By name."""
+    return sorted(view.sites.values(), key=lambda site: site.spec.name)
+
+
+def _why(site: SiteView) -> str:
+    """`: <trouble>`, where there is one to tell."""
+    return f": {site.trouble}" if site.trouble else ""
+
+
+def _count(number: int, noun: str) -> str:
+    """`1 node`, `2 nodes`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

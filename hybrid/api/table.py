@@ -1,0 +1,337 @@
+"""The table of all routes: what the router, the core and OpenAPI are made from. Pure."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import msgspec
+
+from hybrid.api import schema
+from hybrid.api.calls import Answer, Call
+from hybrid.api.endpoints import cluster, history, jobs, sites
+from hybrid.api.openapi import document
+from hybrid.api.parts import Parts
+from hybrid.api.routes import Query, Route
+from hybrid.release import __version__
+from hybrid.view import SiteState
+
+SITE = "/v1/sites/{site}"
+_SNAPSHOT = Query("snapshot", "guid, name, time or age of a snapshot", required=True)
+_PATH = Query("path", "from the site's root", required=True)
+_LIMIT = Query("limit", "how many at most", "integer")
+_NODE = Query("node", "name or id of the node to ask; the answering one if not said")
+
+_CLUSTER = (
+    Route(
+        method="GET",
+        template="/v1/status",
+        endpoint=cluster.show_status,
+        summary="The cluster's health in one sentence, with the figures behind it",
+        answer=schema.Status,
+    ),
+    Route(
+        method="GET",
+        template="/v1/nodes",
+        endpoint=cluster.list_nodes,
+        summary="All nodes",
+        answer=schema.Page[schema.Node],
+    ),
+    Route(
+        method="GET",
+        template="/v1/nodes/{node}",
+        endpoint=cluster.show_node,
+        summary="One node, by name or id",
+        answer=schema.Node,
+    ),
+    Route(
+        method="POST",
+        template="/v1/join-tokens",
+        endpoint=cluster.create_join_token,
+        summary="A token with which one node may join",
+        body=schema.NewJoinToken,
+        answer=schema.JoinToken,
+        status=201,
+    ),
+    Route(
+        method="GET",
+        template="/v1/tokens",
+        endpoint=cluster.list_tokens,
+        summary="Tokens, without their secrets",
+        answer=schema.Page[schema.TokenAnswer],
+    ),
+    Route(
+        method="POST",
+        template="/v1/tokens",
+        endpoint=cluster.create_token,
+        summary="A token for a program or a person, shown once",
+        body=schema.NewToken,
+        answer=schema.TokenCreated,
+        status=201,
+    ),
+    Route(
+        method="DELETE",
+        template="/v1/tokens/{token}",
+        endpoint=cluster.revoke_token,
+        summary="Make a token invalid",
+        answer=None,
+        status=204,
+    ),
+    Route(
+        method="GET",
+        template="/v1/images",
+        endpoint=cluster.list_images,
+        summary="Images on one node",
+        query=(_NODE,),
+        answer=schema.Page[schema.Image],
+        at="named",
+    ),
+    Route(
+        method="POST",
+        template="/v1/images",
+        endpoint=cluster.import_image,
+        summary="Import an image from a node's store of built images",
+        query=(_NODE,),
+        body=schema.NewImage,
+        answer=schema.Operation,
+        status=202,
+        at="named",
+    ),
+)
+
+_SITES = (
+    Route(
+        method="GET",
+        template="/v1/sites",
+        endpoint=sites.list_sites,
+        summary="All sites",
+        query=(
+            Query("state", "one of " + ", ".join(get_args(SiteState))),
+            Query("node", "only those this node owns"),
+        ),
+        answer=schema.Page[schema.Site],
+    ),
+    Route(
+        method="POST",
+        template="/v1/sites",
+        endpoint=sites.create_site,
+        summary="Create a site",
+        body=schema.NewSite,
+        answer=schema.Operation,
+        status=202,
+        at="place",
+    ),
+    Route(
+        method="GET",
+        template=SITE,
+        endpoint=sites.show_site,
+        summary="One site, by name or id",
+        answer=schema.Site,
+    ),
+    Route(
+        method="PATCH",
+        template=SITE,
+        endpoint=sites.edit_site,
+        summary="Change a site",
+        body=schema.SiteChanges,
+        answer=schema.Site,
+        at="owner",
+        deadline_s=60.0,
+    ),
+    Route(
+        method="DELETE",
+        template=SITE,
+        endpoint=sites.delete_site,
+        summary="Stop a site and put its data into the trash",
+        answer=schema.Operation,
+        status=202,
+        at="owner",
+    ),
+    Route(
+        method="POST",
+        template=f"{SITE}/move",
+        endpoint=sites.move_site,
+        summary="Hand a running site over to another node",
+        body=schema.MoveTo,
+        answer=schema.Operation,
+        status=202,
+        at="owner",
+    ),
+    Route(
+        method="POST",
+        template=f"{SITE}/start",
+        endpoint=sites.start_site,
+        summary="Have a site run",
+        body=schema.Empty,
+        answer=schema.Site,
+        at="owner",
+        deadline_s=60.0,
+    ),
+    Route(
+        method="POST",
+        template=f"{SITE}/stop",
+        endpoint=sites.stop_site,
+        summary="Have a site stopped; its data stays and stays replicated",
+        body=schema.Empty,
+        answer=schema.Site,
+        at="owner",
+        deadline_s=60.0,
+    ),
+    Route(
+        method="POST",
+        template=f"{SITE}/exec",
+        endpoint=sites.execute,
+        summary="Run a command in a site's container",
+        body=schema.Command,
+        answer=schema.CommandResult,
+        at="owner",
+        deadline_s=75.0,
+    ),
+    Route(
+        method="GET",
+        template=f"{SITE}/logs",
+        endpoint=sites.show_log,
+        summary="The end of a site's console log",
+        query=(Query("lines", "how many, 200 if not said", "integer"),),
+        answer=schema.Log,
+        at="owner",
+    ),
+)
+
+_HISTORY = (
+    Route(
+        method="GET",
+        template=f"{SITE}/snapshots",
+        endpoint=history.list_snapshots,
+        summary="Moments one can go back to, newest first",
+        query=(_LIMIT,),
+        answer=schema.Page[schema.SnapshotAnswer],
+        at="holder",
+    ),
+    Route(
+        method="POST",
+        template=f"{SITE}/snapshots",
+        endpoint=history.take_snapshot,
+        summary="Take a snapshot now",
+        body=schema.Empty,
+        answer=schema.SnapshotAnswer,
+        status=201,
+        at="owner",
+        deadline_s=60.0,
+    ),
+    Route(
+        method="POST",
+        template=f"{SITE}/rollback",
+        endpoint=history.roll_back,
+        summary="Make a site as it was; what came after is kept",
+        body=schema.RollbackTo,
+        answer=schema.Operation,
+        status=202,
+        at="owner",
+    ),
+    Route(
+        method="POST",
+        template=f"{SITE}/undo",
+        endpoint=history.undo,
+        summary="Undo the newest rollback (or undo)",
+        body=schema.Empty,
+        answer=schema.Operation,
+        status=202,
+        at="owner",
+    ),
+    Route(
+        method="POST",
+        template=f"{SITE}/restore",
+        endpoint=history.restore,
+        summary="Bring one file or folder back as it was",
+        body=schema.RestorePath,
+        answer=schema.Operation,
+        status=202,
+        at="owner",
+    ),
+    Route(
+        method="GET",
+        template=f"{SITE}/browse",
+        endpoint=history.browse,
+        summary="A directory as it was",
+        query=(_SNAPSHOT, Query("path", "from the site's root; the root itself if not said")),
+        answer=schema.Listing,
+        at="owner",
+        deadline_s=60.0,
+    ),
+    Route(
+        method="GET",
+        template=f"{SITE}/files",
+        endpoint=history.read_file,
+        summary="A file as it was in a snapshot",
+        query=(_SNAPSHOT, _PATH),
+        answer=bytes,
+        at="owner",
+        deadline_s=60.0,
+    ),
+    Route(
+        method="GET",
+        template=f"{SITE}/stashes",
+        endpoint=history.list_stashes,
+        summary="History that was set aside",
+        answer=schema.Page[schema.StashAnswer],
+    ),
+    Route(
+        method="GET",
+        template=f"{SITE}/stashes/{{stash}}/file",
+        endpoint=history.read_stash_file,
+        summary="A file as it is in a stash",
+        query=(_PATH,),
+        answer=bytes,
+        at="stash",
+        deadline_s=60.0,
+    ),
+)
+
+_JOBS = (
+    Route(
+        method="GET",
+        template="/v1/operations",
+        endpoint=jobs.list_operations,
+        summary="Operations of one node, newest first",
+        query=(_NODE, _LIMIT, Query("site", "name or id"), Query("state", "one of " + ", ".join(jobs.STATES))),
+        answer=schema.Page[schema.Operation],
+        at="named",
+    ),
+    Route(
+        method="GET",
+        template="/v1/operations/{operation}",
+        endpoint=jobs.show_operation,
+        summary="One operation, of any node",
+        query=(
+            Query("wait", "seconds to wait for its end, at most 60", "integer"),
+            Query("seen", "with wait: return as soon as its revision is larger", "integer"),
+        ),
+        answer=schema.Operation,
+        at="operation",
+    ),
+    Route(
+        method="GET",
+        template="/v1/events",
+        endpoint=jobs.list_events,
+        summary="What happened, as the answering node saw it; a stream with Accept: text/event-stream",
+        query=(Query("since", "number of the last event known", "integer"), _LIMIT),
+        answer=schema.EventPage,
+    ),
+)
+
+
+async def show_openapi(parts: Parts, call: Call) -> Answer:
+    """This table as OpenAPI 3.1."""
+    return Answer(200, msgspec.json.encode(document(ROUTES, __version__)), {"content-type": "application/json"})
+
+
+_DESCRIPTION = Route(
+    method="GET",
+    template="/v1/openapi.json",
+    endpoint=show_openapi,
+    summary="This API as OpenAPI 3.1",
+    answer=dict,
+    public=True,
+)
+
+ROUTES: tuple[Route, ...] = (*_CLUSTER, *_SITES, *_HISTORY, *_JOBS, _DESCRIPTION)

@@ -1,0 +1,125 @@
+"""
+Bearer tokens (RFC 6750): `hybpat_<id>_<secret>`, of which the cluster keeps the SHA-256 only, under `token/<id>`.
+
+A secret has 160 random bits, so a plain hash is enough; the comparison takes the same time for every wrong one.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import re
+from collections.abc import Callable
+from typing import Literal
+
+import msgspec
+
+from hybrid.api import schema
+from hybrid.api.calls import Actor
+from hybrid.api.moments import rfc3339
+from hybrid.api.ports import SharedMap
+from hybrid.api.problems import Refusal, problem
+
+_FORM = re.compile(r"hybpat_([a-z2-7]{8})_([a-z2-7]{32})")
+_NOBODY = hashlib.sha256(b"nobody").hexdigest()
+
+
+class TokenRecord(msgspec.Struct, frozen=True):
+    """What the shared map holds under `token/<id>`."""
+
+    sha256: str
+    """Hex digest of the whole token."""
+    name: str
+    rights: Literal["admin", "read"]
+    created_at_s: int
+
+
+def new_token(
+    name: str, rights: Literal["admin", "read"], now_s: float, random: Callable[[int], bytes]
+) -> tuple[str, str, str]:
+    """
+    Make a token.
+
+    Returns:
+        Its id, the token itself (to be shown once), and the JSON to put under `token/<id>`.
+    """
+    token_id = _base32(random(5))
+    token = f"hybpat_{token_id}_{_base32(random(20))}"
+    record = TokenRecord(hashlib.sha256(token.encode()).hexdigest(), name, rights, int(now_s))
+    return token_id, token, msgspec.json.encode(record).decode()
+
+
+class Tokens:
+    """Checks, makes, lists and revokes tokens in the shared map."""
+
+    def __init__(self, shared: SharedMap, random: Callable[[int], bytes]) -> None:
+        self._shared = shared
+        self._random = random
+
+    def actor(self, authorization: str) -> Actor:
+        """
+        Who sent `Authorization: Bearer …`.
+
+        Raises:
+            Refusal: 401, with `WWW-Authenticate`; the same for every wrong token.
+        """
+        if not authorization:
+            raise _refused('Bearer realm="hybrid"', "no token was sent", "send `Authorization: Bearer hybpat_…`")
+        scheme, _, token = authorization.partition(" ")
+        form = _FORM.fullmatch(token.strip())
+        record = self._record(form[1]) if form else None
+        expected = record.sha256 if record else _NOBODY
+        same = hmac.compare_digest(hashlib.sha256(token.strip().encode()).hexdigest(), expected)
+        if scheme.lower() != "bearer" or record is None or not same:
+            raise _refused(
+                'Bearer realm="hybrid", error="invalid_token"',
+                "the token is not valid here",
+                "it may be mistyped, revoked, or of another cluster; `hybrid init` wrote one to admin.json",
+            )
+        return Actor(record.name, may_write=record.rights == "admin")
+
+    def create(self, name: str, rights: Literal["admin", "read"], now_s: float) -> schema.TokenCreated:
+        """A new token; only its hash is kept."""
+        token_id, token, record = new_token(name, rights, now_s, self._random)
+        self._shared.put(f"token/{token_id}", record)
+        return schema.TokenCreated(id=token_id, token=token, name=name, rights=rights)
+
+    def revoke(self, token_id: str) -> bool:
+        """Make it invalid, here at once and elsewhere as the news spreads. `False` when there is none."""
+        if self._record(token_id) is None:
+            return False
+        self._shared.put(f"token/{token_id}", None)
+        return True
+
+    def listed(self) -> list[schema.TokenAnswer]:
+        """All valid ones, by name, without secrets."""
+        found = []
+        for key in self._shared.prefix("token/"):
+            token_id = key.removeprefix("token/")
+            if record := self._record(token_id):
+                created_at = rfc3339(record.created_at_s)
+                found.append(
+                    schema.TokenAnswer(id=token_id, name=record.name, rights=record.rights, created_at=created_at)
+                )
+        return sorted(found, key=lambda token: (token.name, token.id))
+
+    def _record(self, token_id: str) -> TokenRecord | None:
+        """The record of a token; `None` also for one that cannot be read, which never lets anybody in."""
+        text = self._shared.get(f"token/{token_id}")
+        if text is None:
+            return None
+        try:
+            return msgspec.json.decode(text, type=TokenRecord)
+        except msgspec.MsgspecError:
+            return None
+
+
+def _base32(data: bytes) -> str:
+    """Lower-case base32 without padding."""
+    return base64.b32encode(data).decode("ascii").rstrip("=").lower()
+
+
+def _refused(challenge: str, why: str, hint: str) -> Refusal:
+    """401 (RFC 9110 §15.5.2)."""
+    return Refusal(problem(401, "unauthorized", "who are you?", why, hint), {"www-authenticate": challenge})

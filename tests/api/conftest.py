@@ -1,0 +1,453 @@
+"""A node's API over fakes of everything below it, spoken to in raw HTTP over transports in memory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
+from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.python.failure import Failure
+
+from hybrid.api.ports import IssuedJoinToken
+from hybrid.api.service import ApiService
+from hybrid.api.tokens import new_token
+from hybrid.history import History
+from hybrid.model import Claim, Guid, Manifest, NodeId, SiteId, SiteSpec, Snapshot, Stash, Version, snapshot_name
+from hybrid.ports import (
+    BadRequest,
+    Conflict,
+    CreateSite,
+    Entry,
+    Executed,
+    IncomingStream,
+    NoSuchPath,
+    NoSuchSnapshot,
+    PeerError,
+    Progress,
+)
+from hybrid.view import NodeView, SiteView, View
+
+N1, N2, N3 = NodeId("n-aaaaaaaaaaaaaaaa"), NodeId("n-bbbbbbbbbbbbbbbb"), NodeId("n-cccccccccccccccc")
+NAMES = {N1: "n1", N2: "n2", N3: "n3"}
+NOW_S = 1_790_000_000
+
+
+def site_id(number: int) -> SiteId:
+    """A well-formed site id."""
+    return SiteId("s-" + "abcdefghijklmnopqrstuvwxyz"[number % 26] * 26)
+
+
+class FakeHosting:
+    """A whole `hybrid.ports.Hosting` in memory, on one node of a shared `World`."""
+
+    def __init__(self, world: World, node: NodeId) -> None:
+        self._world, self._node = world, node
+        self.fail: Exception | None = None
+        self.calls: list[tuple[object, ...]] = []
+        self.gate: Deferred[None] | None = None
+        self.files: dict[tuple[SiteId, Guid | str, str], bytes] = {}
+        self.output = Executed(0, b"hello\n", b"")
+
+    def view(self) -> View:
+        """See `Hosting`."""
+        return self._world.view(self._node)
+
+    def history(self, site: SiteId) -> History:
+        """See `Hosting`."""
+        found = self._world.sites.get(site)
+        return self._world.history.get(site, ()) if found and self._node in found.holders else ()
+
+    def images(self) -> list[Manifest]:
+        """See `Hosting`."""
+        return [Manifest("php", "nginx and php-fpm"), Manifest("static")]
+
+    async def create(self, request: CreateSite, progress: Progress) -> SiteSpec:
+        """See `Hosting`."""
+        with progress.step("clone image"):
+            await self._act("create", request)
+        with progress.step("start container"):
+            new = site_id(len(self._world.sites) + 10)
+            spec = SiteSpec(
+                id=new,
+                version=Version(1, 0),
+                name=request.name,
+                domains=request.domains or (f"{request.name}.hybrid.test",),
+                image=f"{request.image}@1",
+                number=len(self._world.sites) + 1,
+            )
+            self._world.add(spec, self._node)
+        return spec
+
+    async def edit(self, site: SiteId, changes: dict[str, object]) -> SiteSpec:
+        """See `Hosting`."""
+        await self._act("edit", site, changes)
+        old = self._world.sites[site].spec
+        spec: SiteSpec = msgspec.structs.replace(old, version=old.version.next(), **changes)
+        self._world.sites[site] = msgspec.structs.replace(self._world.sites[site], spec=spec)
+        return spec
+
+    async def move(self, site: SiteId, to: NodeId, progress: Progress) -> None:
+        """See `Hosting`."""
+        with progress.step("snapshot"):
+            await self._act("move", site, to)
+        with progress.step("hand over"):
+            self._world.sites[site] = msgspec.structs.replace(self._world.sites[site], owner=to)
+
+    async def delete(self, site: SiteId, progress: Progress) -> None:
+        """See `Hosting`."""
+        with progress.step("stop container"):
+            await self._act("delete", site)
+        del self._world.sites[site]
+
+    async def snapshot(self, site: SiteId) -> Snapshot:
+        """See `Hosting`."""
+        await self._act("snapshot", site)
+        return self._world.take_snapshot(site, NOW_S)
+
+    async def rollback(self, site: SiteId, to: Guid, progress: Progress) -> Stash:
+        """See `Hosting`."""
+        with progress.step("stash"):
+            await self._act("rollback", site, to)
+        return self._world.stash(site, to)
+
+    async def undo(self, site: SiteId, progress: Progress) -> Stash:
+        """See `Hosting`."""
+        with progress.step("unstash"):
+            await self._act("undo", site)
+        if not self._world.sites[site].stashes:
+            raise Conflict("there is nothing to undo")
+        return self._world.sites[site].stashes[-1]
+
+    async def browse(self, site: SiteId, guid: Guid, path: str) -> list[Entry]:
+        """See `Hosting`."""
+        await self._act("browse", site, guid, path)
+        if path.startswith("/nowhere"):
+            raise NoSuchPath(f"{path} is not in that snapshot")
+        return [Entry("index.php", "file", 120, NOW_S), Entry("data", "directory", 0, NOW_S)]
+
+    async def read_file(self, site: SiteId, source: Guid | str, path: str) -> bytes:
+        """See `Hosting`."""
+        await self._act("read_file", site, source, path)
+        if (site, source, path) not in self.files:
+            raise NoSuchSnapshot(f"{source} is not on {NAMES[self._node]}")
+        return self.files[site, source, path]
+
+    async def restore(self, site: SiteId, guid: Guid, path: str, progress: Progress) -> int:
+        """See `Hosting`."""
+        with progress.step("copy"):
+            await self._act("restore", site, guid, path)
+        return 1
+
+    async def execute(self, site: SiteId, argv: Sequence[str], stdin: bytes) -> Executed:
+        """See `Hosting`."""
+        await self._act("execute", site, tuple(argv), stdin)
+        return self.output
+
+    async def logs(self, site: SiteId, lines: int) -> str:
+        """See `Hosting`."""
+        await self._act("logs", site, lines)
+        return "started\n"
+
+    async def _act(self, *call: object) -> None:
+        self.calls.append(call)
+        if self.gate is not None:
+            await self.gate
+        if self.fail is not None:
+            raise self.fail
+
+
+@dataclass
+class World:
+    """What all nodes agree on."""
+
+    live: set[NodeId] = field(default_factory=lambda: {N1, N2, N3})
+    sites: dict[SiteId, SiteView] = field(default_factory=dict)
+    history: dict[SiteId, History] = field(default_factory=dict)
+    serial: int = 0
+
+    def view(self, me: NodeId) -> View:
+        """As seen by `me`."""
+        self.serial += 1
+        nodes = {
+            node: NodeView(
+                id=node,
+                name=name,
+                dc="paris" if node != N3 else "london",
+                address=f"10.0.0.{name[1]}",
+                cluster_port=7946,
+                interior_port=7947,
+                api_port=8443,
+                live=node in self.live,
+                size_bytes=1000,
+                free_bytes=600,
+            )
+            for node, name in NAMES.items()
+        }
+        return View(me=me, serial=self.serial, zones=("hybrid.test",), nodes=nodes, sites=dict(self.sites))
+
+    def add(self, spec: SiteSpec, owner: NodeId, replicas: tuple[NodeId, ...] = ()) -> None:
+        """A new site with four snapshots: 1 h, 10 min, 60 s and 5 s old."""
+        self.sites[spec.id] = SiteView(
+            spec=spec, state="serving", owner=owner, claim=Claim(1, owner), holders=(owner, *replicas), lag_s=0.0
+        )
+        for age_s in (3600, 600, 60, 5):
+            self.take_snapshot(spec.id, NOW_S - age_s)
+
+    def take_snapshot(self, site: SiteId, at_s: int) -> Snapshot:
+        """One more."""
+        history = self.history.get(site, ())
+        name = snapshot_name(Claim(1, self.sites[site].owner or N1), len(history))
+        taken = Snapshot(Guid(2**63 + 1000 + len(history)), name, at_s)
+        self.history[site] = (*history, taken)
+        return taken
+
+    def stash(self, site: SiteId, base: Guid) -> Stash:
+        """Set what came after `base` aside."""
+        seen = self.sites[site]
+        stash = Stash(f"{site}.1.aaaaaaaa.12345678", site, base, self.history[site][-1].guid, NOW_S, "rollback")
+        self.sites[site] = msgspec.structs.replace(seen, stashes=(*seen.stashes, stash))
+        return stash
+
+
+class FakePeers:
+    """`Peers` among the nodes of a world: requests arrive at once, unless the node is down."""
+
+    def __init__(self, node: NodeId, all_peers: dict[NodeId, FakePeers], world: World) -> None:
+        self.node, self.world, self.all_peers = node, world, all_peers
+        self.requests: list[tuple[NodeId, msgspec.Struct]] = []
+        self.answers: dict[type[msgspec.Struct], Callable[[NodeId, msgspec.Struct], Awaitable[msgspec.Struct]]] = {}
+        self.cut: set[NodeId] = set()
+        all_peers[node] = self
+
+    def handle(
+        self, kind: type[msgspec.Struct], handler: Callable[[NodeId, msgspec.Struct], Awaitable[msgspec.Struct]]
+    ) -> None:
+        """See `Peers`."""
+        self.answers[kind] = handler
+
+    def handle_streams(
+        self, handler: Callable[[NodeId, msgspec.Struct, IncomingStream], Awaitable[msgspec.Struct]]
+    ) -> None:
+        """See `Peers`."""
+
+    async def request(self, node: NodeId, message: msgspec.Struct, deadline_s: float = 10.0) -> msgspec.Struct:
+        """See `Peers`."""
+        self.requests.append((node, message))
+        if node not in self.world.live or node in self.cut:
+            raise PeerError(f"{node} cannot be reached", "no link")
+        return await self.all_peers[node].answers[type(message)](self.node, message)
+
+    async def offer(self, node: NodeId, offer: msgspec.Struct, source: object) -> msgspec.Struct:
+        """See `Peers`."""
+        raise PeerError("no streams here")
+
+
+class FakeShared:
+    """`SharedMap` in a dict that all nodes share."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, str] = {}
+
+    def get(self, key: str) -> str | None:
+        """See `SharedMap`."""
+        return self.values.get(key)
+
+    def put(self, key: str, value: str | None) -> None:
+        """See `SharedMap`."""
+        self.values.pop(key, None)
+        if value is not None:
+            self.values[key] = value
+
+    def prefix(self, prefix: str) -> dict[str, str]:
+        """See `SharedMap`."""
+        return {key: value for key, value in self.values.items() if key.startswith(prefix)}
+
+
+class FakeStore:
+    """`OperationStore` in a dict, which outlives a service."""
+
+    def __init__(self) -> None:
+        self.records: dict[str, bytes] = {}
+
+    def save_operation(self, operation_id: str, record: bytes) -> None:
+        """See `OperationStore`."""
+        self.records[operation_id] = record
+
+    def drop_operation(self, operation_id: str) -> None:
+        """See `OperationStore`."""
+        self.records.pop(operation_id, None)
+
+    def load_operations(self) -> list[bytes]:
+        """See `OperationStore`."""
+        return list(self.records.values())
+
+
+class FakeJoinTokens:
+    """`JoinTokens` that count."""
+
+    def create(self, ttl_s: float) -> IssuedJoinToken:
+        """See `JoinTokens`."""
+        return IssuedJoinToken("hyb1.abc", NOW_S + ttl_s)
+
+
+class FakeImages:
+    """`ImageStore` with one image."""
+
+    async def import_image(self, name: str, progress: Progress) -> str:
+        """See `ImageStore`."""
+        with progress.step("unpack"):
+            if name != "php":
+                raise BadRequest(f"there is no image {name}")
+        return "php@1"
+
+
+@dataclass
+class Answered:
+    """A response as a client reads it."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        """The body as JSON."""
+        return json.loads(self.body)
+
+
+class Node:
+    """The API of one node, and a client of it."""
+
+    def __init__(self, node: NodeId, cluster: Cluster) -> None:
+        self.id, self.cluster = node, cluster
+        self.hosting = FakeHosting(cluster.world, node)
+        self.peers = FakePeers(node, cluster.peers, cluster.world)
+        self.store = FakeStore()
+        self.api = self.make()
+
+    def make(self) -> ApiService:
+        """The service; made again it is the same node after a restart."""
+        counter = iter(range(1, 10_000))
+        return ApiService(
+            self.cluster.reactor,  # type: ignore[arg-type]  # MemoryReactorClock is all of them
+            self.id,
+            NAMES[self.id],
+            0,
+            None,
+            self.hosting,
+            self.peers,
+            self.cluster.shared,
+            self.store,
+            FakeJoinTokens(),
+            FakeImages(),
+            random=lambda count: next(counter).to_bytes(count, "big"),
+        )
+
+    def connect(self, data: bytes) -> tuple[StringTransport, Any]:
+        """Send raw bytes over a new connection."""
+        transport = StringTransport()
+        protocol = self.api.factory.buildProtocol(None)  # type: ignore[arg-type]  # nobody looks at the address
+        assert protocol is not None
+        protocol.makeConnection(transport)
+        protocol.dataReceived(data)
+        self.cluster.closing.callback(self.lose, protocol)
+        return transport, protocol
+
+    def lose(self, protocol: Any) -> None:
+        """The client is gone."""
+        if protocol not in self.cluster.lost:
+            self.cluster.lost.append(protocol)
+            protocol.connectionLost(Failure(ConnectionDone()))
+
+    def begin(
+        self, method: str, path: str, body: object = None, headers: dict[str, str] | None = None, raw: bytes = b""
+    ) -> StringTransport:
+        """Send a request; its answer may come later."""
+        data = raw if body is None else json.dumps(body).encode()
+        lines = [f"{method} {path} HTTP/1.1", "Host: n1", f"Content-Length: {len(data)}"]
+        sent = {"Authorization": f"Bearer {self.cluster.token}"} | (headers or {})
+        lines += [f"{name}: {value}" for name, value in sent.items() if value]
+        return self.connect("\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + data)[0]
+
+    def __call__(
+        self, method: str, path: str, body: object = None, headers: dict[str, str] | None = None, raw: bytes = b""
+    ) -> Answered:
+        """Send a request and read its answer, which must be there at once."""
+        return parse(self.begin(method, path, body, headers, raw).value())
+
+
+def parse(data: bytes) -> Answered:
+    """One response."""
+    head, _, body = data.partition(b"\r\n\r\n")
+    first, *lines = head.decode("latin-1").split("\r\n")
+    headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+    if headers.get("transfer-encoding") == "chunked":
+        body = b"".join(body.split(b"\r\n")[1::2])
+    return Answered(int(first.split(" ")[1]), headers, body)
+
+
+class Cluster:
+    """Three nodes that share a world. `blog` is on n1 with replicas on n2 and n3; `shop` on n2 with one on n3."""
+
+    def __init__(self) -> None:
+        self.reactor = MemoryReactorClock()
+        self.reactor.advance(NOW_S)
+        self.world = World()
+        self.peers: dict[NodeId, FakePeers] = {}
+        self.shared = FakeShared()
+        self.closing = ExitStack()
+        self.lost: list[Any] = []
+        _, self.token, record = new_token("admin", "admin", NOW_S, lambda count: b"\x01" * count)
+        self.shared.put("token/aeaqcaib", record)
+        self.blog, self.shop = site_id(0), site_id(1)
+        for id_, name, number in ((self.blog, "blog", 1), (self.shop, "shop", 2)):
+            spec = SiteSpec(
+                id=id_,
+                version=Version(1, 0),
+                name=name,
+                domains=(f"{name}.hybrid.test",),
+                image="php@1",
+                number=number,
+            )
+            owner, replicas = (N1, (N2, N3)) if name == "blog" else (N2, (N3,))
+            self.world.add(spec, owner, replicas)
+        self.n1, self.n2, self.n3 = (Node(node, self) for node in (N1, N2, N3))
+
+
+@pytest.fixture
+def cluster() -> Any:
+    """Three nodes; connections are closed at the end and nothing is left waiting on the clock."""
+    made = Cluster()
+    yield made
+    made.closing.close()
+    left = [call for call in made.reactor.getDelayedCalls() if "logDateTime" not in repr(call)]
+    assert left == [], left
+
+
+@pytest.fixture
+def run() -> Callable[[Coroutine[Any, Any, Any]], Any]:
+    """The result of a coroutine that needs nothing to happen."""
+
+    def result(coroutine: Coroutine[Any, Any, Any]) -> Any:
+        outcome: list[Any] = []
+        failed: list[Any] = []
+        Deferred.fromCoroutine(coroutine).addCallbacks(outcome.append, failed.append)
+        if failed:
+            failed[0].raiseException()
+        assert outcome, "it is still waiting"
+        return outcome[0]
+
+    return result
+
+
+@pytest.fixture
+def read() -> Callable[[StringTransport], Answered]:
+    """The response that came over a transport."""
+    return lambda transport: parse(transport.value())
