@@ -1,0 +1,45 @@
+"""Processes as `/proc` shows them: trees, namespaces, command lines. Synchronous."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from hybrid.lab.claimed import started
+
+
+def children(pid: int) -> list[int]:
+    """Direct children, of any of its threads."""
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").glob("*"):
+        try:
+            found += map(int, (task / "children").read_text().split())
+        except OSError:
+            continue
+    return found
+
+
+def tree(pid: int) -> list[int]:
+    """`pid` and all below it, parents first; empty when it is gone."""
+    if started(pid) is None:
+        return []
+    found = [pid]
+    for parent in found:
+        found += children(parent)
+    return found
+
+
+def command_line(pid: int) -> list[str]:
+    """Its arguments; empty when it is gone or of the kernel."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").rstrip("\0").split("\0")
+    except OSError:
+        return []
+
+
+def pid_namespace(pid: int) -> str:
+    """What identifies the PID namespace of `pid`; empty when it is gone."""
+    try:
+        return os.readlink(f"/proc/{pid}/ns/pid")
+    except OSError:
+        return ""
