@@ -44,7 +44,7 @@ class Core:
         self._parts = parts
         self._router = new_router()
         self._keys: idempotency.Keys[Answer] = idempotency.Keys()
-        self._passing = Passing(peers, self.answer, parts.wall_s, random)
+        self._passing = Passing(peers, self.answer, parts.monotonic_s, random)
 
     async def answer(self, call: Call) -> Answer:
         """The answer to a call whose actor is known. Never raises: every error is a problem."""
@@ -101,7 +101,7 @@ class Core:
         if len(call.key) > MAX_KEY or not call.key.isprintable() or not call.key.isascii():
             raise BadRequest("the Idempotency-Key is not valid", f"at most {MAX_KEY} printable ASCII characters")
         unique = "\n".join((call.actor.name, call.path, call.key))
-        match self._keys.seen(unique, call.body, self._parts.wall_s()):
+        match self._keys.seen(unique, call.body, self._parts.monotonic_s()):
             case idempotency.Again(answer):
                 return answer.with_headers(idempotency_replayed="true")
             case idempotency.UnderWay():

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from hybrid.api.changes import Told
@@ -24,10 +23,10 @@ class Events:
 
     log = Logger()
 
-    def __init__(self, clock: IReactorTime, capacity: int = CAPACITY) -> None:
-        self._clock = clock
+    def __init__(self, wall_s: Callable[[], float], capacity: int = CAPACITY) -> None:
+        self._wall_s = wall_s
         self._kept: deque[Event] = deque(maxlen=capacity)
-        self._first = int(clock.seconds() * 1000) + 1
+        self._first = int(wall_s() * 1000) + 1
         self._next = self._first
         self._followers: list[Callable[[], None]] = []
 
@@ -40,7 +39,7 @@ class Events:
         """Write an event down and tell those who follow."""
         event = Event(
             seq=self._next,
-            at=rfc3339(self._clock.seconds()),
+            at=rfc3339(self._wall_s()),
             kind=told.kind,
             text=told.text,
             site=told.site,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from hybrid.api.names import checked_name, nearest, shown, site_reference
-from hybrid.api.operations import node_of, short_node
+from hybrid.api.names import checked_name, nearest, node_of, short_node, shown, site_reference
 from hybrid.api.problems import Refusal, problem
 from hybrid.model import NodeId, SiteId
 from hybrid.ports import BadRequest, Conflict, NoSuchSite

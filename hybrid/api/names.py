@@ -6,12 +6,14 @@ import difflib
 import re
 from collections.abc import Iterable
 
+from hybrid.model import NodeId
 from hybrid.ports import BadRequest
 
 RULE = "lower-case letters, digits and inner hyphens (a-z 0-9 -), 1 to 63 of them, beginning and ending with no hyphen"
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _SITE_ID = re.compile(r"s-[a-z2-7]{26}")
 _IMAGE = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,61}[a-z0-9])?(?:@[a-z0-9]{1,64})?")
+_OPERATION_ID = re.compile(r"op-([a-z2-7]{8})-([a-z0-9]{4,32})")
 _STASH_ID = re.compile(r"s-[a-z2-7]{26}\.[0-9]{1,12}\.[a-z0-9-]{1,32}\.[a-z0-9-]{1,32}")
 
 
@@ -53,6 +55,17 @@ def stash_reference(text: str) -> str:
             f"{shown(text)} is not the id of a stash", "ids are <site-id>.<epoch>.<node>.<base>", "`hybrid stash list`"
         )
     return text
+
+
+def short_node(node: NodeId) -> str:
+    """The eight characters of a node's id that its operations carry."""
+    return node.removeprefix("n-")[:8]
+
+
+def node_of(operation_id: str) -> str | None:
+    """`short_node` of the node that runs an operation; `None` when that is no operation's id."""
+    form = _OPERATION_ID.fullmatch(operation_id)
+    return form[1] if form else None
 
 
 def shown(text: str) -> str:

@@ -6,7 +6,6 @@ Shell: runs coroutines, keeps records in an `OperationStore`. At most one at a t
 
 from __future__ import annotations
 
-import re
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from hybrid.api import problems
 from hybrid.api.changes import Told
 from hybrid.api.events import Events
 from hybrid.api.moments import rfc3339
+from hybrid.api.names import short_node
 from hybrid.api.ports import OperationStore
 from hybrid.api.problems import Problem, Refusal
 from hybrid.api.schema import Operation, OperationState, Step
@@ -29,7 +29,6 @@ from hybrid.ports import HybridError, Progress
 MAX_KEPT = 1000
 """Operations remembered; the oldest that have ended go first."""
 MAX_STEPS = 200
-_ID = re.compile(r"op-([a-z2-7]{8})-([a-z0-9]{4,32})")
 
 Work = Callable[[Progress], Awaitable[dict[str, object]]]
 """The long call itself; returns the operation's `result`."""
@@ -47,22 +46,12 @@ class Record(msgspec.Struct, kw_only=True, omit_defaults=True):
     key: str = ""
     """The `Idempotency-Key` of the call that began it, made unique; `""` for none."""
     created_at_s: float
-    ended_at_s: float | None = None
+    seconds: float | None = None
+    """In all; `None` while it runs."""
     steps: list[Step] = []
     revision: int = 0
     result: dict[str, object] | None = None
     error: Problem | None = None
-
-
-def short_node(node: NodeId) -> str:
-    """The eight characters of a node's id that its operations carry."""
-    return node.removeprefix("n-")[:8]
-
-
-def node_of(operation_id: str) -> str | None:
-    """`short_node` of the node that runs an operation; `None` when that is no operation's id."""
-    form = _ID.fullmatch(operation_id)
-    return form[1] if form else None
 
 
 class Operations:
@@ -75,14 +64,17 @@ class Operations:
         node: NodeId,
         node_name: str,
         clock: IReactorTime,
+        wall_s: Callable[[], float],
         store: OperationStore,
         events: Events,
         random: Callable[[int], bytes],
     ) -> None:
-        self._node, self._node_name, self._clock = node, node_name, clock
+        """`clock` measures, `wall_s` (seconds since the epoch) dates."""
+        self._node, self._node_name, self._clock, self._wall_s = node, node_name, clock, wall_s
         self._store, self._events, self._random = store, events, random
         self._records: OrderedDict[str, Record] = OrderedDict()
         self._waiting: dict[str, list[Deferred[None]]] = {}
+        self._began_s: dict[str, float] = {}
 
     def recover(self) -> None:
         """At start: read what was remembered. What was running then has been interrupted, and says so."""
@@ -115,9 +107,10 @@ class Operations:
             site_name=subject or None,
             actor=actor,
             key=key,
-            created_at_s=self._clock.seconds(),
+            created_at_s=self._wall_s(),
         )
         self._records[record.id] = record
+        self._began_s[record.id] = self._clock.seconds()
         self._forget_old()
         self._changed(record, save=True)
         Deferred.fromCoroutine(self._run(record, work))
@@ -177,7 +170,7 @@ class Operations:
 
     def shown(self, record: Record) -> Operation:
         """As the API gives it."""
-        end_s = self._clock.seconds() if record.ended_at_s is None else record.ended_at_s
+        seconds = self._so_far_s(record.id) if record.seconds is None else record.seconds
         return Operation(
             id=record.id,
             kind=record.kind,
@@ -188,7 +181,7 @@ class Operations:
             actor=record.actor,
             steps=tuple(record.steps),
             created_at=rfc3339(record.created_at_s),
-            seconds=round(max(0.0, end_s - record.created_at_s), 3),
+            seconds=seconds,
             revision=record.revision,
             result=record.result,
             error=record.error,
@@ -219,7 +212,8 @@ class Operations:
         error: Problem | None = None,
     ) -> None:
         record.state, record.result, record.error = state, result, error
-        record.ended_at_s = self._clock.seconds()
+        record.seconds = self._so_far_s(record.id)
+        self._began_s.pop(record.id, None)
         self._changed(record, save=True)
         self.log.info("operation {id} {kind} of {subject}: {state}", **_for_log(record))
 
@@ -278,6 +272,11 @@ class Operations:
             waiting.remove(changed)
         if not waiting:
             self._waiting.pop(operation_id, None)
+
+    def _so_far_s(self, operation_id: str) -> float:
+        """Since it began; 0 for one of an earlier process."""
+        now_s = self._clock.seconds()
+        return round(now_s - self._began_s.get(operation_id, now_s), 3)
 
     def _running(self) -> Iterator[Record]:
         return (record for record in self._records.values() if record.state == "running")

@@ -26,6 +26,8 @@ class Parts:
     placement: Placement
     wall_s: Callable[[], float]
     """Seconds since the epoch."""
+    monotonic_s: Callable[[], float]
+    """Seconds of the clock that nobody can set."""
 
     @property
     def view(self) -> View:

@@ -62,14 +62,22 @@ class ApiService(Service):
         store: OperationStore,
         join_tokens: JoinTokens,
         images: ImageStore,
+        wall_s: Callable[[], float],
         random: Callable[[int], bytes],
         placement: Placement = first_owner,
         interface: str = "",
     ) -> None:
-        """`tls` is `None` only where nothing but loopback can reach the port; `random` is `os.urandom` or a fake."""
+        """
+        Put it together; nothing listens before `startService`.
+
+        Args:
+            tls: `None` only where nothing but loopback can reach the port.
+            wall_s: Seconds since the epoch (`time.time`); the reactor's clock is monotonic.
+            random: `os.urandom`, or a fake.
+        """
         self._reactor, self._port, self._tls, self._interface = reactor, port, tls, interface
-        self.events = Events(reactor)
-        self.operations = Operations(node, node_name, reactor, store, self.events, random)
+        self.events = Events(wall_s)
+        self.operations = Operations(node, node_name, reactor, wall_s, store, self.events, random)
         tokens = Tokens(shared, random)
         parts = Parts(
             hosting=hosting,
@@ -79,7 +87,8 @@ class ApiService(Service):
             join_tokens=join_tokens,
             images=images,
             placement=placement,
-            wall_s=reactor.seconds,
+            wall_s=wall_s,
+            monotonic_s=reactor.seconds,
         )
         self._resource = ApiResource(reactor, node, Core(parts, peers, random), tokens, self.events, random)
         self.root = Root(self._resource)

@@ -17,7 +17,7 @@ from hybrid.api.calls import Actor, Answer, Call, problem_answer
 from hybrid.api.core import Core, no_such_path
 from hybrid.api.events import Events
 from hybrid.api.jsonbody import MAX_BYTES
-from hybrid.api.operations import short_node
+from hybrid.api.names import short_node
 from hybrid.api.problems import Refusal, of_error, problem
 from hybrid.api.requests import BoundedRequest
 from hybrid.api.stream import EventStream, start_of

@@ -347,6 +347,7 @@ class Node:
             self.store,
             FakeJoinTokens(),
             FakeImages(),
+            wall_s=lambda: NOW_S + self.cluster.reactor.seconds(),
             random=lambda count: next(counter).to_bytes(count, "big"),
         )
 
@@ -398,7 +399,6 @@ class Cluster:
 
     def __init__(self) -> None:
         self.reactor = MemoryReactorClock()
-        self.reactor.advance(NOW_S)
         self.world = World()
         self.peers: dict[NodeId, FakePeers] = {}
         self.shared = FakeShared()
