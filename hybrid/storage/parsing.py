@@ -61,7 +61,7 @@ _RECEIVE: tuple[tuple[str, type[StorageError]], ...] = (
 
 def failure(what: str, stderr: str, receiving: bool = False) -> StorageError:
     """The error that a failed command's message means."""
-    text = " ".join(stderr.split())
+    text = " ".join(stderr.partition("usage:")[0].split())
     known = (*_RECEIVE, *_OURS) if receiving else _OURS
     kind = next((kind for words, kind in known if words in text.lower()), StorageError)
     return kind(what, text[:500] or "no message")

@@ -2,7 +2,8 @@
 How values of any length and content become ZFS user properties `hybrid:*`, and back. Pure.
 
 ZFS pool version 23 keeps at most 1023 bytes in a property and sets one at a time, and its listing separates columns by
-tabs and rows by newlines. So a value is percent-encoded to plain ASCII, and a long one is cut into pieces:
+tabs and rows by newlines, and it refuses an empty value. So a value is percent-encoded to plain ASCII, an empty one
+written `~`, and a long one cut into pieces:
 
     hybrid:spec              ~3.1f2e3d4c~<first piece>        the head: number of pieces, digest of the value
     hybrid:spec.1f2e3d4c.1   <second piece>                   the rest, under names of this very value
@@ -22,6 +23,7 @@ PREFIX = "hybrid:"
 PIECE_BYTES = 1000
 _HEAD_BYTES = 24
 _SAFE = "".join(map(chr, range(0x21, 0x7F))).replace("%", "").replace("~", "") + " "
+_EMPTY = "~"
 _HEAD = re.compile(r"~(\d+)\.([0-9a-f]{8})~")
 
 Change = tuple[str, str | None]
@@ -30,7 +32,7 @@ Change = tuple[str, str | None]
 
 def pieces(key: str, value: str) -> dict[str, str]:
     """The raw properties of one value; the head is last."""
-    text = quote(value, safe=_SAFE)
+    text = quote(value, safe=_SAFE) or _EMPTY
     if len(text) <= PIECE_BYTES:
         return {PREFIX + key: text}
     first, rest = text[: PIECE_BYTES - _HEAD_BYTES], text[PIECE_BYTES - _HEAD_BYTES :]
@@ -67,7 +69,7 @@ def _joined(raw: Mapping[str, str], key: str) -> str | None:
     head = raw[PREFIX + key]
     match = _HEAD.match(head)
     if match is None:
-        return head
+        return "" if head == _EMPTY else head
     names = [f"{PREFIX}{key}.{match[2]}.{number}" for number in range(1, int(match[1]))]
     if not all(name in raw for name in names):
         return None
