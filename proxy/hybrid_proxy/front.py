@@ -48,6 +48,8 @@ class Front(Protocol):
         self._late: Callable[[], None] = self._cut_off
         self._receive: Callable[[bytes], None] = self._receive_head
         self._buffer = b""
+        self._look_at = 0
+        """No look at an incomplete head before this length, or the end of a line."""
         self._parsing = False
         self._head: RequestHead | None = None
         self._exchange: Exchange | None = None
@@ -96,8 +98,9 @@ class Front(Protocol):
         """Take requests from the buffer while the one before is over: a loop, since answers may be instant."""
         if not self._buffer:
             self._by(self._house.limits.head_s, self._head_late)
+            self._look_at = 0
         self._buffer += data
-        if self._parsing:
+        if self._parsing or (len(self._buffer) < self._look_at and b"\n" not in data):
             return
         self._parsing = True
         try:
@@ -111,7 +114,9 @@ class Front(Protocol):
         try:
             head = parse_request(self._buffer)
             if head is None:
+                self._look_at = 2 * len(self._buffer)  # a head fed byte by byte is not read anew for each byte
                 return False
+            self._look_at = 0
             self._buffer = self._buffer[head.end :]
             came_from = self._door.came_from(head)
             if is_websocket(head):

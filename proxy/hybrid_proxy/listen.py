@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import socket
-from typing import cast
+from typing import Any, cast
 
-from twisted.internet.interfaces import IListeningPort, IReactorSocket
-from twisted.internet.protocol import Factory, ServerFactory
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IReactorSocket
+from twisted.internet.protocol import ServerFactory
 from twisted.internet.tcp import Port
 
 BACKLOG = 1024
@@ -35,12 +35,12 @@ class Listener:
         self._open: IListeningPort | None = None
         self._paused = False
 
-    def open(self, reactor: IReactorSocket, factory: Factory) -> None:
+    def open(self, reactor: IReactorSocket, factory: IProtocolFactory) -> None:
         """Accept connections for `factory`. Once only."""
         assert self._socket is not None
         self._socket.listen(BACKLOG)
         self._socket.setblocking(False)
-        self._open = reactor.adoptStreamPort(self._socket.fileno(), self._family, cast(ServerFactory, factory))
+        self._open = reactor.adoptStreamPort(self._socket.fileno(), self._family, cast("ServerFactory[Any]", factory))
         self._socket.close()
         self._socket = None
 

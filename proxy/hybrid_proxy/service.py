@@ -23,8 +23,7 @@ from hybrid_proxy.house import House
 from hybrid_proxy.limits import Limits
 from hybrid_proxy.listen import Listener
 from hybrid_proxy.ports import PublicPorts
-from hybrid_proxy.proxyv2 import Passport
-from hybrid_proxy.tcp import Caller
+from hybrid_proxy.tcp import passage_of
 
 REPORT_S = 10.0
 DRAIN_LOOK_S = 0.1
@@ -65,13 +64,12 @@ class FrontDoors(MultiService):
         self._address = bind_address
         dialler = Dialler(reactor, identity, limits)
         self.house = House(reactor, limits, dialler.connect)
-        self._dial = dialler.connect
         self._public = PublicFactory(self.house, self._opened, self._closed)
-        self._interior = InteriorFactory(self.house, self._passage)
+        self._interior = InteriorFactory(self.house, passage_of(self.house, dialler.connect))
         self._http: Listener | None = None
         self._inside: Listener | None = None
         own = (settings.http_port, settings.interior_port, settings.api_port, settings.cluster_port, settings.dns_port)
-        self.public_ports = PublicPorts(reactor, self.house, self._dial, bind_address, frozenset(own))
+        self.public_ports = PublicPorts(reactor, self.house, dialler.connect, bind_address, frozenset(own))
         self._reports = LoopingCall(self._report_traffic)
         self._reports.clock = reactor
         self._most = resource.getrlimit(resource.RLIMIT_NOFILE)[0] * 8 // 20  # each may need an upstream too
@@ -182,11 +180,3 @@ class FrontDoors(MultiService):
                 self._report(served)
         except Exception:
             self.log.failure("traffic could not be reported")
-
-    def _passage(self, passport: Passport) -> Caller:
-        """For a raw TCP connection from another front door."""
-        routes, claim = self.house.routes, passport.claim
-        source = (passport.source, passport.source_port)
-        return Caller(
-            self.house, self._dial, lambda: routes.admit(passport.site, claim, passport.public_port), source, True
-        )

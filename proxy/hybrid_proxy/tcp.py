@@ -22,6 +22,7 @@ from hybrid_proxy.deadlines import NEVER
 from hybrid_proxy.house import House
 from hybrid_proxy.pages import Page
 from hybrid_proxy.pool import Connect, greeting
+from hybrid_proxy.proxyv2 import Passport
 from hybrid_proxy.relay import IStream, Side, Splice
 from hybrid_proxy.reply import BadReply, parse_reply
 from hybrid_proxy.route import Destination, Here, NotOwner, Route, Stopped, There, Wait
@@ -285,6 +286,18 @@ class _CountedCaller(Caller):
         super().connectionLost(reason)
         self._home.callers.discard(self)
         self._house.sources.leave(self.source[0])
+
+
+def passage_of(house: House, dial: Connect) -> Callable[[Passport], Caller]:
+    """Makes the callers for raw TCP connections that other front doors pass on."""
+
+    def passage(passport: Passport) -> Caller:
+        def route() -> Route:
+            return house.routes.admit(passport.site, passport.claim, passport.public_port)
+
+        return Caller(house, dial, route, (passport.source, passport.source_port), framed=True)
+
+    return passage
 
 
 class _Once(Factory):

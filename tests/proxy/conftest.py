@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import cast
 
 import pytest
-from hybrid_proxy.house import House
-from hybrid_proxy.limits import Limits
-from hybrid_proxy.relay import IStream
-from hybrid_proxy.route import Destination
-from hybrid_proxy.upstream import Upstream
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, ITCPTransport
@@ -22,13 +16,20 @@ from zope.interface import implementer
 
 from hybrid.model import Claim, NodeId, Port, SiteId, SiteSpec, Version
 from hybrid.view import NodeView, SiteState, SiteView, View
+from hybrid_proxy.doors import InteriorFactory
+from hybrid_proxy.front import Front
+from hybrid_proxy.house import House
+from hybrid_proxy.limits import Limits
+from hybrid_proxy.relay import IStream
+from hybrid_proxy.route import Destination
+from hybrid_proxy.tcp import passage_of
 
 ME, OTHER, THIRD = NodeId("n-me"), NodeId("n-other"), NodeId("n-third")
 SHOP = SiteId("s-shop")
 
 
 @implementer(ITCPTransport)
-class Wire(StringTransport):  # type: ignore[misc]  # zope cannot see that StringTransport has the methods
+class Wire(StringTransport):
     """A transport whose other end is the test: takes what is written, and tells how it was closed."""
 
     def __init__(self, protocol: Protocol) -> None:
@@ -48,7 +49,7 @@ class Wire(StringTransport):  # type: ignore[misc]  # zope cannot see that Strin
         """The other end sends."""
         self._it.dataReceived(data)
 
-    def loseWriteConnection(self) -> None:
+    def loseWriteConnection(self) -> None:  # noqa: N802  (Twisted's name)
         """See `ITCPTransport`."""
         self.half_closed = True
 
@@ -57,7 +58,7 @@ class Wire(StringTransport):  # type: ignore[misc]  # zope cannot see that Strin
         super().loseConnection()
         self._lost(ConnectionDone())
 
-    def abortConnection(self) -> None:
+    def abortConnection(self) -> None:  # noqa: N802  (Twisted's name)
         """See `ITCPTransport`."""
         super().abortConnection()
         self.aborted = True
@@ -74,17 +75,17 @@ class Wire(StringTransport):  # type: ignore[misc]  # zope cannot see that Strin
                 self.producer.stopProducing()
             self._it.connectionLost(Failure(why))
 
-    def setTcpNoDelay(self, enabled: bool) -> None:
+    def setTcpNoDelay(self, enabled: bool) -> None:  # noqa: N802  (Twisted's name)
         """See `ITCPTransport`."""
 
-    def getTcpNoDelay(self) -> bool:
+    def getTcpNoDelay(self) -> bool:  # noqa: N802  (Twisted's name)
         """See `ITCPTransport`."""
         return True
 
-    def setTcpKeepAlive(self, enabled: bool) -> None:
+    def setTcpKeepAlive(self, enabled: bool) -> None:  # noqa: N802  (Twisted's name)
         """See `ITCPTransport`."""
 
-    def getTcpKeepAlive(self) -> bool:
+    def getTcpKeepAlive(self) -> bool:  # noqa: N802  (Twisted's name)
         """See `ITCPTransport`."""
         return False
 
@@ -151,6 +152,34 @@ class World:
         """`node` is taken for dead (told with the next view)."""
         self.nodes[node] = node_view(node, live=False)
 
+    def site(
+        self,
+        state: SiteState = "serving",
+        owner: NodeId | None = ME,
+        epoch: int = 1,
+        site: SiteId = SHOP,
+        domains: tuple[str, ...] = ("shop.test",),
+        ports: tuple[Port, ...] = (Port("http", 80),),
+        upstream: str = "10.88.0.5",
+    ) -> SiteView:
+        """A site of the view, by default served here."""
+        spec = SiteSpec(id=site, version=Version(1, 1), name="x", domains=domains, image="x@1", number=1, ports=ports)
+        claim = Claim(epoch, owner) if owner else None
+        here = upstream if owner == ME and state == "serving" else None
+        return SiteView(spec=spec, state=state, owner=owner, claim=claim, upstream=here)
+
+    def client(self, source: str = "198.51.100.9") -> Wire:
+        """Connect a client of the open internet."""
+        return plug(Front(self.house, self.house.public_door(source, 40000)))
+
+    def member(self, header: bytes = b"") -> Wire:
+        """Connect another front door, which sends `header` first."""
+        passage = passage_of(self.house, self._connect)
+        wire = plug(InteriorFactory(self.house, passage).buildProtocol(None))
+        if header:
+            wire.send(header)
+        return wire
+
     def call(self) -> Call:
         """The one connection being opened since the last call."""
         (call,) = self.calls
@@ -169,21 +198,6 @@ def node_view(node: NodeId, live: bool = True) -> NodeView:
     )
 
 
-def site_view(
-    site: SiteId = SHOP,
-    state: SiteState = "serving",
-    owner: NodeId | None = ME,
-    epoch: int = 1,
-    domains: tuple[str, ...] = ("shop.test",),
-    ports: tuple[Port, ...] = (Port("http", 80),),
-    upstream: str | None = "10.88.0.5",
-) -> SiteView:
-    """A site of the view, by default served here."""
-    spec = SiteSpec(id=site, version=Version(1, 1), name="shop", domains=domains, image="x@1", number=1, ports=ports)
-    claim = Claim(epoch, owner) if owner else None
-    return SiteView(spec=spec, state=state, owner=owner, claim=claim, upstream=upstream if owner == ME else None)
-
-
 @pytest.fixture
 def limits() -> Limits:
     """Those of production; tests may override the fixture."""
@@ -194,19 +208,5 @@ def limits() -> Limits:
 def world(limits: Limits) -> World:
     """Front doors of a node that serves `shop.test` itself."""
     world = World(limits)
-    world.follow(site_view())
+    world.follow(world.site())
     return world
-
-
-@pytest.fixture
-def client(world: World) -> Callable[[], Wire]:
-    """Connects a client of the open internet."""
-    from hybrid_proxy.front import Front
-
-    return lambda: plug(Front(world.house, world.house.public_door("198.51.100.9", 40000)))
-
-
-@pytest.fixture
-def upstream_of(world: World) -> Callable[[Wire], Upstream]:
-    """The protocol behind a wire to a site."""
-    return lambda wire: cast(Upstream, wire._it)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from hybrid_proxy.head import Refused, RequestHead, normal_host, parse_request
 from hypothesis import given
 from hypothesis import strategies as st
+
+from hybrid_proxy.head import Refused, RequestHead, normal_host, parse_request
 
 GET = b"GET / HTTP/1.1\r\nHost: shop.test\r\n\r\n"
 
@@ -48,8 +49,8 @@ def test_a_plain_request_is_understood() -> None:
 def test_fields_for_one_hop_are_not_kept() -> None:
     """Connection-listed and hop-by-hop fields end here, and so does what CGI would take for another field."""
     head = head_of(
-        b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close, X-Private\r\nX-Private: 1\r\nKeep-Alive: 5\r\nTE: trailers\r\n"
-        b"Proxy: http://evil\r\nX_Forwarded_For: 1.2.3.4\r\nX-Kept: 2\r\n\r\n"
+        b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close, X-Private\r\nX-Private: 1\r\n"
+        b"Keep-Alive: 5\r\nTE: trailers\r\nProxy: http://evil\r\nX_Forwarded_For: 1.2.3.4\r\nX-Kept: 2\r\n\r\n"
     )
     assert head.fields == [(b"X-Kept", b"2")]
     assert not head.keep_alive
