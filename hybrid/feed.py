@@ -1,0 +1,278 @@
+"""
+The view, fed to the proxy and DNS processes over a Unix socket: whole first, then changes. Facts come back. Shell.
+
+Frames are a 4-byte length and msgpack. A reader that does not keep up is cut off at a bounded buffer and begins anew
+with a whole view; the reader keeps its last view while the node process is away.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Callable
+from typing import cast
+
+import msgspec
+from twisted.application.internet import ClientService
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.endpoints import UNIXClientEndpoint, UNIXServerEndpoint
+from twisted.internet.interfaces import (
+    IAddress,
+    IConsumer,
+    IDelayedCall,
+    IListeningPort,
+    IPushProducer,
+    IReactorTime,
+    IReactorUNIX,
+    ITCPTransport,
+    ITransport,
+)
+from twisted.internet.protocol import Factory, Protocol
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from hybrid.model import Fact
+from hybrid.view import Change, View, apply, difference
+
+MAX_FRAME = 256 * 1024 * 1024
+"""A whole view of a large cluster fits; anything longer is garbage."""
+MAX_BEHIND = 64 * 1024 * 1024
+"""Bytes a reader may leave unread."""
+COALESCE_S = 0.02
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_fact = msgspec.msgpack.Decoder(Fact).decode
+
+
+class Reactor(IReactorUNIX, IReactorTime):
+    """What the feed needs of the reactor."""
+
+
+class Whole(msgspec.Struct, frozen=True, tag=True):
+    """The first frame."""
+
+    view: View
+
+
+class Changed(msgspec.Struct, frozen=True, tag=True):
+    """Every later frame."""
+
+    change: Change
+
+
+_decode = msgspec.msgpack.Decoder(Whole | Changed).decode
+
+
+def frame(message: object) -> bytes:
+    """`message` with its length."""
+    body = _encode(message)
+    return struct.pack("!I", len(body)) + body
+
+
+class Frames(Protocol):
+    """Cuts what arrives into frames. Subclasses say what to do with one."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def dataReceived(self, data: bytes) -> None:
+        """Take frames off the buffer; a broken one ends the connection."""
+        self._buffer += data
+        try:
+            while len(self._buffer) >= 4:
+                (length,) = struct.unpack_from("!I", self._buffer)
+                if length > MAX_FRAME:
+                    raise ValueError(f"a frame of {length} bytes")
+                if len(self._buffer) < 4 + length:
+                    return
+                body = bytes(self._buffer[4 : 4 + length])
+                del self._buffer[: 4 + length]
+                self.frame_received(body)
+        except (ValueError, msgspec.MsgspecError) as error:
+            Logger().warn("the feed is broken: {error}", error=str(error))
+            self.cut()
+
+    def cut(self) -> None:
+        """End the connection at once, with what is unsent."""
+        cast(ITCPTransport, self.transport).abortConnection()
+
+    def frame_received(self, body: bytes) -> None:
+        """One frame."""
+        raise ValueError("no frame is expected here")
+
+
+class _Factory(Factory[Frames]):
+    """Makes protocols by calling `build`."""
+
+    noisy = False
+
+    def __init__(self, build: Callable[[], Frames]) -> None:
+        self._build = build
+
+    def buildProtocol(self, addr: IAddress | None) -> Frames:
+        """One more connection."""
+        return self._build()
+
+
+@implementer(IPushProducer)
+class _Reader(Frames):
+    """The server's end of one connection."""
+
+    def __init__(self, server: FeedServer) -> None:
+        super().__init__()
+        self._server = server
+        self._behind = 0
+
+    def connectionMade(self) -> None:
+        cast(IConsumer, self.transport).registerProducer(self, True)  # only to learn when it does not keep up
+        self._server.joined(self)
+
+    def connectionLost(self, reason: object = None) -> None:
+        self._server.left(self)
+
+    def tell(self, data: bytes) -> None:
+        """Send, unless the reader has too much unread already."""
+        if self._behind:
+            self._behind += len(data)
+            if self._behind > MAX_BEHIND:
+                self.cut()
+                return
+        cast(ITransport, self.transport).write(data)
+
+    def pauseProducing(self) -> None:
+        """The reader does not keep up: count what it leaves unread."""
+        self._behind = 1
+
+    def resumeProducing(self) -> None:
+        """It has read everything."""
+        self._behind = 0
+
+    def stopProducing(self) -> None:
+        """The connection ends."""
+
+    def frame_received(self, body: bytes) -> None:
+        self._server.report(_decode_fact(body))
+
+
+class FeedServer(Service):
+    """Feeds whoever may open the socket: root and its group."""
+
+    log = Logger()
+
+    def __init__(self, reactor: Reactor, path: str, report: Callable[[Fact], None]) -> None:
+        """`report` gets the facts of the readers."""
+        self._reactor, self._path, self._report = reactor, path, report
+        self._readers: list[_Reader] = []
+        self._sent: View | None = None
+        self._newest: View | None = None
+        self._pending: IDelayedCall | None = None
+        self._listening: IListeningPort | None = None
+
+    def startService(self) -> None:
+        """Listen; a socket left by an earlier process is replaced."""
+        super().startService()
+        os.makedirs(os.path.dirname(self._path), mode=0o755, exist_ok=True)
+        if os.path.exists(self._path):
+            os.unlink(self._path)
+        Deferred.fromCoroutine(self._listen())
+
+    async def _listen(self) -> None:
+        endpoint = UNIXServerEndpoint(self._reactor, self._path, mode=0o660, wantPID=False)
+        try:
+            self._listening = await endpoint.listen(_Factory(lambda: _Reader(self)))
+        except Exception:
+            self.log.failure("cannot listen on {path}", path=self._path)
+
+    def stopService(self) -> Deferred[None]:
+        """Close everything."""
+        super().stopService()
+        if self._pending is not None and self._pending.active():
+            self._pending.cancel()
+        for reader in list(self._readers):
+            reader.cut()
+        return Deferred.fromCoroutine(self._close())
+
+    async def _close(self) -> None:
+        if self._listening is not None:
+            await maybeDeferred(self._listening.stopListening)
+
+    def follow(self, view: View) -> None:
+        """Feed `view` soon; several at once become one change."""
+        self._newest = view
+        if self._pending is None or not self._pending.active():
+            self._pending = self._reactor.callLater(COALESCE_S, self._spread)
+
+    def _spread(self) -> None:
+        new = self._newest
+        if new is None or new is self._sent:
+            return
+        if self._sent is not None and self._readers:
+            data = frame(Changed(difference(self._sent, new)))
+            for reader in list(self._readers):
+                reader.tell(data)
+        elif self._sent is None:
+            for reader in list(self._readers):
+                reader.tell(frame(Whole(new)))
+        self._sent = new
+
+    def joined(self, reader: _Reader) -> None:
+        """A reader came: give it what the others have."""
+        self._readers.append(reader)
+        if self._sent is not None:
+            reader.tell(frame(Whole(self._sent)))
+
+    def left(self, reader: _Reader) -> None:
+        """A reader is gone."""
+        if reader in self._readers:
+            self._readers.remove(reader)
+
+    def report(self, fact: Fact) -> None:
+        """A reader observed something."""
+        self._report(fact)
+
+
+class _Follower(Frames):
+    """The client's end."""
+
+    def __init__(self, follow: Callable[[View], None]) -> None:
+        super().__init__()
+        self._follow = follow
+        self._view: View | None = None
+
+    def frame_received(self, body: bytes) -> None:
+        match _decode(body):
+            case Whole(view):
+                self._view = view
+            case Changed(change) if self._view is not None:
+                self._view = apply(self._view, change)
+            case _:
+                raise ValueError("a change came before the whole view")
+        self._follow(self._view)
+
+    def tell(self, fact: Fact) -> None:
+        """Send a fact up."""
+        cast(ITransport, self.transport).write(frame(fact))
+
+
+class FeedClient(ClientService):
+    """Follows the feed for ever, reconnecting."""
+
+    def __init__(self, reactor: Reactor, path: str, follow: Callable[[View], None]) -> None:
+        """`follow(view)` is called with each new view; never with an empty one because the node process is away."""
+        self._connected: _Follower | None = None
+
+        def build() -> _Follower:
+            self._connected = _Follower(follow)
+            return self._connected
+
+        def patience_s(attempts: int) -> float:
+            return min(2.0, 0.1 * attempts)
+
+        super().__init__(UNIXClientEndpoint(reactor, path), _Factory(build), retryPolicy=patience_s, clock=reactor)
+
+    def report(self, fact: Fact) -> None:
+        """Send a fact to the node process; dropped while it is away."""
+        follower = self._connected
+        if follower is not None and follower.transport is not None and follower.connected:
+            follower.tell(fact)
