@@ -21,6 +21,8 @@ from hybrid.storage.children import Child, Children, Ended, Slots
 PIECE_BYTES = 256 * 1024
 IDLE_S = 120.0
 """A child that neither gives nor takes a byte for so long is taken for hung."""
+TIDY_S = 10.0
+"""What a child gets to tidy up after a stream that was cut."""
 COMMIT_S = 300.0
 """From the last byte of a stream to its being on disk."""
 
@@ -114,7 +116,8 @@ class ChildSource:
 class ChildSink:
     """A child such as `zfs receive` that is fed. Not yet a `hybrid.ports.ByteSink`: see `receiving`."""
 
-    def __init__(self, child: Child, failing: Failing) -> None:
+    def __init__(self, reactor: IReactorTime, child: Child, failing: Failing) -> None:
+        self._reactor = reactor
         self._child = child
         self._failing = failing
         self._room: Deferred[None] | None = None
@@ -126,7 +129,7 @@ class ChildSink:
         """Start the child when a slot is free. Raises `StorageSick`."""
         child = Child(children.reactor, argv)
         await start_in_slot(children, slots, child)
-        return cls(child, failing)
+        return cls(children.reactor, child, failing)
 
     async def write(self, data: bytes) -> None:
         """Give `data` to the child; returns when it has room for more. Raises what its end means, or `StorageSick`."""
@@ -144,8 +147,19 @@ class ChildSink:
             raise self._failing(ended)
 
     async def abort(self) -> None:
-        """Kill it."""
-        await self._child.end(("KILL",))
+        """
+        Let it end on the cut stream, then kill it.
+
+        A killed `zfs receive` leaves the daemon at work on the dataset, "busy" for the next one; at the end of its
+        input it tidies up first.
+        """
+        if self._child.ended is None:
+            self._child.process.unregisterProducer()
+            self._child.process.closeStdin()
+            try:
+                await self._child.when_ended().addTimeout(TIDY_S, self._reactor)
+            except WaitedTooLong:
+                await self._child.end(("KILL",))
 
     def pauseProducing(self) -> None:
         """The pipe is full."""
@@ -164,7 +178,7 @@ class ChildSink:
     async def _has_room(self) -> None:
         if self._room is not None:
             try:
-                await self._room.addTimeout(IDLE_S, self._child._reactor)
+                await self._room.addTimeout(IDLE_S, self._reactor)
             except WaitedTooLong:
                 self._room = None
                 await self.abort()
