@@ -23,15 +23,26 @@ class IStream(ITCPTransport, IConsumer, IPushProducer):
 class Side:
     """One end of a splice; to the other end it is the producer."""
 
-    __slots__ = ("_reader", "transport", "unread", "unwritten")
+    __slots__ = ("_fed", "_reader", "transport", "unread", "unwritten")
 
     def __init__(self, transport: IStream, framed: bool = False) -> None:
         self.transport = transport
         self._reader = ChunkedReader() if framed else None
+        self._fed = False
         self.unread = True
         """More may come from it."""
         self.unwritten = True
         """More may go to it."""
+
+    def feed_from(self, source: Side) -> None:
+        """What `source` reads is written here."""
+        self._fed = True
+        self.transport.registerProducer(source, True)
+
+    def _unfeed(self) -> None:
+        if self._fed:
+            self._fed = False
+            self.transport.unregisterProducer()
 
     def decode(self, data: bytes) -> bytes:
         """What `data` read from it means. Raises `BadBody`."""
@@ -49,11 +60,17 @@ class Side:
     def end(self) -> None:
         """Nothing more is sent."""
         self.unwritten = False
-        self.transport.unregisterProducer()
+        self._unfeed()
         if self._reader is not None:
             self.transport.write(LAST_CHUNK)
         else:
             half_close(self.transport)
+
+    def close(self) -> None:
+        """Close when what was written is sent."""
+        self._unfeed()
+        self.transport.resumeProducing()
+        self.transport.loseConnection()
 
     def pauseProducing(self) -> None:
         """The other end has enough for now."""
@@ -92,8 +109,8 @@ class Splice:
 
     def begin(self) -> None:
         """Let each end produce for the other."""
-        for sink, source in ((self._far, self._near), (self._near, self._far)):
-            sink.transport.registerProducer(source, True)
+        self._far.feed_from(self._near)
+        self._near.feed_from(self._far)
 
     def from_near(self, data: bytes) -> None:
         """The client sent `data`."""
@@ -117,9 +134,7 @@ class Splice:
             return
         self._over = True
         for side in (self._near, self._far):
-            side.transport.unregisterProducer()
-            side.resumeProducing()
-            side.transport.loseConnection()
+            side.close()
         self._ended()
 
     def _move(self, data: bytes, source: Side, sink: Side) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import cast
 
 import pytest
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, ITCPTransport
-from twisted.internet.protocol import Protocol
+from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
@@ -63,6 +64,11 @@ class Wire(StringTransport):
         super().abortConnection()
         self.aborted = True
         self._lost(ConnectionLost())
+
+    def resumeProducing(self) -> None:
+        """See `IPushProducer`; as on real transports, no effect once closed."""
+        if not self.closed:
+            super().resumeProducing()
 
     def hang_up(self, clean: bool = False) -> None:
         """The other end is gone."""
@@ -131,12 +137,13 @@ class World:
     def __init__(self, limits: Limits) -> None:
         self.clock = Clock()
         self.calls: list[Call] = []
-        self.house = House(self.clock, limits, self._connect)
+        self.house = House(self.clock, limits, self.connect)
         self.house.deadlines.start()
         self.nodes = {node: node_view(node) for node in (ME, OTHER, THIRD)}
         self.sites: dict[SiteId, SiteView] = {}
 
-    def _connect(self, destination: Destination, factory: IProtocolFactory) -> Deferred[IProtocol]:
+    def connect(self, destination: Destination, factory: IProtocolFactory) -> Deferred[IProtocol]:
+        """See `hybrid_proxy.pool.Connect`."""
         self.calls.append(Call(destination, factory))
         return self.calls[-1].opening
 
@@ -172,10 +179,15 @@ class World:
         """Connect a client of the open internet."""
         return plug(Front(self.house, self.house.public_door(source, 40000)))
 
+    def plug(self, factory: Factory, source: str = "198.51.100.9") -> Wire:
+        """Connect a client to `factory`."""
+        protocol = factory.buildProtocol(IPv4Address("TCP", source, 40001))
+        return plug(cast(Protocol, protocol))
+
     def member(self, header: bytes = b"") -> Wire:
         """Connect another front door, which sends `header` first."""
-        passage = passage_of(self.house, self._connect)
-        wire = plug(InteriorFactory(self.house, passage).buildProtocol(None))
+        passage = passage_of(self.house, self.connect)
+        wire = self.plug(InteriorFactory(self.house, passage))
         if header:
             wire.send(header)
         return wire
