@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from typing import cast
 
 from twisted.application.service import Service
@@ -33,12 +34,13 @@ class DnsService(Service):
         reactor: With sockets and time.
         settings: Address and port.
         limits: Rate limits of UDP replies.
+        wall_s: Seconds since the epoch, for the serial only.
     """
 
     log = Logger()
 
-    def __init__(self, reactor: DnsReactor, settings: Settings, limits: Limits) -> None:
-        self._reactor, self._settings, self._limits = reactor, settings, limits
+    def __init__(self, reactor: DnsReactor, settings: Settings, limits: Limits, wall_s: Callable[[], float]) -> None:
+        self._reactor, self._settings, self._limits, self._wall_s = reactor, settings, limits, wall_s
         self._answers = Answers(None)
         self._contents: Contents | None = None
         self._serial = 0
@@ -60,7 +62,7 @@ class DnsService(Service):
         if new == self._contents:
             return
         self._contents = new
-        self._serial = max(self._serial + 1, int(self._reactor.seconds()))
+        self._serial = max(self._serial + 1, int(self._wall_s()))
         self._answers = Answers(Zones(new, self._serial))
         self.log.debug("zones changed: {names} names, serial {serial}", names=len(new.hosts), serial=self._serial)
 

@@ -99,6 +99,11 @@ class Network:
             if link not in ("lo", "e0"):
                 succeeds(("ip", "-n", namespace, "link", "del", link))
         succeeds(("nsenter", f"--net={NETNS / namespace}", "nft", "flush", "ruleset"))
+        self.set_link(node, up=True)
+
+    def set_link(self, node: str, up: bool) -> None:
+        """Plug the cable of a node in or out."""
+        run("ip", "-n", self._switch, "link", "set", _PORT + node, "up" if up else "down")
 
     def cut(self, groups: Iterable[Iterable[str]]) -> None:
         """Nodes of different groups do not hear each other any more. What was cut before stays cut."""

@@ -12,6 +12,7 @@ there; the machine's cgroup tree is bound back over it.
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -52,9 +53,11 @@ class Node:
         name: The node's.
         dc: Its data centre.
         base: A folder for its disk, state and logs.
+        image_dir: Built images, shown to the node where nodes look for them.
     """
 
-    def __init__(self, network: Network, name: str, dc: str, base: Path) -> None:
+    def __init__(self, network: Network, name: str, dc: str, base: Path, image_dir: Path | None = None) -> None:
+        self._images = {"/var/cache/hybrid/images": str(image_dir.resolve())} if image_dir else {}
         self.name, self.dc, self.base = name, dc, base
         self.network = network
         self._process: subprocess.Popen[bytes] | None = None
@@ -116,10 +119,11 @@ class Node:
 
         When this process dies, the kernel kills the outer command (setpriv) and that kills the namespace (unshare).
         """
-        for target in (*_PRIVATE, *_FRESH):
+        shown = {**_PRIVATE, **_FRESH, **self._images}
+        for target in shown:
             Path(target).mkdir(parents=True, exist_ok=True)
-        binds = "\n".join(f"mount --bind {ours} {target}" for target, ours in {**_PRIVATE, **_FRESH}.items())
-        script = _MOUNTS.format(base=self.base, binds=binds, name=self.name)
+        binds = "\n".join(f"mount --bind {shlex.quote(ours)} {target}" for target, ours in shown.items())
+        script = _MOUNTS.format(base=shlex.quote(str(self.base)), binds=binds, name=self.name)
         outer = ["setpriv", "--pdeathsig", "KILL", "nsenter", f"--net={NETNS / self.network.namespace(self.name)}"]
         outer += ["unshare", "--mount", "--propagation", "private", "--uts", "--pid", "--fork", "--kill-child"]
         command = [*outer, "--mount-proc", "bash", "-c", script, self.name, *argv]
@@ -148,9 +152,14 @@ class Node:
         return self._process is not None and self._process.poll() is None
 
     def kill(self) -> None:
-        """Power cut. Returns when nothing of the node runs any more."""
+        """
+        Power cut. Returns when nothing of the node runs any more.
+
+        The cable goes first: a machine without power does not say goodbye to its connections.
+        """
         init = self.init
         if init is not None:
+            self.network.set_link(self.name, up=False)
             os.kill(init, signal.SIGKILL)
         self._end(10.0)
 

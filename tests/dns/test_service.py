@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable
 from typing import cast
 
@@ -30,7 +31,7 @@ async def dig(port: int, *arguments: str) -> str:
 
 def service() -> DnsService:
     """On any port of loopback."""
-    return DnsService(REACTOR, Settings(name="n1", address="127.0.0.1", dns_port=0), Limits())
+    return DnsService(REACTOR, Settings(name="n1", address="127.0.0.1", dns_port=0), Limits(), time.time)
 
 
 @pytest.mark.skipif(DIG is None, reason="dig is not installed (Debian package bind9-dnsutils)")
@@ -60,7 +61,7 @@ async def test_processes_share_a_port() -> None:
     """Several DNS processes of a node serve the same address (SO_REUSEPORT)."""
     first = service()
     first.startService()
-    second = DnsService(REACTOR, Settings(name="n1", address="127.0.0.1", dns_port=first.port), Limits())
+    second = DnsService(REACTOR, Settings(name="n1", address="127.0.0.1", dns_port=first.port), Limits(), time.time)
     try:
         second.startService()
         assert second.port == first.port
