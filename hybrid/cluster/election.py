@@ -99,7 +99,8 @@ class Elections:
         """`started_s`: when this process began to listen, on the clock of `now_s`."""
         self._me, self._timing = me, timing
         self._quarantined_until_s = started_s + timing.boot_s
-        self._since: dict[SiteId, tuple[str, float]] = {}
+        self._since: dict[SiteId, tuple[str, float, float]] = {}
+        """Reason to wait, since when, and when that was last looked at."""
         self._failures: dict[SiteId, tuple[int, float]] = {}
 
     def decide(
@@ -116,7 +117,7 @@ class Elections:
         picked: NodeId | None = None,
     ) -> Decision:
         """
-        What this node must do about `site` now.
+        What this node must do about `site` now. To be asked at each heartbeat, and when something changed.
 
         Args:
             site: Any site.
@@ -200,7 +201,7 @@ class Elections:
         if seen <= claim or mine.role != "owner":
             self._since.pop(look.site, None)
             return Stay("owner")
-        if not look.fit or self._quarantined(look):
+        if self._quarantined(look):
             return Stay("a larger claim is known, and somebody may hold it")
         since_s = self._since_s(look, "outdone")
         if not _given_up(look.registers, look.live, seen) and look.now_s - since_s < self._timing.settle_s:
@@ -233,9 +234,10 @@ class Elections:
         """
         Stand after `patience_s` as the best candidate; as the next one `fail_s` later, and so on.
 
-        So a best one that for whatever reason does not stand delays, but never prevents.
+        So a best one that for whatever reason does not stand delays, but never prevents. The same for one that is
+        not fit: were all nodes overloaded, nobody would ever stand.
         """
-        if not look.fit or self._quarantined(look):
+        if self._quarantined(look):
             self._since.pop(look.site, None)
             return Stay("not sure yet who is there")
         waited_s = look.now_s - self._since_s(look, reason)
@@ -245,7 +247,7 @@ class Elections:
         order = candidates(look.registers, look.live, home_dc, look.dcs, look.loads)
         if self._me not in order:
             return Stay("no copy to own it with")
-        place = order.index(self._me) if look.free_space_ok else len(order)
+        place = (order.index(self._me) if look.free_space_ok else len(order)) + (not look.fit)
         if waited_s < patience_s + place * self._timing.fail_s:
             return Stay("its owner may still speak up" if place == 0 else "others come first")
         return Stand(Claim(largest_claim(look.registers.values()).epoch + 1, self._me))
@@ -259,9 +261,11 @@ class Elections:
         return look.now_s < self._quarantined_until_s
 
     def _since_s(self, look: _Look, reason: str) -> float:
+        """Since when the site has looked so. Time in which nobody looked (the process was stopped) does not count."""
         known = self._since.get(look.site)
-        if known is None or known[0] != reason:
-            known = self._since[look.site] = (reason, look.now_s)
+        if known is None or known[0] != reason or look.now_s - known[2] > self._timing.settle_s:
+            known = (reason, look.now_s, look.now_s)
+        self._since[look.site] = (reason, known[1], look.now_s)
         return known[1]
 
 

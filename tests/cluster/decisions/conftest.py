@@ -77,8 +77,14 @@ class Scene:
         self.registers[NodeId(node)] = msgspec.structs.replace(self.registers[NodeId(node)], **fields)
 
     def decide(self, at_s: float | None = None) -> Decision:
-        """Decide, at `at_s` if given."""
+        """Decide now, or at each half second until `at_s`: the last decision."""
+        while at_s is not None and self.now_s + 0.5 < at_s:
+            self.now_s += 0.5
+            self._decide()
         self.now_s = self.now_s if at_s is None else at_s
+        return self._decide()
+
+    def _decide(self) -> Decision:
         spec = self.spec or newest_spec(self.registers.values())
         return self.elections.decide(
             SITE,
