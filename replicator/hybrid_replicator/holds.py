@@ -36,21 +36,28 @@ class BaseHolds:
         except HybridError:
             self.log.failure("the hold on {dataset} for {peer} could not be moved", dataset=dataset, peer=peer)
 
-    async def clear(self, dataset: str, guid: Guid, outdated: frozenset[NodeId]) -> bool:
+    async def clear(self, dataset: str, guid: Guid, forsaken: bool) -> bool:
         """
-        Take the holds of our peers off a snapshot that is to go.
+        Take the holds for peers off a snapshot that is to go.
 
         Args:
-            outdated: Peers whose common base is known to be another one by now, or that were not heard of for long.
+            forsaken: So old that a peer which has nothing newer in common is no longer waited for.
 
         Returns:
             Whether nothing holds it any more.
         """
         tags = await self._pool.holds(dataset, guid)
-        ours = {tag for tag in tags if peer_of_tag(tag) in outdated}
-        for tag in sorted(ours):
+        outdated = {tag for tag in tags if self._outdated(dataset, guid, tag, forsaken)}
+        for tag in sorted(outdated):
             await self._let_go(dataset, guid, tag)
-        return ours == tags
+        return outdated == tags
+
+    def _outdated(self, dataset: str, guid: Guid, tag: str, forsaken: bool) -> bool:
+        peer = peer_of_tag(tag)
+        if peer is None:
+            return False
+        newest = self._held.get((dataset, peer))
+        return forsaken if newest is None else newest != guid
 
     async def _let_go(self, dataset: str, guid: Guid, tag: str) -> None:
         try:

@@ -108,6 +108,12 @@ class Outbox:
         for entry in entries.waiting.values():
             entry.not_before_s, entry.failures = 0.0, 0
 
+    def hurry(self, site: SiteId) -> None:
+        """The reason why peers refused `site` may be gone: it may go at once."""
+        for entries in self._peers.values():
+            if site in entries.waiting:
+                entries.waiting[site].not_before_s, entries.waiting[site].failures = 0.0, 0
+
     def under_way(self) -> int:
         """Sends begun and not ended."""
         return sum(len(entries.sending) for entries in self._peers.values())

@@ -20,6 +20,7 @@ class Protection:
 
     def __init__(self) -> None:
         self._acknowledged: dict[NodeId, tuple[Guid, float]] = {}
+        self._doubted: set[NodeId] = set()
         self._looked_s: dict[Guid, float] = {}
 
     def looked(self, head: Guid, began_s: float) -> None:
@@ -32,9 +33,18 @@ class Protection:
     def acknowledged(self, node: NodeId, guid: Guid, now_s: float) -> None:
         """`node` holds `guid` as its head."""
         self._acknowledged[node] = guid, now_s
+        self._doubted.discard(node)
+
+    def doubt(self, node: NodeId) -> None:
+        """`node` was away: what it acknowledged stays a base to be kept, and no longer counts as a copy."""
+        self._doubted.add(node)
 
     def heads(self) -> dict[NodeId, Guid]:
-        """The last snapshot that each node acknowledged."""
+        """The last snapshot that each node acknowledged, without those in doubt."""
+        return {node: guid for node, (guid, _) in self._acknowledged.items() if node not in self._doubted}
+
+    def last_bases(self) -> dict[NodeId, Guid]:
+        """The same with those in doubt."""
         return {node: guid for node, (guid, _) in self._acknowledged.items()}
 
     def bases(self, now_s: float) -> frozenset[Guid]:
@@ -57,7 +67,7 @@ class Protection:
         """
         if not history:
             return 0.0
-        held = {guid for node, (guid, _) in self._acknowledged.items() if node in live}
+        held = {guid for node, guid in self.heads().items() if node in live}
         safe = next((snapshot for snapshot in reversed(history) if snapshot.guid in held), None)
         if safe is None:
             return max(0.0, wall_s - history[0].created_at_s)

@@ -8,7 +8,7 @@ held ones), and those whose name is not ours: a person took them. Rule R11 of th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Set
+from collections.abc import Set
 from itertools import accumulate
 
 from hybrid.history import History
@@ -24,30 +24,28 @@ def forgettable(history: History, kept: Set[Guid], now_s: float) -> tuple[Guid, 
     The snapshots of one dataset that may be destroyed now.
 
     Args:
-        history: Oldest first. A clock that jumped is allowed for: a snapshot counts as at least as new as the one
-            before it, so one "from the future" is kept, and so are those after it until time has caught up.
+        history: Oldest first. A clock that jumped is allowed for: a snapshot counts as at least as new as all before
+            it, so one "from the future" is kept, and so are those after it until time has caught up.
         kept: Guids never to be given back.
         now_s: Wall time, seconds since the epoch.
 
     Returns:
         Guids, oldest first. What is left gives nothing more for the same `now_s`.
     """
-    newest_of_bucket = dict(_bucketed(history, now_s))
-    stay = {snapshot.guid for bucket, snapshot in newest_of_bucket.items() if bucket is not None}
-    stay |= {snapshot.guid for snapshot in history[-1:]} | kept
-    return tuple(
-        snapshot.guid for snapshot in history if snapshot.guid not in stay and name_parts(snapshot.name) != (0, 0)
-    )
+    latest = tuple(accumulate(history, _later))
+    buckets = {_bucket(one, at.created_at_s, now_s): one.guid for one, at in zip(history, latest, strict=True)}
+    stay = {guid for bucket, guid in buckets.items() if bucket is not None} | kept
+    stay |= {one.guid for one in history if name_parts(one.name) == (0, 0)} | {one.guid for one in history[-1:]}
+    stay |= {at.guid for one, at in zip(history, latest, strict=True) if one.guid in stay}
+    return tuple(one.guid for one in history if one.guid not in stay)
 
 
-def _bucketed(history: History, now_s: float) -> Iterator[tuple[tuple[str, int] | None, Snapshot]]:
-    """Each snapshot with its bucket, oldest first; `None` is the bucket of those too old for any."""
-    times = accumulate((snapshot.created_at_s for snapshot in history), max)
-    for snapshot, at_s in zip(history, times, strict=True):
-        yield _bucket(snapshot, at_s, now_s), snapshot
+def _later(one: Snapshot, other: Snapshot) -> Snapshot:
+    return other if other.created_at_s > one.created_at_s else one
 
 
 def _bucket(snapshot: Snapshot, at_s: int, now_s: float) -> tuple[str, int] | None:
+    """Of each bucket the newest stays; `None` is the bucket of those too old for any."""
     age_s = now_s - at_s
     if age_s <= HOUR_S:
         return "each", snapshot.guid

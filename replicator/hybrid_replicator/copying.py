@@ -1,0 +1,189 @@
+"""
+Brings files from a mounted snapshot back into live data, which its users go on changing meanwhile. Shell, in the child.
+
+Everything is written under a temporary name and renamed; what is newer and not in the snapshot stays. A directory in
+the way of a file, or the other way round, is renamed and kept. Links are made again as links, never followed; setuid
+bits, devices, sockets and fifos do not come back; hard links become files of their own.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from hybrid_replicator.jail import open_beneath, relative
+
+MAX_ENTRIES = 1_000_000
+MAX_DEPTH = 256
+CHUNK = 1024 * 1024
+_MODE = 0o1777
+"""Permission bits that come back."""
+
+
+class TooMuch(Exception):
+    """More entries or deeper than one call takes."""
+
+
+@contextmanager
+def closing(descriptor: int) -> Iterator[int]:
+    """Close it in the end."""
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+class Copying:
+    """One restore."""
+
+    def __init__(self, max_entries: int = MAX_ENTRIES, max_depth: int = MAX_DEPTH) -> None:
+        self._entries_left, self._max_depth = max_entries, max_depth
+        self._token = os.urandom(6).hex()
+        self.files = 0
+        """Files and links written so far."""
+
+    def copy(self, root: int, live: int, path: str) -> None:
+        """
+        Bring `path` back.
+
+        Args:
+            root: The snapshot's top directory, open.
+            live: The live data's top directory, open.
+            path: From there, with or without a leading slash; empty for everything.
+
+        Raises:
+            OSError: It is not in the snapshot, leads out of it, or there is no room.
+            TooMuch: A limit was reached; what was copied stays.
+        """
+        folder, name = os.path.split(relative(path))
+        if name in (".", ".."):
+            with closing(open_beneath(root, path or ".", os.O_RDONLY | os.O_DIRECTORY)) as source:
+                self._contents(source, live, 0)
+            return
+        with closing(open_beneath(root, folder or ".", os.O_RDONLY | os.O_DIRECTORY)) as source:
+            os.stat(name, dir_fd=source, follow_symlinks=False)
+            with closing(self._folder(root, live, folder)) as target:
+                self._entry(source, target, name, 0)
+
+    def _folder(self, root: int, live: int, folder: str) -> int:
+        """The directory `folder` of live data, open; made as it was in the snapshot where it is missing."""
+        try:
+            return open_beneath(live, folder or ".", os.O_RDONLY | os.O_DIRECTORY)
+        except FileNotFoundError:
+            above, name = os.path.split(folder)
+        with closing(self._folder(root, live, above)) as parent:
+            with closing(open_beneath(root, folder, os.O_RDONLY | os.O_DIRECTORY)) as source:
+                os.mkdir(name, 0o700, dir_fd=parent)
+                made = open_beneath(parent, name, os.O_RDONLY | os.O_DIRECTORY, links=False)
+                _dress(source, made)
+                return made
+
+    def _entry(self, source: int, target: int, name: str, depth: int) -> None:
+        self._entries_left -= 1
+        if self._entries_left < 0 or depth > self._max_depth:
+            raise TooMuch("too many entries" if self._entries_left < 0 else "too deep")
+        kind = stat.S_IFMT(os.stat(name, dir_fd=source, follow_symlinks=False).st_mode)
+        if kind == stat.S_IFREG:
+            self._file(source, target, name)
+        elif kind == stat.S_IFLNK:
+            self._link(source, target, name)
+        elif kind == stat.S_IFDIR:
+            self._directory(source, target, name, depth)
+
+    def _directory(self, source: int, target: int, name: str, depth: int) -> None:
+        self._make_way(target, name, for_directory=True)
+        with suppress(FileExistsError):
+            os.mkdir(name, 0o700, dir_fd=target)
+        flags = os.O_RDONLY | os.O_DIRECTORY
+        with closing(open_beneath(source, name, flags, links=False)) as inner:
+            with closing(open_beneath(target, name, flags, links=False)) as made:
+                self._contents(inner, made, depth + 1)
+                _dress(inner, made)
+
+    def _contents(self, source: int, target: int, depth: int) -> None:
+        for name in os.listdir(source):
+            self._entry(source, target, name, depth)
+
+    def _file(self, source: int, target: int, name: str) -> None:
+        temporary = self._temporary()
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        with closing(open_beneath(source, name, os.O_RDONLY | os.O_NOFOLLOW, links=False)) as old:
+            with closing(os.open(temporary, flags, 0o600, dir_fd=target)) as new:
+                try:
+                    _copy_data(old, new)
+                    _dress(old, new)
+                    os.fsync(new)
+                    self._put(target, temporary, name)
+                except BaseException:
+                    _remove(target, temporary)
+                    raise
+        self.files += 1
+
+    def _link(self, source: int, target: int, name: str) -> None:
+        temporary, was = self._temporary(), os.stat(name, dir_fd=source, follow_symlinks=False)
+        os.symlink(os.readlink(name, dir_fd=source), temporary, dir_fd=target)
+        try:
+            os.chown(temporary, was.st_uid, was.st_gid, dir_fd=target, follow_symlinks=False)
+            times = (was.st_atime_ns, was.st_mtime_ns)
+            os.utime(temporary, ns=times, dir_fd=target, follow_symlinks=False)
+            self._put(target, temporary, name)
+        except BaseException:
+            _remove(target, temporary)
+            raise
+        self.files += 1
+
+    def _put(self, target: int, temporary: str, name: str) -> None:
+        self._make_way(target, name, for_directory=False)
+        os.rename(temporary, name, src_dir_fd=target, dst_dir_fd=target)
+
+    def _make_way(self, target: int, name: str, for_directory: bool) -> None:
+        """Rename, and so keep, what is of the other kind."""
+        try:
+            mode = os.stat(name, dir_fd=target, follow_symlinks=False).st_mode
+        except FileNotFoundError:
+            return
+        if stat.S_ISDIR(mode) != for_directory:
+            os.rename(name, f"{name[:200]}.before-restore-{self._token}", src_dir_fd=target, dst_dir_fd=target)
+
+    def _temporary(self) -> str:
+        return f".hybrid-restoring-{self._token}-{self._entries_left}"
+
+
+def _copy_data(old: int, new: int) -> None:
+    """All bytes; runs of zeros stay holes."""
+    while chunk := os.read(old, CHUNK):
+        if chunk.count(0) == len(chunk):
+            os.lseek(new, len(chunk), os.SEEK_CUR)
+        else:
+            view = memoryview(chunk)
+            while view:
+                view = view[os.write(new, view) :]
+    os.ftruncate(new, os.lseek(new, 0, os.SEEK_CUR))
+
+
+def _dress(old: int, new: int) -> None:
+    """Owner, permissions, times and the users' own attributes."""
+    was = os.fstat(old)
+    os.fchown(new, was.st_uid, was.st_gid)
+    os.fchmod(new, was.st_mode & _MODE)
+    for key in _attributes(old):
+        if key.startswith("user."):
+            os.setxattr(new, key, os.getxattr(old, key))
+    os.utime(new, ns=(was.st_atime_ns, was.st_mtime_ns))
+
+
+def _attributes(descriptor: int) -> list[str]:
+    try:
+        return os.listxattr(descriptor)
+    except OSError as error:
+        if error.errno in (errno.ENOTSUP, errno.ENOSYS, errno.EOPNOTSUPP):
+            return []
+        raise
+
+
+def _remove(target: int, temporary: str) -> None:
+    with suppress(FileNotFoundError):
+        os.unlink(temporary, dir_fd=target)

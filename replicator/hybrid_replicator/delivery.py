@@ -1,0 +1,235 @@
+"""
+Brings one site to one peer: asks what it holds, plans, sends the image first where it is missing, then the site. Shell.
+
+What a peer holds is remembered only as long as nothing goes wrong; after any error it is asked again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from twisted.internet.defer import DeferredLock
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from hybrid.history import History
+from hybrid.model import NO_CLAIM, Claim, Guid, NodeId, SiteId, SiteSpec, Snapshot
+from hybrid.ports import ByteSource, PeerError, Peers, Pool
+from hybrid.wire import AskHistory, HistoryHeld, Offer, Refused, Taken
+from hybrid_replicator.index import HistoryIndex
+from hybrid_replicator.names import site_dataset
+from hybrid_replicator.plan import Nothing, NothingInCommon, SendImageFirst, Step, TheyDiverged, plan
+
+ATTEMPTS = 4
+"""Looks at the peer's history within one delivery: an image, a base that moved, a modified replica."""
+
+
+class NotTaken(PeerError):
+    """The peer refused a stream; `reason` is `hybrid.wire.Refused`'s, `seen` the newer claim it knows of."""
+
+    def __init__(self, node: NodeId, refused: Refused) -> None:
+        super().__init__(f"{node} did not take the stream", f"{refused.reason}: {refused.why}")
+        self.reason, self.seen = refused.reason, refused.seen
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """The peer holds `head`; so much was sent for it."""
+
+    head: Guid
+    bytes: int
+    seconds: float
+
+
+class CountedSource:
+    """See `hybrid.ports.ByteSource`; counts what passes."""
+
+    def __init__(self, source: ByteSource | None) -> None:
+        """`None` for an empty stream."""
+        self._source = source
+        self.bytes = 0
+
+    async def read(self) -> bytes:
+        """See `hybrid.ports.ByteSource`."""
+        data = await self._source.read() if self._source is not None else b""
+        self.bytes += len(data)
+        return data
+
+    async def abort(self) -> None:
+        """See `hybrid.ports.ByteSource`."""
+        if self._source is not None:
+            await self._source.abort()
+
+
+class Cut:
+    """Lets somebody else cut the stream of a delivery under way."""
+
+    def __init__(self) -> None:
+        self._source: ByteSource | None = None
+        self.wanted = False
+
+    async def __call__(self) -> None:
+        """Cut it now, and whatever the delivery would send next."""
+        self.wanted = True
+        if self._source is not None:
+            await self._source.abort()
+
+    async def watch(self, source: ByteSource) -> None:
+        """`source` is what is being sent now."""
+        self._source = source
+        if self.wanted:
+            await source.abort()
+            raise PeerError("the delivery was called off", "the site is being opened, closed or rolled back")
+
+
+class Delivery:
+    """Sends to peers; one delivery of a site to a peer at a time."""
+
+    log = Logger()
+
+    def __init__(self, clock: IReactorTime, pool: Pool, peers: Peers, index: HistoryIndex) -> None:
+        self._clock, self._pool, self._peers, self._index = clock, pool, peers, index
+        self.answered_s: dict[NodeId, float] = {}
+        """When each peer last answered anything."""
+        self._heads: dict[tuple[str, NodeId], Snapshot] = {}
+        self._sending: dict[str, list[Guid]] = {}
+        self._images: set[tuple[str, NodeId]] = set()
+        self._locks: dict[tuple[str, NodeId], DeferredLock] = {}
+
+    async def bring(
+        self, site: SiteId, node: NodeId, claim: Claim, spec: SiteSpec | None, cut: Cut
+    ) -> Delivered | None:
+        """
+        Make our head of `site` that of `node`.
+
+        Returns:
+            What was done; `None` when there is no snapshot yet.
+
+        Raises:
+            NotTaken: The peer refused.
+            PeerError: It cannot be reached, or the stream was cut.
+            StorageError: Our pool failed.
+        """
+        dataset = site_dataset(site)
+        async with self._lock(dataset, node):
+            try:
+                return await self._bring(dataset, node, claim, spec, cut)
+            except BaseException:
+                self._heads.pop((dataset, node), None)
+                raise
+
+    async def _bring(
+        self, dataset: str, node: NodeId, claim: Claim, spec: SiteSpec | None, cut: Cut
+    ) -> Delivered | None:
+        began_s, total = self._clock.seconds(), 0
+        image = self._index.image_of(dataset)
+        for attempt in range(ATTEMPTS):
+            ours, theirs = self._index.history(dataset), await self._theirs(dataset, node)
+            image_there = image is not None and (image[0], node) in self._images
+            match plan(ours, theirs, image[1] if image else None, image_there):
+                case Nothing(None):
+                    return None
+                case Nothing(head) if head is not None:
+                    return self._delivered(dataset, node, ours[-1], total, began_s)
+                case SendImageFirst() if image is not None:
+                    sent = await self._send_image(image[0], image[1], node, cut)
+                    total += sent or 0
+                    image = image if sent is not None else None
+                case Step(base, to) | NothingInCommon(base, to) | TheyDiverged(base, to):
+                    offer = Offer(dataset=dataset, claim=claim, base=base, to=to, spec=spec)
+                    try:
+                        total += await self._send(node, offer, cut)
+                    except NotTaken as refused:
+                        self._mistook(dataset, node, image)
+                        if refused.reason != "base" or attempt == ATTEMPTS - 1:
+                            raise
+                    else:
+                        return self._delivered(dataset, node, to, total, began_s)
+        raise PeerError(f"{node} could not be brought up to date", f"after {ATTEMPTS} attempts", "it is tried again")
+
+    def _delivered(self, dataset: str, node: NodeId, head: Snapshot, total: int, began_s: float) -> Delivered:
+        self._heads[dataset, node] = head
+        return Delivered(head.guid, total, self._clock.seconds() - began_s)
+
+    def under_way(self, site: SiteId) -> frozenset[Guid]:
+        """Snapshots of `site` that streams under way start from or end at."""
+        return frozenset(self._sending.get(site_dataset(site), ()))
+
+    def forget(self, site: SiteId) -> None:
+        """A new term began: others may have sent to the peers since."""
+        for key in [key for key in self._heads if key[0] == site_dataset(site)]:
+            del self._heads[key]
+
+    def doubt(self, node: NodeId) -> None:
+        """The peer was away: it may not be what it was."""
+        self._heads = {key: head for key, head in self._heads.items() if key[1] != node}
+        self._images = {key for key in self._images if key[1] != node}
+
+    # --------------------------------------------------------------------------------------------------- steps
+
+    async def _theirs(self, dataset: str, node: NodeId) -> History | None:
+        """What the peer holds: from memory its head alone, which is enough for an increment."""
+        head = self._heads.get((dataset, node))
+        if head is not None:
+            return (head,)
+        return await self._ask(dataset, node)
+
+    async def _ask(self, dataset: str, node: NodeId) -> History | None:
+        answer = await self._peers.request(node, AskHistory(dataset))
+        self.answered_s[node] = self._clock.seconds()
+        if not isinstance(answer, HistoryHeld):
+            raise PeerError(f"{node} did not say what it holds of {dataset}", f"it answered {type(answer).__name__}")
+        return answer.history
+
+    async def _send_image(self, image: str, guid: Guid, node: NodeId, cut: Cut) -> int | None:
+        """Bytes sent until the peer holds the image; `None` if another one stands under its name there."""
+        async with self._lock(image, node):
+            if (image, node) in self._images:
+                return 0
+            total, held = 0, await self._ask(image, node)
+            if held is None:
+                history = self._index.history(image) or await self._index.refresh(image)
+                to = next(snapshot for snapshot in history if snapshot.guid == guid)
+                properties = self._index.properties(image)
+                offer = Offer(dataset=image, claim=NO_CLAIM, base=None, to=to, properties=properties)
+                total = await self._send(node, offer, cut)
+            elif all(snapshot.guid != guid for snapshot in held):
+                self.log.warn("{node} holds another {image}: the site is sent whole", node=node, image=image)
+                return None
+            self._images.add((image, node))
+            return total
+
+    async def _send(self, node: NodeId, offer: Offer, cut: Cut) -> int:
+        """Bytes sent until the peer said it has taken them."""
+        ends = [guid for guid in (offer.base, offer.to.guid) if guid is not None]
+        sending = self._sending.setdefault(offer.dataset, [])
+        sending += ends
+        try:
+            source = CountedSource(await self._open(offer))
+            await cut.watch(source)
+            answer = await self._peers.offer(node, offer, source)
+        finally:
+            for guid in ends:
+                sending.remove(guid)
+        self.answered_s[node] = self._clock.seconds()
+        match answer:
+            case Taken(head) if head == offer.to.guid:
+                return source.bytes
+            case Refused():
+                raise NotTaken(node, answer)
+            case _:
+                raise PeerError(f"{node} did not say that it holds {offer.dataset}@{offer.to.name}", str(answer))
+
+    async def _open(self, offer: Offer) -> ByteSource | None:
+        if offer.base == offer.to.guid:
+            return None
+        return await self._pool.send(offer.dataset, offer.to.guid, offer.base)
+
+    def _mistook(self, dataset: str, node: NodeId, image: tuple[str, Guid] | None) -> None:
+        """What we thought the peer holds was wrong."""
+        self._heads.pop((dataset, node), None)
+        if image is not None:
+            self._images.discard((image[0], node))
+
+    def _lock(self, dataset: str, node: NodeId) -> DeferredLock:
+        return self._locks.setdefault((dataset, node), DeferredLock())

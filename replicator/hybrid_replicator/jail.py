@@ -1,0 +1,63 @@
+"""
+Opens paths below a directory and never outside it, whatever links lie there: `openat2(2)`, Linux 5.6 and later. Shell.
+
+The kernel resolves the path in one step (`RESOLVE_BENEATH`), so there is no moment between a check and a use.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+
+SYS_OPENAT2 = 437
+"""The same on every architecture."""
+NO_XDEV, NO_MAGICLINKS, NO_SYMLINKS, BENEATH = 0x01, 0x02, 0x04, 0x08
+RETRIES = 16
+"""A rename elsewhere while `..` is resolved gives EAGAIN."""
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.syscall.restype = ctypes.c_long
+
+
+class _OpenHow(ctypes.Structure):
+    """`struct open_how`."""
+
+    _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
+
+
+def open_beneath(directory: int, path: str, flags: int, links: bool = True) -> int:
+    """
+    A file descriptor of `path`, which lies below the open `directory` or is it.
+
+    Args:
+        path: Relative, `.` for the directory itself.
+        flags: As for `os.open`; `O_CLOEXEC` is added.
+        links: Follow symbolic links that stay below; otherwise none, not even on the way.
+
+    Raises:
+        OSError: `EXDEV` when it leads out, `ELOOP` for a link that must not be followed, `ENOENT`, …
+    """
+    resolve = BENEATH | NO_MAGICLINKS | NO_XDEV | (0 if links else NO_SYMLINKS)
+    how = _OpenHow(flags | os.O_CLOEXEC, 0, resolve)
+    name = os.fsencode(path)
+    if b"\0" in name:
+        raise OSError(errno.ENOENT, "a zero byte is in no name", path)
+    for _ in range(RETRIES):
+        opened = _libc.syscall(SYS_OPENAT2, directory, name, ctypes.byref(how), ctypes.sizeof(how))
+        if opened >= 0:
+            return int(opened)
+        if ctypes.get_errno() not in (errno.EAGAIN, errno.EINTR):
+            break
+    code = ctypes.get_errno()
+    raise OSError(code, os.strerror(code), path)
+
+
+def open_root(path: str) -> int:
+    """A file descriptor of a directory that is ours: the last component must not be a link."""
+    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+
+
+def relative(path: str) -> str:
+    """A path from the site's root, given with or without the leading slash, as `open_beneath` wants it."""
+    return path.strip("/") or "."

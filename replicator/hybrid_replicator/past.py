@@ -1,0 +1,118 @@
+"""
+Looks into snapshots, and brings files back out of them. Shell.
+
+A snapshot is seen through a throw-away clone, mounted read-only at a private place for as long as one call lasts; what
+a crash leaves of that is removed at the next start. The files themselves are touched by a child process only.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+from twisted.internet.defer import DeferredSemaphore
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from hybrid.model import Guid, SiteId
+from hybrid.ports import Conflict, Entry, NoSuchDataset, NoSuchSnapshot, Pool
+from hybrid_replicator.index import HistoryIndex
+from hybrid_replicator.names import TEMPORARY, stash_dataset
+from hybrid_replicator.ports import Files, LiveRoot
+from hybrid_replicator.tasks import patiently
+
+AT_ONCE = 4
+"""Snapshots looked into at the same time; others wait."""
+
+
+class Past:
+    """The files of snapshots."""
+
+    log = Logger()
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        pool: Pool,
+        index: HistoryIndex,
+        files: Files,
+        live_root: LiveRoot,
+        place: Path,
+        number: Callable[[], int],
+    ) -> None:
+        """`place` is the directory below which clones are mounted; `number()` never returns the same one twice."""
+        self._clock, self._pool, self._index, self._files = clock, pool, index, files
+        self._live_root, self._place, self._number = live_root, place, number
+        self._slots = DeferredSemaphore(AT_ONCE)
+        self._left_over: set[str] = set()
+
+    async def browse(self, site: SiteId, guid: Guid, path: str) -> list[Entry]:
+        """See `hybrid.ports.TimeMachine.browse`."""
+        async with self._seen(site, guid) as root:
+            return await self._files.entries(root, path)
+
+    async def read_file(self, site: SiteId, source: Guid | str, path: str) -> bytes:
+        """See `hybrid.ports.TimeMachine.read_file`."""
+        async with self._seen(site, self._guid(site, source)) as root:
+            return await self._files.content(root, path)
+
+    async def restore(self, site: SiteId, guid: Guid, path: str) -> int:
+        """See `hybrid.ports.TimeMachine.restore`. What is not in the snapshot stays as it is."""
+        live_root = self._live_root(site)
+        if live_root is None:
+            raise Conflict(f"site {site} is not open on this node", "", "ask its owner")
+        async with self._seen(site, guid) as root:
+            return await self._files.copy(root, live_root, path)
+
+    async def sweep(self) -> None:
+        """Remove clones that could not be removed when they should have been."""
+        for clone in sorted(self._left_over):
+            await self._remove(clone)
+
+    async def recover(self) -> None:
+        """At start: remove all that an earlier process left under `temporary/`."""
+        for dataset in await self._pool.datasets():
+            if dataset.name.startswith(TEMPORARY):
+                await self._remove(dataset.name)
+
+    def _guid(self, site: SiteId, source: Guid | str) -> Guid:
+        if not isinstance(source, str):
+            return source
+        stash = self._index.stash_in(stash_dataset(source))
+        if stash is None or stash.site != site:
+            raise NoSuchSnapshot(f"site {site} has no stash {source} on this node")
+        return stash.head
+
+    @asynccontextmanager
+    async def _seen(self, site: SiteId, guid: Guid) -> AsyncIterator[str]:
+        """Where the snapshot is mounted meanwhile."""
+        holder = self._index.holder(site, guid)
+        if holder is None:
+            raise NoSuchSnapshot(f"site {site} has no snapshot {guid} on this node")
+        name = f"look-{self._number()}"
+        path = str(self._place / name)
+        async with self._slots:
+            await self._pool.clone(holder, guid, TEMPORARY + name)
+            try:
+                await self._pool.set_readonly(TEMPORARY + name, True)
+                await patiently(self._clock, lambda: self._pool.mount(TEMPORARY + name, path))
+                yield path
+            finally:
+                await self._remove(TEMPORARY + name)
+
+    async def _remove(self, clone: str) -> None:
+        """Unmount and destroy a clone. What cannot be removed now is by `sweep`."""
+        self._left_over.add(clone)
+        try:
+            await patiently(self._clock, lambda: self._pool.unmount(clone))
+            await patiently(self._clock, lambda: self._pool.destroy(clone, with_history=True))
+        except NoSuchDataset:
+            self.log.debug("{clone} is gone already", clone=clone)
+        except Exception:
+            self.log.failure("{clone} could not be removed yet", clone=clone)
+            return
+        self._left_over.discard(clone)
+        with suppress(OSError):
+            os.rmdir(self._place / clone.removeprefix(TEMPORARY))

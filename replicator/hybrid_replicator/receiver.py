@@ -1,0 +1,240 @@
+"""
+Takes streams from peers: fenced, checked, one at a time per dataset, and never at the cost of what is here. Shell.
+
+What is here and went another way is set aside as a stash before the stream is taken. A dataset that is not here yet is
+received under `temporary/` and put in its place complete with its properties, so that a crash leaves all or nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from hybrid.model import Fact, NodeId, Received, SiteId
+from hybrid.ports import (
+    Busy,
+    ByteSink,
+    HybridError,
+    IncomingStream,
+    NoSuchDataset,
+    OutOfSpace,
+    PeerError,
+    Pool,
+    QuotaReached,
+    StreamRefused,
+)
+from hybrid.wire import Offer, Refused, Taken
+from hybrid_replicator.fit import Beside, CutBack, Diverges, Extends, Fresh, Held, Misfit, fit
+from hybrid_replicator.gate import Gates
+from hybrid_replicator.header import BadStream
+from hybrid_replicator.holds import BaseHolds
+from hybrid_replicator.index import HistoryIndex
+from hybrid_replicator.intake import limit_bytes, take_in
+from hybrid_replicator.names import SEEN, SPEC, TEMPORARY, kind_of, site_of
+from hybrid_replicator.ports import Fences
+from hybrid_replicator.snapshots import Snapshots
+from hybrid_replicator.stash import Stashes
+from hybrid_replicator.tasks import patiently
+
+RESERVE = 0.03
+"""The part of a pool that receives leave free: a full pool cannot even be tidied up."""
+
+
+class Receiver:
+    """The stream handler of this node."""
+
+    log = Logger()
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        pool: Pool,
+        index: HistoryIndex,
+        fences: Fences,
+        gates: Gates,
+        snapshots: Snapshots,
+        stashes: Stashes,
+        holds: BaseHolds,
+        report: Callable[[Fact], None],
+    ) -> None:
+        self._clock, self._pool, self._index, self._fences, self._gates = clock, pool, index, fences, gates
+        self._snapshots, self._stashes, self._holds, self._report = snapshots, stashes, holds, report
+        self._under_way: set[str] = set()
+
+    async def receive(self, sender: NodeId, offer: msgspec.Struct, stream: IncomingStream) -> Taken | Refused:
+        """Answer an offer. Whatever happens, the old head of what is here stands or the new one is on disk."""
+        if not isinstance(offer, Offer) or kind_of(offer.dataset) is None:
+            return Refused("broken", "this is no offer of a dataset that is replicated")
+        if offer.dataset in self._under_way:
+            return Refused("busy", f"{offer.dataset} is being received already")
+        self._under_way.add(offer.dataset)
+        try:
+            answer = await self._answer(sender, offer, stream)
+        except Exception as error:
+            answer = self._refusal(offer, error)
+            await stream.abort()
+        finally:
+            self._under_way.discard(offer.dataset)
+        if isinstance(answer, Refused):
+            self.log.info(
+                "{dataset} from {sender} refused: {reason} {why}",
+                dataset=offer.dataset,
+                sender=sender,
+                reason=answer.reason,
+                why=answer.why,
+            )
+        return answer
+
+    async def _answer(self, sender: NodeId, offer: Offer, stream: IncomingStream) -> Taken | Refused:
+        if kind_of(offer.dataset) != "site":
+            return await self._take_copy(offer, stream)
+        site = site_of(offer.dataset)
+        refused = self._fenced(sender, site, offer)
+        if refused is not None:
+            return refused
+        if offer.claim > self._fences.seen(site):
+            await self._fences.saw(site, offer.claim)
+        async with self._gates.of(site).shared(stream.abort):
+            await self._stashes.finish(site)
+            answer = await self._take_site(site, offer, stream)
+            if isinstance(answer, Taken):
+                await self._note(site, sender, offer)
+            return answer
+
+    def _fenced(self, sender: NodeId, site: SiteId, offer: Offer) -> Refused | None:
+        """Why `sender` may not send `site` now, if so."""
+        if self._fences.is_writer(site):
+            return Refused("owner", "this node is the owner itself", self._fences.seen(site))
+        if offer.claim < self._fences.seen(site):
+            return Refused("stale", f"a newer claim than {offer.claim} is known", self._fences.seen(site))
+        if offer.claim.node != sender:
+            return Refused("broken", f"{sender} sends under the claim of {offer.claim.node}")
+        if offer.spec is not None and offer.spec.id != site:
+            return Refused("broken", f"the spec is of site {offer.spec.id}")
+        return None
+
+    # ------------------------------------------------------------------------------------------------- taking
+
+    async def _take_site(self, site: SiteId, offer: Offer, stream: IncomingStream) -> Taken | Refused:
+        if offer.dataset not in self._index:
+            await self._index.refresh(offer.dataset)
+        ours = self._index.history(offer.dataset) if offer.dataset in self._index else None
+        elsewhere = offer.base is not None and self._index.image_with(offer.base) is not None
+        match fit(ours, offer.base, offer.to.guid, elsewhere):
+            case Held():
+                return Taken(offer.to.guid)
+            case CutBack(to):
+                await self._stashes.stash(site, to, "conflict")
+                return await self._checked(offer)
+            case Extends():
+                return await self._extend(site, offer, stream)
+            case Diverges(base):
+                await self._room(offer)
+                await self._stashes.stash(site, base, "conflict")
+                return await self._extend(site, offer, stream)
+            case Fresh():
+                return await self._put_in_place(offer, stream, self._properties(offer), None)
+            case Beside():
+                return await self._put_in_place(offer, stream, self._properties(offer), site)
+            case Misfit():
+                return Refused("base", f"snapshot {offer.base} is not here")
+
+    async def _take_copy(self, offer: Offer, stream: IncomingStream) -> Taken | Refused:
+        """An image or a stash: immutable, so it is taken whole once."""
+        ours = await self._index.refresh(offer.dataset)
+        if offer.to.guid in {snapshot.guid for snapshot in ours}:
+            return Taken(offer.to.guid)
+        if offer.dataset in self._index:
+            return Refused("base", f"another {offer.dataset} is here")
+        return await self._put_in_place(offer, stream, offer.properties, None)
+
+    async def _extend(self, site: SiteId, offer: Offer, stream: IncomingStream) -> Taken | Refused:
+        limit = await self._room(offer)
+        try:
+            await take_in(offer, stream, lambda: self._pool.receive(offer.dataset), limit)
+        except StreamRefused as error:
+            history = await self._index.reread(offer.dataset)
+            if await self._snapshots.keep_present(site) is not None:
+                await self._stashes.stash(site, history[-1].guid, "modified")
+                return Refused("base", "the replica had been modified; that is set aside now")
+            return Refused("broken" if history[-1].guid == offer.base else "base", str(error))
+        return await self._checked(offer)
+
+    async def _put_in_place(
+        self, offer: Offer, stream: IncomingStream, properties: dict[str, str], instead: SiteId | None
+    ) -> Taken | Refused:
+        """Receive a new dataset; with `instead`, what is in its place is set aside once the new one is complete."""
+        limit = await self._room(offer)
+        temporary = TEMPORARY + "receive-" + offer.dataset.replace("/", "-")
+        await self._clear(temporary)
+
+        async def open_sink() -> ByteSink:
+            return await self._pool.receive(temporary)
+
+        try:
+            await take_in(offer, stream, open_sink, limit)
+            await self._pool.set_properties(temporary, properties)
+            if instead is not None:
+                await self._stashes.stash(instead, None, "conflict")
+            await patiently(self._clock, lambda: self._pool.rename(temporary, offer.dataset))
+        except BaseException:
+            await self._clear(temporary)
+            raise
+        await self._index.refresh(offer.dataset)
+        return await self._checked(offer)
+
+    async def _clear(self, temporary: str) -> None:
+        """Remove what an earlier attempt left: never anything but a copy of what the sender has."""
+        try:
+            await self._pool.destroy(temporary, with_history=True)
+        except NoSuchDataset:
+            return
+
+    async def _room(self, offer: Offer) -> int:
+        """How many bytes may come. Raises `OutOfSpace` when those announced do not fit."""
+        space = await self._pool.space()
+        left = space.free_bytes - int(space.size_bytes * RESERVE)
+        if left <= (offer.size_bytes or 0):
+            raise OutOfSpace(f"no room for {offer.dataset}", f"{max(left, 0)} bytes may still be received")
+        return limit_bytes(offer, left)
+
+    # -------------------------------------------------------------------------------------------------- after
+
+    async def _checked(self, offer: Offer) -> Taken | Refused:
+        """The answer, from the pool and not from memory."""
+        history = await self._index.reread(offer.dataset)
+        if not history or history[-1].guid != offer.to.guid:
+            return Refused("broken", f"the stream was received, and yet {offer.to.guid} is not the newest here")
+        return Taken(offer.to.guid)
+
+    def _properties(self, offer: Offer) -> dict[str, str]:
+        spec = {SPEC: msgspec.json.encode(offer.spec).decode()} if offer.spec is not None else {}
+        return {**spec, SEEN: str(offer.claim)}
+
+    async def _note(self, site: SiteId, sender: NodeId, offer: Offer) -> None:
+        """Write down what came with the stream where it differs, hold the new base, and tell."""
+        known, new = self._index.properties(offer.dataset), self._properties(offer)
+        changed = {key: value for key, value in new.items() if known.get(key) != value}
+        if changed:
+            await self._pool.set_properties(offer.dataset, changed)
+            self._index.wrote(offer.dataset, changed)
+        await self._holds.move(offer.dataset, sender, offer.to.guid)
+        self._report(Received(site, offer.claim, offer.to.guid))
+
+    def _refusal(self, offer: Offer, error: Exception) -> Refused:
+        match error:
+            case OutOfSpace() | QuotaReached():
+                return Refused("space", str(error))
+            case BadStream() | StreamRefused() | PeerError():
+                return Refused("broken", str(error))
+            case Busy():
+                return Refused("busy", str(error))
+            case HybridError():
+                self.log.failure("receiving {dataset} failed", dataset=offer.dataset)
+                return Refused("storage", str(error))
+            case _:
+                self.log.failure("receiving {dataset} failed", dataset=offer.dataset)
+                return Refused("storage", f"{type(error).__name__}: see the log of this node")

@@ -1,0 +1,272 @@
+"""
+The replicator of a node, put together: `hybrid.ports.TimeMachine` for those who open, close and roll back sites. Shell.
+
+It looks at the sites owned here, snapshots what changed, sends it to the peers that should hold it, takes what other
+owners send, forgets what is old, and goes back in time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from functools import partial
+from itertools import count
+from pathlib import Path
+
+import msgspec
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from hybrid.history import History
+from hybrid.model import Claim, Fact, Guid, NodeId, SiteId, Snapshot, Stash
+from hybrid.ports import (
+    AlreadyExists,
+    Busy,
+    Entry,
+    IncomingStream,
+    NoSuchSnapshot,
+    Peers,
+    Pool,
+    StashReason,
+)
+from hybrid.view import View
+from hybrid.wire import AskHistory, HistoryHeld, Refused
+from hybrid_replicator.chores import Chores
+from hybrid_replicator.delivery import Delivery
+from hybrid_replicator.forgetting import Forgetting
+from hybrid_replicator.gate import Gates
+from hybrid_replicator.holds import BaseHolds
+from hybrid_replicator.index import HistoryIndex
+from hybrid_replicator.names import TRASH, TRASHED, kind_of, site_dataset
+from hybrid_replicator.outbox import Outbox
+from hybrid_replicator.past import Past
+from hybrid_replicator.ports import Fences, Files, LiveRoot, Pinned, Targets
+from hybrid_replicator.receiver import Receiver
+from hybrid_replicator.rounds import Rounds
+from hybrid_replicator.schedule import Schedule
+from hybrid_replicator.sender import Duty, Sender
+from hybrid_replicator.snapshots import Snapshots
+from hybrid_replicator.stash import Stashes
+from hybrid_replicator.tasks import Tasks, patiently
+
+TICK_S = 1.0
+
+
+def nothing_pinned(site: SiteId) -> frozenset[Guid]:
+    """For a node that knows of nobody else's heads."""
+    return frozenset()
+
+
+class Replicator(Service):
+    """See `hybrid.ports.TimeMachine`. Until `recover` was awaited, peers are told to wait."""
+
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        pool: Pool,
+        peers: Peers,
+        fences: Fences,
+        targets: Targets,
+        live_root: LiveRoot,
+        report: Callable[[Fact], None],
+        me: NodeId,
+        *,
+        files: Files,
+        place: Path,
+        jitter: Callable[[], float],
+        now_s: Callable[[], float],
+        look_every_s: float = 5.0,
+        pinned: Pinned = nothing_pinned,
+    ) -> None:
+        """
+        Args:
+            targets: Given a site's view, the nodes that should hold a copy.
+            live_root: Where a site's live data is mounted here, if it is.
+            files: File work in snapshots and live data.
+            place: A directory of ours; snapshots are mounted below it to look into them.
+            jitter: Between 0 and 1, at random.
+            now_s: Wall time.
+            look_every_s: The pause between two looks at one site; at least 1.
+            pinned: Heads that other nodes publish of a site: never forgotten here.
+        """
+        self._reactor, self._pool, self._peers, self._me = reactor, pool, peers, me
+        self._targets, self._pinned, self._now_s, self._look_every_s = targets, pinned, now_s, max(1.0, look_every_s)
+        self._index, self._gates, self._tasks = HistoryIndex(pool), Gates(), Tasks()
+        holds, snapshots = BaseHolds(pool), Snapshots(pool, self._index, me)
+        self._delivery = Delivery(reactor, pool, peers, self._index)
+        self._sender = Sender(
+            reactor, self._index, Outbox(jitter), self._delivery, self._gates, holds, fences, self._tasks, report
+        )
+        self._stashes = Stashes(reactor, pool, self._index, snapshots, report, me, now_s)
+        self._receiver = Receiver(
+            reactor, pool, self._index, fences, self._gates, snapshots, self._stashes, holds, report
+        )
+        schedule = Schedule(self._look_every_s)
+        self._rounds = Rounds(reactor, schedule, self._index, snapshots, self._gates, self._sender, self._tasks, report)
+        self._past = Past(reactor, pool, self._index, files, live_root, place, partial(next, count(1)))
+        forgetting = Forgetting(pool, self._index, holds, now_s)
+        self._chores = Chores(
+            reactor, self._index, self._gates, forgetting, self._stashes, self._past, self._tasks, self._needed
+        )
+        self._duties: dict[SiteId, Duty] = {}
+        self._live: frozenset[NodeId] = frozenset()
+        self._recovered = False
+        self._loop = LoopingCall(self._tick)
+        self._loop.clock = reactor
+        peers.handle(AskHistory, self.history_asked)
+        peers.handle_streams(self.receive)
+
+    # ------------------------------------------------------------------------------------------- life and view
+
+    async def recover(self) -> None:
+        """See `hybrid.ports.TimeMachine`. The pool is prepared."""
+        await self._past.recover()
+        await self._index.load()
+        await self._stashes.recover()
+        self._recovered = True
+
+    def startService(self) -> None:
+        """Begin the rounds."""
+        super().startService()
+        self._loop.start(TICK_S)
+
+    def stopService(self) -> Deferred[None]:
+        """End the rounds and cut transfers; fires when nothing is under way any more."""
+        super().stopService()
+        if self._loop.running:
+            self._loop.stop()
+        return Deferred.fromCoroutine(self._wind_up())
+
+    def follow(self, view: View) -> None:
+        """Take over who owns what, and who is there."""
+        self._live = frozenset(node.id for node in view.nodes.values() if node.live and node.id != self._me)
+        owned = {
+            site: (Duty(seen.spec, seen.claim, self._targets(seen)), seen.state)
+            for site, seen in view.sites.items()
+            if seen.owner == self._me and seen.claim is not None
+        }
+        self._duties = {site: duty for site, (duty, _) in owned.items()}
+        self._sender.follow(self._duties, self._live)
+        self._rounds.follow({site: duty for site, (duty, state) in owned.items() if state == "serving"})
+
+    def _tick(self) -> None:
+        """Every second; never raises, or the loop would end."""
+        for chore in (self._rounds.begin, self._sender.pump, self._chores.begin):
+            try:
+                chore()
+            except Exception:
+                self.log.failure("a part of the replicator's tick failed")
+
+    async def _wind_up(self) -> None:
+        self._recovered = False
+        await self._gates.cut_all()
+        await self._tasks.ended()
+
+    # -------------------------------------------------------------------------------------------------- peers
+
+    async def receive(self, sender: NodeId, offer: msgspec.Struct, stream: IncomingStream) -> msgspec.Struct:
+        """Answer an offered stream with `Taken` or `Refused`."""
+        if not self._recovered:
+            return Refused("busy", "the node is starting or stopping")
+        return await self._receiver.receive(sender, offer, stream)
+
+    async def history_asked(self, sender: NodeId, request: msgspec.Struct) -> HistoryHeld:
+        """Answer what is here of a dataset."""
+        if not self._recovered:
+            raise Busy("the node is starting or stopping")
+        if not isinstance(request, AskHistory) or kind_of(request.dataset) is None:
+            return HistoryHeld(None)
+        if request.dataset not in self._index:
+            await self._index.refresh(request.dataset)
+        return HistoryHeld(self._index.history(request.dataset) if request.dataset in self._index else None)
+
+    # --------------------------------------------------------------------------------------------- what is known
+
+    def history(self, site: SiteId) -> History:
+        """See `hybrid.ports.TimeMachine`."""
+        return self._index.history(site_dataset(site))
+
+    def stashes(self, site: SiteId) -> tuple[Stash, ...]:
+        """See `hybrid.ports.TimeMachine`."""
+        return self._index.stashes(site)
+
+    def acknowledged(self, site: SiteId) -> dict[NodeId, Guid]:
+        """The newest snapshot of a site owned here that each node said it holds."""
+        return self._sender.protection(site).heads() if site in self._duties else {}
+
+    def lag_s(self, site: SiteId) -> float | None:
+        """
+        The age of the oldest change that no other live node holds; 0.0 when all is safe.
+
+        `None` for a site that is not owned here or wants no copies.
+        """
+        duty = self._duties.get(site)
+        if duty is None or duty.spec.copies == 0:
+            return None
+        interval_s = min(self._look_every_s, duty.spec.snapshot_every_s)
+        return self._sender.protection(site).lag_s(
+            self.history(site), self._live, self._reactor.seconds(), self._now_s(), 2 * interval_s + TICK_S
+        )
+
+    def _needed(self, site: SiteId) -> frozenset[Guid]:
+        """Snapshots that retention keeps: bases with peers, of stashes, and of streams under way."""
+        of_stashes = {guid for stash in self.stashes(site) for guid in (stash.base, stash.head) if guid is not None}
+        bases = self._sender.protection(site).bases(self._reactor.seconds()) if site in self._duties else frozenset()
+        return bases | self._pinned(site) | of_stashes | self._delivery.under_way(site)
+
+    # --------------------------------------------------------------------------------------------------- deeds
+
+    def exclusive(self, site: SiteId) -> AbstractAsyncContextManager[None]:
+        """See `hybrid.ports.TimeMachine`. Streams under way are cut, so it is entered soon; they start again later."""
+        return self._gates.of(site).exclusive()
+
+    async def snapshot(self, site: SiteId, claim: Claim, only_if_changed: bool = False) -> Snapshot | None:
+        """See `hybrid.ports.TimeMachine`. Raises `Busy` while a stash of the site is unfinished."""
+        if site in self._stashes.unfinished:
+            raise Busy(f"site {site} is at work", "a change of its history is being finished", "try again soon")
+        return await self._rounds.take(site, claim, only_if_changed)
+
+    async def push(self, site: SiteId, claim: Claim, node: NodeId) -> Guid:
+        """See `hybrid.ports.TimeMachine`. Raises `PeerError`, also when the peer refused."""
+        head = await self._sender.push(site, claim, node)
+        if head is None:
+            raise NoSuchSnapshot(f"site {site} has no snapshot to send")
+        return head
+
+    async def stash(self, site: SiteId, base: Guid | None, why: StashReason) -> Stash:
+        """See `hybrid.ports.TimeMachine`."""
+        return await self._stashes.stash(site, base, why)
+
+    async def unstash(self, stash_id: str, why: StashReason) -> Stash:
+        """See `hybrid.ports.TimeMachine`."""
+        return await self._stashes.unstash(stash_id, why)
+
+    async def browse(self, site: SiteId, guid: Guid, path: str) -> list[Entry]:
+        """See `hybrid.ports.TimeMachine`."""
+        return await self._past.browse(site, guid, path)
+
+    async def read_file(self, site: SiteId, source: Guid | str, path: str) -> bytes:
+        """See `hybrid.ports.TimeMachine`."""
+        return await self._past.read_file(site, source, path)
+
+    async def restore(self, site: SiteId, guid: Guid, path: str) -> int:
+        """See `hybrid.ports.TimeMachine`."""
+        return await self._past.restore(site, guid, path)
+
+    async def trash(self, site: SiteId) -> None:
+        """Put the main line of `site` into the trash, whole; the caller holds `exclusive`, and it is not mounted."""
+        dataset = site_dataset(site)
+        await self._pool.set_properties(dataset, {TRASHED: f"{self._now_s():.0f}"})
+        for name in (TRASH + site, *(f"{TRASH}{site}.{number}" for number in range(2, 100))):
+            try:
+                await patiently(self._reactor, partial(self._pool.rename, dataset, name))
+            except AlreadyExists:
+                continue
+            self._index.forget(dataset)
+            return
+        raise AlreadyExists(f"site {site} is in the trash a hundred times already")
