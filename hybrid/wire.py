@@ -6,7 +6,7 @@ Requests and replies travel over `hybrid.ports.Peers`; a frame larger than `MAX_
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
@@ -124,8 +124,23 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
     try_: str = ""
 
 
+class Hello(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+    """The first message on a link, both ways: who speaks, and which protocol."""
+
+    cluster: str
+    node: NodeId
+    """Must be the one the sender's certificate names."""
+    protocol: int = PROTOCOL
+
+
+class Ping(msgspec.Struct, frozen=True, tag=True):
+    """Is there anybody? Answered by `Done` by the link itself."""
+
+
 Message = (
-    Gossip
+    Hello
+    | Ping
+    | Gossip
     | Done
     | SeesOwner
     | OwnerSeen
@@ -153,6 +168,52 @@ def decode(data: bytes) -> Message:
     """The message in `data`. Raises `ValueError` on anything that is not exactly one known message."""
     try:
         message: Message = _decoder.decode(data)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise ValueError(str(error)) from error
     return message
+
+
+class _Letter(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    id: int
+    message: msgspec.Raw
+
+
+class _AnyMessage(msgspec.Struct, frozen=True):
+    type: str
+
+
+_letter_decoder = msgspec.msgpack.Decoder(_Letter)
+_kind_decoder = msgspec.msgpack.Decoder(_AnyMessage)
+_kinds = frozenset(kind.__struct_config__.tag for kind in get_args(Message))
+
+
+def pack(id: int, message: msgspec.Struct) -> bytes:
+    """
+    A message with the number that its answer will carry; 0 for one that wants none.
+
+    Raises:
+        ValueError: It would be larger than `MAX_FRAME`.
+    """
+    data = _encoder.encode((id, message))
+    if len(data) > MAX_FRAME:
+        raise ValueError(f"{type(message).__name__} of {len(data)} bytes, {MAX_FRAME} is the most")
+    return data
+
+
+def unpack(data: bytes) -> tuple[int, Message | None]:
+    """
+    What `pack` made: `(id, message)`, with `None` for a message of a type that this release does not know.
+
+    Raises:
+        ValueError: Anything else.
+    """
+    try:
+        letter = _letter_decoder.decode(data)
+        try:
+            return letter.id, _decoder.decode(letter.message)
+        except msgspec.ValidationError:
+            if _kind_decoder.decode(letter.message).type in _kinds:
+                raise
+            return letter.id, None
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise ValueError(str(error)) from error
