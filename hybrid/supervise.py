@@ -15,12 +15,12 @@ from pathlib import Path
 
 from twisted.application import service
 from twisted.internet import task
-from twisted.internet.interfaces import IReactorProcess, IReactorTime
 from twisted.internet.process import reapProcessHandlers
 from twisted.logger import Logger
 from twisted.runner.procmon import ProcessMonitor
 
 from hybrid.settings import Settings, load
+from hybrid.storage.children import Reactor
 
 REAP_EVERY_S = 2.0
 
@@ -34,10 +34,6 @@ def children(settings: Settings, config: Path) -> dict[str, list[str]]:
     for number in range(settings.dns_servers):
         commands[f"dns{number}"] = [*hybrid, "dns", "--config", str(config)]
     return commands
-
-
-class Reactor(IReactorProcess, IReactorTime):
-    """What a supervisor needs of the reactor."""
 
 
 class Supervisor(service.MultiService):

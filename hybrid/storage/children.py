@@ -14,7 +14,13 @@ from typing import cast
 from twisted.internet.defer import Deferred, DeferredSemaphore
 from twisted.internet.defer import TimeoutError as WaitedTooLong
 from twisted.internet.error import ProcessExitedAlready
-from twisted.internet.interfaces import IProcessTransport, IReactorProcess, IReactorTime
+from twisted.internet.interfaces import (
+    IProcessTransport,
+    IReactorCore,
+    IReactorFromThreads,
+    IReactorProcess,
+    IReactorTime,
+)
 from twisted.internet.process import Process
 from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
@@ -34,8 +40,8 @@ _ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin
 _DIES_WITH_US = ("setpriv", "--pdeathsig", "KILL", "--")
 
 
-class Reactor(IReactorProcess, IReactorTime):
-    """What running children needs of the reactor."""
+class Reactor(IReactorProcess, IReactorTime, IReactorFromThreads, IReactorCore):
+    """What storage needs of the reactor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +203,10 @@ class Children:
         self._slots.give_back_after(child)
         self.close_input(child)
         return await child.outcome(max(0.1, deadline_s - (self.reactor.seconds() - begun_s)))
+
+    async def has(self, command: str) -> bool:
+        """Whether `command` is installed."""
+        return (await self.run(("sh", "-c", 'command -v "$0"', command))).status == 0
 
     @staticmethod
     def close_input(child: Child) -> None:

@@ -66,6 +66,15 @@ class ZfsCommands:
         """Guids of snapshots by full name; those that vanish meanwhile are left out."""
         return {name: Guid(int(value)) for name, _, value, _ in await self.rows_of_many(names, ["guid"])}
 
+    async def guids_below(self, name: str) -> dict[str, Guid]:
+        """Guids of all snapshots of `name` and below, by full name. Costly."""
+        argv = ("zfs", "list", "-Hp", "-r", "-t", "snapshot", "-o", "name,guid", name)
+        ended = await self.children.run(argv, LISTING_S)
+        if ended.status != 0:
+            raise parsing.failure(f"snapshots of {name} cannot be listed", ended.stderr)
+        pairs = [line.split("\t") for line in ended.stdout.decode().splitlines()]
+        return {full: Guid(int(guid)) for full, guid in pairs}
+
     async def _get(
         self, flags: Sequence[str], names: Sequence[str], wanted: Sequence[str], deadline_s: float = COMMAND_S
     ) -> list[parsing.Row]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from twisted.logger import Logger
 
-from hybrid.ports import Busy, StorageError, StorageSick
+from hybrid.ports import Busy, StorageError
 from hybrid.storage import parsing
 from hybrid.storage.commands import ZfsCommands
 
@@ -20,14 +22,56 @@ class Mounts:
         self._zfs = zfs
 
     async def mount(self, name: str, path: str) -> None:
-        """See `hybrid.ports.Pool.mount`."""
+        """See `hybrid.ports.Pool.mount`. A dead mount of the same dataset is cleared first."""
+        await self.clear_dead(name)
         state = await self._zfs.values(name, "mounted", "mountpoint", "canmount")
         if state["mounted"] == "yes":
             if state["mountpoint"] == path:
                 return
             raise Busy(f"{name} was not mounted at {path}", f"it is mounted at {state['mountpoint']}")
-        if path in parsing.mountpoints(await self._table()):
+        if path in [taken for _, taken, _ in parsing.mounts(await self._table())]:
             raise Busy(f"{name} was not mounted at {path}", "something else is mounted there")
+        await self._mount(name, path, state)
+
+    async def unmount(self, name: str) -> None:
+        """See `hybrid.ports.Pool.unmount`. A dead mount is cleared, whether its daemon is back or not."""
+        await self.clear_dead(name)
+        state = await self._zfs.values(name, "mounted", "mountpoint")
+        if state["mounted"] == "yes":
+            await self._zfs.act(f"{name} was not unmounted", "unmount", name)
+        if state["mountpoint"] != "none":
+            await self._forget_path(name)
+
+    async def dead(self, root: str) -> list[str]:
+        """
+        Where `root`, and what is below it, is mounted from a FUSE daemon that is gone: every access is ENOTCONN.
+
+        Raises:
+            StorageSick: The daemon is there and does not answer.
+        """
+        paths = parsing.fuse_mounts(await self._table(), root)
+        if not paths:
+            return []
+        ended = await self._zfs.children.run(("stat", "-f", "-c", "alive %n", *paths), PROBE_S)
+        alive = {line.removeprefix("alive ") for line in ended.stdout.decode(errors="replace").splitlines()}
+        return [path for path in paths if path not in alive] if "not connected" in ended.stderr else []
+
+    async def clear_dead(self, root: str) -> list[str]:
+        """
+        Take away the dead mounts of `root` and of what is below it.
+
+        Returns:
+            Their paths. What ran on them (a container) has to be started again.
+        """
+        cleared = await self.dead(root)
+        for path in cleared:
+            ended = await self._zfs.children.run(("umount", "-l", path), PROBE_S)
+            if ended.status != 0:
+                raise StorageError(f"the dead mount at {path} was not cleared", ended.stderr)
+            self.log.warn("cleared the dead mount at {path}", path=path)
+        return cleared
+
+    async def _mount(self, name: str, path: str, state: Mapping[str, str]) -> None:
         what = f"{name} was not mounted at {path}"
         if state["canmount"] != "noauto":
             await self._zfs.act(what, "set", "canmount=noauto", name)
@@ -38,37 +82,6 @@ class Mounts:
         except StorageError:
             await self._forget_path(name)
             raise
-
-    async def unmount(self, name: str) -> None:
-        """See `hybrid.ports.Pool.unmount`."""
-        state = await self._zfs.values(name, "mounted", "mountpoint")
-        if state["mounted"] == "yes":
-            await self._zfs.act(f"{name} was not unmounted", "unmount", name)
-        if state["mountpoint"] != "none":
-            await self._forget_path(name)
-
-    async def clear_dead(self, root: str) -> list[str]:
-        """
-        Take away mounts of datasets below `root` whose FUSE daemon is gone (every access fails with ENOTCONN).
-
-        Returns:
-            Their paths. What ran on them (a container) has to be started again.
-        """
-        cleared = []
-        for path in parsing.mounts(await self._table(), root):
-            if await self._is_dead(path):
-                ended = await self._zfs.children.run(("umount", "-l", path), PROBE_S)
-                if ended.status != 0:
-                    raise StorageError(f"the dead mount at {path} was not cleared", ended.stderr)
-                cleared.append(path)
-        return cleared
-
-    async def _is_dead(self, path: str) -> bool:
-        try:
-            ended = await self._zfs.children.run(("stat", "-f", path), PROBE_S)
-        except StorageSick:
-            return False  # slow, which is not dead
-        return ended.status != 0 and "not connected" in ended.stderr
 
     async def _table(self) -> bytes:
         return (await self._zfs.children.run(("cat", "/proc/self/mounts"), PROBE_S)).stdout

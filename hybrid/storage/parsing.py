@@ -125,23 +125,16 @@ def history(found: Iterable[Row]) -> History:
     return tuple(snapshot for _, snapshot in sorted(snapshots, key=lambda pair: pair[0]))
 
 
-def mountpoints(table: bytes) -> list[str]:
-    """All mount points in `/proc/mounts`, oldest first."""
-    return [path for _, path, _ in _mounted(table)]
-
-
-def mounts(table: bytes, root: str) -> list[str]:
-    """Mount points of datasets below `root` in `/proc/mounts` that a FUSE daemon serves, newest first."""
-    found = [
-        path for device, path, kind in _mounted(table) if kind.startswith("fuse") and device.startswith(root + "/")
-    ]
-    return found[::-1]
-
-
-def _mounted(table: bytes) -> list[tuple[str, str, str]]:
-    """Device, path and type of each mount."""
+def mounts(table: bytes) -> list[tuple[str, str, str]]:
+    """Device, path and type of each mount in `/proc/mounts`, oldest first."""
     lines = [line.split(" ") for line in table.decode(errors="replace").splitlines()]
     return [(_unescaped(device), _unescaped(path), kind) for device, path, kind, *_ in lines]
+
+
+def fuse_mounts(table: bytes, root: str) -> list[str]:
+    """Mount points of `root` and of datasets below it that a FUSE daemon serves, newest first."""
+    found = [(device, path) for device, path, kind in mounts(table) if kind.startswith("fuse")]
+    return [path for device, path in reversed(found) if device == root or device.startswith(root + "/")]
 
 
 def _unescaped(text: str) -> str:

@@ -23,6 +23,7 @@ from hybrid.ports import (
     NoSuchSnapshot,
     Space,
     StorageError,
+    StorageSick,
 )
 from hybrid.storage import names, parsing
 from hybrid.storage.begin import Begin
@@ -74,6 +75,7 @@ class ZfsCommandPool:
 
     async def prepare(self) -> None:
         """See `hybrid.ports.Pool`. Everything below the root is read-only and unmounted unless told otherwise."""
+        await self._mounts.clear_dead(self.root)
         present = set(await self._zfs.below(self.pool))
         if self.root not in present:
             options = _options("mountpoint=none", "canmount=off", "atime=off", "readonly=on")
@@ -171,20 +173,13 @@ class ZfsCommandPool:
         """See `hybrid.ports.Pool`."""
         await self._mounts.unmount(self._full(name))
 
-    async def clear_dead_mounts(self) -> list[str]:
-        """After the FUSE daemon died: unmount what it served. Returns the paths, where containers want a restart."""
-        return await self._mounts.clear_dead(self.root)
-
     # ------------------------------------------------------------------------------------------- snapshots
 
     async def snapshot(self, name: str, snapshot_name: str) -> Snapshot:
         """See `hybrid.ports.Pool`."""
         full = f"{self._full(name)}@{names.check_snapshot(snapshot_name)}"
         await self._zfs.act(f"no snapshot of {name}", "snapshot", full)
-        values = await self._zfs.values(full, "guid", "creation")
-        taken = Snapshot(Guid(int(values["guid"])), snapshot_name, int(values["creation"]))
-        self._index.add(name, taken)
-        return taken
+        return await self._taken(name, full)
 
     async def snapshot_if_changed(self, name: str, snapshot_name: str) -> Snapshot | None:
         """See `hybrid.ports.Pool`."""
@@ -228,7 +223,7 @@ class ZfsCommandPool:
         full = await self._snapshot(name, guid)
         if base is None:
             return await self._sender(full)
-        return await self._sender("-i", await self._base(name, guid, base), full)
+        return await self._sender(full, await self._base(name, guid, base))
 
     async def receive(self, name: str) -> ByteSink:
         """See `hybrid.ports.Pool`."""
@@ -247,11 +242,14 @@ class ZfsCommandPool:
         return Space(used + free, free)
 
     async def check(self) -> None:
-        """See `hybrid.ports.Pool`."""
+        """See `hybrid.ports.Pool`. Dead mounts count as sick until each is unmounted, also when the daemon is back."""
         argv = ("zfs", "get", "-Hp", "-o", "value", "available", self.root)
         ended = await self._children.run(argv, CHECK_S)
         if ended.status != 0:
             raise parsing.failure("the pool does not answer", ended.stderr)
+        dead = await self._mounts.dead(self.root)
+        if dead:
+            raise StorageSick(f"{len(dead)} mounts are dead", "their daemon ended", "unmount and mount them again")
 
     # ---------------------------------------------------------------------------------------------- within
 
@@ -278,6 +276,13 @@ class ZfsCommandPool:
             raise NoSuchSnapshot(f"{name} has no snapshot {guid}")
         return f"{self._full(name)}@{found.name}"
 
+    async def _taken(self, name: str, full: str) -> Snapshot:
+        """A snapshot that was taken just now."""
+        values = await self._zfs.values(full, "guid", "creation")
+        taken = Snapshot(Guid(int(values["guid"])), full.partition("@")[2], int(values["creation"]))
+        self._index.add(name, taken)
+        return taken
+
     async def _newest(self, name: str) -> Snapshot | None:
         """The head, read again if it is not the one last seen."""
         newest = self._index.newest(name)
@@ -300,15 +305,18 @@ class ZfsCommandPool:
             return origin
         raise NoSuchSnapshot(f"{name} has no snapshot {base} before {guid}")
 
-    async def _sender(self, *arguments: str) -> ChildSource:
-        def failing(ended: Ended) -> StorageError:
-            return parsing.failure(f"{arguments[-1]} was not sent", ended.stderr)
+    async def _sender(self, full: str, base: str | None = None) -> ByteSource:
+        """What sends a snapshot, from another on; full names."""
 
-        return await ChildSource.start(self._children, self._sends, ("zfs", "send", *arguments), failing)
+        def failing(ended: Ended) -> StorageError:
+            return parsing.failure(f"{full} was not sent", ended.stderr)
+
+        argv = ("zfs", "send", full) if base is None else ("zfs", "send", "-i", base, full)
+        return await ChildSource.start(self._children, self._sends, argv, failing)
 
     async def _is_empty(self, name: str, before: Snapshot, taken: Snapshot) -> bool:
         full = self._full(name)
-        source = await self._sender("-i", f"{full}@{before.name}", f"{full}@{taken.name}")
+        source = await self._sender(f"{full}@{taken.name}", f"{full}@{before.name}")
         length = 0
         try:
             while length <= EMPTY_INCREMENT_BYTES and (piece := await source.read()):
@@ -329,6 +337,8 @@ class ZfsCommandPool:
         return _Extending(await self._receiver(name, begin), self._index, name, begin)
 
     async def _receiver(self, name: str, begin: Begin) -> Taker:
+        """What takes an approved stream."""
+
         def failing(ended: Ended) -> StorageError:
             return parsing.failure(f"{name} did not take the stream", ended.stderr, receiving=True)
 
