@@ -1,0 +1,113 @@
+"""Following an operation to its end: its steps on standard error as they complete, its result on standard output."""
+
+from __future__ import annotations
+
+import time
+
+from hybrid.cli.exits import TIMEOUT, UNREACHABLE, CliError, of_problem
+from hybrid.cli.paths import Json, segment
+from hybrid.cli.session import Session
+from hybrid.cli.units import shown_duration
+
+POLL_S = 20
+RETRY_S = 1.0
+_MARKS = {"done": "✓", "failed": "✗", "running": "…"}
+
+
+def finish(session: Session, operation: Json) -> int:
+    """
+    Show the operation until it ends.
+
+    With `--no-wait` only say how to go on; Ctrl-C detaches and says so.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        CliError: It failed, or did not end within `--timeout`.
+    """
+    if session.options.no_wait:
+        session.out.say(f"operation {operation['id']} runs; `hybrid op wait {operation['id']}` follows it")
+        _show(session, operation)
+        return 0
+    try:
+        ended = Follower(session).follow(operation)
+    except KeyboardInterrupt:
+        session.out.say(f"\noperation {operation['id']} continues; `hybrid op wait {operation['id']}` follows it again")
+        return TIMEOUT
+    _show(session, ended)
+    if ended["state"] != "done":
+        problem = ended.get("error") or {"title": f"{ended['kind']} {ended['state']}"}
+        raise of_problem(problem, int(problem.get("status", 500)))
+    return 0
+
+
+class Follower:
+    """Draws the steps of one operation."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._drawn = 0
+        self._pending = False
+
+    def follow(self, operation: Json) -> Json:
+        """The operation at its end. Raises `CliError` when that takes too long or its node stays away."""
+        deadline_s = time.monotonic() + self._session.options.timeout
+        path = f"/v1/operations/{segment(operation['id'])}"
+        self._draw(operation)
+        while operation["state"] == "running":
+            left_s = deadline_s - time.monotonic()
+            if left_s <= 0:
+                hint = f"it goes on; `hybrid op wait {operation['id']}` follows it again"
+                raise CliError(f"{operation['kind']} has not ended in time", operation["id"], hint, TIMEOUT)
+            wait_s = max(1, min(POLL_S, int(left_s)))
+            try:
+                operation = self._session.api.get(path, wait=wait_s, seen=operation["revision"])
+            except CliError as error:
+                if error.code != UNREACHABLE or time.monotonic() + RETRY_S > deadline_s:
+                    raise
+                time.sleep(RETRY_S)
+                continue
+            self._draw(operation)
+        return operation
+
+    def _draw(self, operation: Json) -> None:
+        """Steps that have ended since the last time, and on a terminal the one that runs."""
+        if self._session.options.quiet or self._session.out.format in ("json", "jsonl"):
+            return
+        stderr, steps = self._session.out.stderr, operation["steps"]
+        terminal = stderr.isatty()
+        if self._pending:
+            stderr.write("\r\x1b[K")
+            self._pending = False
+        for step in steps[self._drawn :]:
+            if step["state"] == "running":
+                break
+            took = shown_duration(step["seconds"] or 0)
+            mark = self._session.out.paint(_MARKS[step["state"]], _COLOURS[step["state"]], stderr)
+            stderr.write(f"{mark} {step['name']} {took}\n")
+            self._drawn += 1
+        if terminal and self._drawn < len(steps):
+            stderr.write(f"{_MARKS['running']} {steps[self._drawn]['name']}")
+            self._pending = True
+        stderr.flush()
+
+
+_COLOURS = {"done": "32", "failed": "31"}
+
+
+def _show(session: Session, operation: Json) -> None:
+    """The operation for programs; for people a last line."""
+    if session.options.quiet:
+        session.out.data(operation["id"] + "\n")
+    elif session.out.format != "table":
+        session.out.one(operation)
+    elif operation["state"] == "done":
+        result = ", ".join(f"{key} {_text(value)}" for key, value in (operation["result"] or {}).items())
+        what = f"{operation['kind']} {operation['site_name'] or ''}".rstrip()
+        took = shown_duration(operation["seconds"])
+        session.out.say(f"{what}: done in {took}" + (f" ({result})" if result else ""))
+
+
+def _text(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -1,0 +1,153 @@
+"""`hybrid status`, `hybrid node …`, `hybrid image …`, `hybrid token …`: the cluster itself."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import Any
+
+from hybrid.cli.columns import Column, bytes_
+from hybrid.cli.exits import CliError
+from hybrid.cli.follow import finish
+from hybrid.cli.parser import add_command, add_noun, ask_option, long_options
+from hybrid.cli.parser import seconds as duration
+from hybrid.cli.paths import Json, segment
+from hybrid.cli.session import Session
+
+WATCH_S = 2.0
+NODES = (
+    Column("name", "NODE"),
+    Column("dc"),
+    Column("state"),
+    Column("sites", align="right"),
+    Column("copies", align="right"),
+    Column("load", align="right"),
+    Column("free_bytes", "FREE", bytes_, "right"),
+    Column("size_bytes", "POOL", bytes_, "right"),
+    Column("storage_ok", "STORAGE"),
+    Column("address"),
+    Column("release"),
+)
+IMAGES = (Column("name"), Column("kind"), Column("memory_bytes", "MEMORY", bytes_, "right"), Column("description"))
+TOKENS = (Column("id"), Column("name"), Column("rights"), Column("created_at", "CREATED"))
+_HEALTH = {"ok": "32", "degraded": "33", "critical": "31"}
+
+
+def add(nouns: argparse._SubParsersAction[Any], common: argparse.ArgumentParser) -> None:
+    """All of them."""
+    status = add_command(nouns, common, "status", "the cluster in one sentence, its nodes, what is wrong", show_status)
+    status.add_argument("--watch", action="store_true", help="again every two seconds, until Ctrl-C")
+    epilog = "`hybrid node` alone, or `hybrid node run --config FILE`, is the node's control process"
+    node = add_noun(nouns, common, "node", "the servers of the cluster", epilog)
+    node.add("list", "all nodes", list_nodes)
+    node.add("show", "one node", show_node).add_argument("node", metavar="NODE", help="name or id")
+    image = add_noun(nouns, common, "image", "what sites are made from")
+    image.add("list", "images on a node", list_images).add_argument("--node", help="default: the one that answers")
+    imports = image.add("import", "import an image from a node's store of built images", import_image)
+    imports.add_argument("image", metavar="NAME")
+    imports.add_argument("--node", help="default: the one that answers")
+    long_options(imports)
+    token = add_noun(nouns, common, "token", "who may call the API, who may join")
+    join = token.add("create-join", "a token with which one node may join", create_join_token)
+    join.add_argument("--ttl", type=duration, default=1800.0, metavar="TIME", help="how long it is valid (30m)")
+    create = token.add("create", "a token for a program or a person, shown once", create_token)
+    create.add_argument("name", metavar="NAME")
+    create.add_argument("--read-only", action="store_true", help="it sees everything and changes nothing")
+    token.add("list", "tokens, without their secrets", list_tokens)
+    revoke = token.add("revoke", "make a token invalid", revoke_token)
+    revoke.add_argument("token", metavar="ID", help="see `hybrid token list`")
+    ask_option(revoke)
+
+
+def show_status(session: Session) -> int:
+    """`hybrid status`: exit code 0 unless the cluster is in a critical state."""
+    if not session.options.watch:
+        return _status(session)
+    try:
+        while True:
+            if session.out.stdout.isatty():
+                session.out.stdout.write("\x1b[H\x1b[2J")
+            try:
+                _status(session)
+            except CliError as error:
+                session.out.error(error)
+            session.out.stdout.flush()
+            time.sleep(WATCH_S)
+    except KeyboardInterrupt:
+        return 0
+
+
+def _status(session: Session) -> int:
+    status = session.api.get("/v1/status")
+    code = 1 if status["health"] == "critical" else 0
+    if session.out.format != "table" or session.options.quiet or session.out.columns:
+        session.out.one(status, name="health")
+        return code
+    nodes = session.api.get("/v1/nodes")["items"]
+    health = session.out.paint(status["health"], _HEALTH[status["health"]])
+    session.out.data(f"{health}: {status['sentence']}  (as {status['from_node']} saw it at {status['as_of']})\n\n")
+    session.out.items(nodes, NODES)
+    for finding in status["findings"]:
+        session.out.data(session.out.paint("! ", "33") + finding + "\n")
+    return code
+
+
+def list_nodes(session: Session) -> int:
+    """`hybrid node list`."""
+    session.out.items(session.api.get("/v1/nodes")["items"], NODES)
+    return 0
+
+
+def show_node(session: Session) -> int:
+    """`hybrid node show`."""
+    session.out.one(session.api.get(f"/v1/nodes/{segment(session.options.node)}"), NODES)
+    return 0
+
+
+def list_images(session: Session) -> int:
+    """`hybrid image list`."""
+    session.out.items(session.api.get("/v1/images", node=session.options.node)["items"], IMAGES)
+    return 0
+
+
+def import_image(session: Session) -> int:
+    """`hybrid image import`."""
+    options = session.options
+    return finish(session, session.api.post("/v1/images", {"name": options.image}, node=options.node))
+
+
+def create_join_token(session: Session) -> int:
+    """`hybrid token create-join`."""
+    made = session.api.post("/v1/join-tokens", {"ttl_s": int(session.options.ttl)})
+    return _secret(session, made, f"valid until {made['expires_at']}, for one node; there: {made['command']}")
+
+
+def create_token(session: Session) -> int:
+    """`hybrid token create`."""
+    rights = "read" if session.options.read_only else "admin"
+    made = session.api.post("/v1/tokens", {"name": session.options.name, "rights": rights})
+    return _secret(session, made, "shown this once; only its hash is kept")
+
+
+def list_tokens(session: Session) -> int:
+    """`hybrid token list`."""
+    session.out.items(session.api.get("/v1/tokens")["items"], TOKENS, "id")
+    return 0
+
+
+def revoke_token(session: Session) -> int:
+    """`hybrid token revoke`."""
+    session.confirm(f"token {session.options.token} will not be valid any more")
+    session.api.call("DELETE", f"/v1/tokens/{segment(session.options.token)}")
+    return 0
+
+
+def _secret(session: Session, made: Json, remark: str) -> int:
+    """A token on standard output, what to know of it as talk."""
+    if session.out.format == "table":
+        session.out.data(made["token"] + "\n")
+        if not session.options.quiet:
+            session.out.say(remark)
+    else:
+        session.out.one(made, name="token")
+    return 0

@@ -1,0 +1,51 @@
+"""The processes of a node, `init` and `join`: everything that runs here and not through the API."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from hybrid.cli.parser import Parser, count_of_bytes
+from hybrid.cli.processes import PROCESSES
+from hybrid.cli.session import Session
+
+
+def add(nouns: argparse._SubParsersAction[Any], common: argparse.ArgumentParser) -> None:
+    """Their part of the grammar; of the processes only the name, for `--help`."""
+    init = nouns.add_parser(
+        "init",
+        help="make this machine the first node of a new cluster",
+        description="Make this machine the first node of a new cluster.",
+        epilog="example:\n  hybrid init --name n1 --dc paris --address 203.0.113.1 --pool tank --zone hosting.example",
+    )
+    _node_options(init)
+    init.add_argument("--zone", action="append", dest="zones", metavar="NAME", help="DNS zone; the main one first")
+    init.add_argument("--cluster", default="hybrid", help="a name for people (default: %(default)s)")
+    init.set_defaults(run=_init)
+    for name, (_, text) in PROCESSES.items():
+        nouns.add_parser(name, help=text, add_help=False)
+
+
+def _node_options(parser: Parser) -> None:
+    parser.add_argument("--name", required=True, help="the node's name: a-z 0-9 and -, at most 32")
+    parser.add_argument("--address", required=True, metavar="IP", help="where the other nodes and the world reach it")
+    parser.add_argument("--dc", default="main", help="its data centre (default: %(default)s)")
+    parser.add_argument("--pool", default="hybrid", help="the ZFS pool (default: %(default)s)")
+    parser.add_argument("--create-pool", metavar="DEVICE", help="make the pool on this device or file")
+    parser.add_argument("--pool-size", type=count_of_bytes, metavar="SIZE", help="of a file to be made for it (20G)")
+    parser.add_argument("--state-dir", default="/var/lib/hybrid", metavar="DIR", help="default: %(default)s")
+    parser.add_argument("--zfs-daemon", action="store_true", help="start and supervise zfs-fuse for this node")
+    more = parser.add_argument_group("settings that are written as they are (see hybrid.toml)")
+    for name in ("cgroup", "bridge", "subnet", "storage"):
+        more.add_argument(f"--{name}")
+    for name in ("image-dir", "run-dir"):
+        more.add_argument(f"--{name}", metavar="DIR")
+    for name in ("cluster-port", "interior-port", "api-port", "http-port", "dns-port", "proxies", "dns-servers"):
+        more.add_argument(f"--{name}", type=int, metavar="N")
+
+
+def _init(session: Session) -> int:
+    from hybrid.setup import init
+
+    init(session.options, session.out.say)
+    return 0

@@ -1,0 +1,190 @@
+"""`hybrid site …`: sites as they are now."""
+
+from __future__ import annotations
+
+import argparse
+import base64
+from typing import Any
+
+from hybrid.cli.columns import Column, bytes_, seconds
+from hybrid.cli.exits import USAGE, CliError
+from hybrid.cli.follow import finish
+from hybrid.cli.parser import add_noun, count_of_bytes, long_options
+from hybrid.cli.parser import seconds as duration
+from hybrid.cli.paths import Json, segment
+from hybrid.cli.session import Session
+
+LIST = (
+    Column("name"),
+    Column("state"),
+    Column("owner"),
+    Column("holders", "COPIES ON"),
+    Column("lag_s", "LAG", seconds, "right"),
+    Column("domains"),
+    Column("trouble"),
+)
+SHOW = (
+    Column("name"),
+    Column("id"),
+    Column("state"),
+    Column("wanted"),
+    Column("trouble"),
+    Column("domains"),
+    Column("owner"),
+    Column("holders"),
+    Column("safe_copies"),
+    Column("lag_s", show=seconds),
+    Column("image"),
+    Column("memory_bytes", show=bytes_),
+    Column("quota_bytes", show=bytes_),
+)
+
+
+def add(nouns: argparse._SubParsersAction[Any], common: argparse.ArgumentParser) -> None:
+    """The noun."""
+    verbs = add_noun(nouns, common, "site", "websites, databases, mail domains: one container on one dataset each")
+    listing = verbs.add("list", "all sites", list_sites, "hybrid site list --format json")
+    listing.add_argument("--state", help="only those serving, changing, stopped or unavailable")
+    listing.add_argument("--node", help="only those this node owns")
+    _site(verbs.add("show", "one site", show_site, "hybrid site show blog"))
+    create = verbs.add("create", "create a site", create_site, "hybrid site create blog --image php")
+    create.add_argument("site", metavar="NAME", help="a-z 0-9 and -, at most 63")
+    create.add_argument("--image", required=True, help="see `hybrid image list`")
+    create.add_argument("--node", help="its first owner (default: the best place)")
+    _limits(create)
+    long_options(create)
+    change = verbs.add("set", "change settings of a site", change_site, "hybrid site set blog --copies 3 --ttl 60s")
+    _site(change)
+    _limits(change)
+    move = verbs.add("move", "hand a running site over to another node", move_site, "hybrid site move blog --to n2")
+    _site(move)
+    move.add_argument("--to", required=True, metavar="NODE")
+    long_options(move)
+    _site(verbs.add("start", "have a site run", start_site))
+    _site(verbs.add("stop", "have a site stopped; its data stays", stop_site))
+    delete = verbs.add("delete", "stop a site and put its data into the trash", delete_site)
+    _site(delete)
+    long_options(delete, asks=True)
+    run = verbs.add("exec", "run a command in a site's container", execute, "hybrid site exec blog -- php -v")
+    _site(run)
+    run.add_argument("-i", "--stdin", action="store_true", help="pass standard input on (at most 700 kB)")
+    run.add_argument("argv", nargs="+", metavar="WORD", help="the command and its arguments, after --")
+    logs = verbs.add("logs", "the end of a site's console log", show_log)
+    _site(logs)
+    logs.add_argument("-n", "--lines", type=int, default=200, help="how many (default: %(default)s)")
+
+
+def path_of(session: Session, rest: str = "") -> str:
+    """The API's path of the site that was named."""
+    return f"/v1/sites/{segment(session.options.site)}{rest}"
+
+
+def list_sites(session: Session) -> int:
+    """`hybrid site list`."""
+    options = session.options
+    session.out.items(session.api.get("/v1/sites", state=options.state, node=options.node)["items"], LIST)
+    return 0
+
+
+def show_site(session: Session) -> int:
+    """`hybrid site show`."""
+    session.out.one(session.api.get(path_of(session)), SHOW)
+    return 0
+
+
+def create_site(session: Session) -> int:
+    """`hybrid site create`."""
+    options = session.options
+    body = {"name": options.site, "image": options.image, **_given(options)}
+    if options.node:
+        body["node"] = options.node
+    return finish(session, session.api.post("/v1/sites", body))
+
+
+def change_site(session: Session) -> int:
+    """`hybrid site set`."""
+    body = _given(session.options)
+    if not body:
+        raise CliError("nothing to change", "", "name a setting: `hybrid site set --help`", USAGE)
+    session.out.one(session.api.call("PATCH", path_of(session), body).json(), SHOW)
+    return 0
+
+
+def move_site(session: Session) -> int:
+    """`hybrid site move`."""
+    return finish(session, session.api.post(path_of(session, "/move"), {"to": session.options.to}))
+
+
+def start_site(session: Session) -> int:
+    """`hybrid site start`."""
+    session.out.one(session.api.post(path_of(session, "/start")), SHOW)
+    return 0
+
+
+def stop_site(session: Session) -> int:
+    """`hybrid site stop`."""
+    session.out.one(session.api.post(path_of(session, "/stop")), SHOW)
+    return 0
+
+
+def delete_site(session: Session) -> int:
+    """`hybrid site delete`."""
+    site = session.api.get(path_of(session))
+    session.confirm(f"site {site['name']} ({', '.join(site['domains'])}) will be stopped and deleted", site["name"])
+    return finish(session, session.api.call("DELETE", path_of(session)).json())
+
+
+def execute(session: Session) -> int:
+    """`hybrid site exec`: ends with the command's own exit code."""
+    body: Json = {"argv": session.options.argv}
+    if session.options.stdin:
+        body["stdin"] = session.stdin.read()
+    result = session.api.post(path_of(session, "/exec"), body)
+    if session.out.format in ("json", "jsonl"):
+        session.out.one(result)
+        return int(result["status"])
+    session.out.data(_output(result, "stdout"))
+    session.out.stderr.write(_output(result, "stderr").decode("utf-8", "replace"))
+    if result["truncated"]:
+        session.out.say("the output was cut")
+    return int(result["status"])
+
+
+def show_log(session: Session) -> int:
+    """`hybrid site logs`."""
+    answer = session.api.get(path_of(session, "/logs"), lines=session.options.lines)
+    if session.out.format in ("json", "jsonl"):
+        session.out.one(answer)
+    else:
+        session.out.data(answer["text"])
+    return 0
+
+
+def _site(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("site", metavar="SITE", help="name or id")
+
+
+def _limits(parser: argparse.ArgumentParser) -> None:
+    """Settings a site may be created with and changed to."""
+    parser.add_argument("--domain", action="append", dest="domains", metavar="NAME", help="may be given several times")
+    parser.add_argument("--copies", type=int, metavar="N", help="replicas beyond the owner")
+    parser.add_argument("--snapshot-every", type=duration, dest="snapshot_every_s", metavar="TIME", help="30s")
+    parser.add_argument("--ttl", type=duration, dest="ttl_s", metavar="TIME", help="of its DNS records")
+    parser.add_argument("--quota", type=count_of_bytes, dest="quota_bytes", metavar="SIZE", help="of its data, 20G")
+    parser.add_argument("--memory", type=count_of_bytes, dest="memory_bytes", metavar="SIZE", help="256M")
+    parser.add_argument("--cpus", type=float, metavar="N", help="processor cores, 0.5")
+    parser.add_argument("--pids", type=int, metavar="N", help="processes")
+
+
+def _given(options: argparse.Namespace) -> Json:
+    """The settings that were given, as the API wants them."""
+    names = ("domains", "copies", "snapshot_every_s", "ttl_s", "quota_bytes", "memory_bytes", "cpus", "pids")
+    given = {name: value for name in names if (value := getattr(options, name)) is not None}
+    if "ttl_s" in given:
+        given["ttl_s"] = int(given["ttl_s"])
+    return given
+
+
+def _output(result: Json, name: str) -> bytes:
+    text = str(result[name])
+    return base64.b64decode(text) if result["encoding"] == "base64" else text.encode()

@@ -1,0 +1,185 @@
+"""
+`hybrid init` and `hybrid join`: a machine becomes a node. Shell; runs a reactor of its own and ends with it.
+
+Order: nothing of the cluster is written before the storage is there, and `cluster.json`, which makes the directory a
+member's, comes after the settings. So each step that fails can simply be tried again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+from cryptography.hazmat.primitives.serialization import Encoding
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from hybrid.api.tokens import new_token
+from hybrid.cli.exits import CONFLICT, FAILED, USAGE, CliError
+from hybrid.cli.settingsfile import render
+from hybrid.cluster.identity import Identity, create_cluster, refuse_member
+from hybrid.cluster.keyfiles import write_private
+from hybrid.cluster.ledger import Ledger
+from hybrid.cluster.store import Store
+from hybrid.ports import AlreadyExists, HybridError
+from hybrid.process import begin_logging, install_reactor
+from hybrid.settings import Settings
+from hybrid.storage.daemon import ZfsDaemon
+from hybrid.storage.detect import detect
+from hybrid.storage.pools import create_pool, import_pool
+
+Say = Callable[[str], None]
+T = TypeVar("T")
+
+_SETTINGS = tuple(name for name in Settings.__struct_fields__ if name != "timing")
+
+
+def init(options: argparse.Namespace, say: Say) -> None:
+    """
+    Make this machine the first node of a new cluster.
+
+    Args:
+        options: What `hybrid.cli.verbs.processes` read from the command line.
+        say: Tells a line of progress.
+
+    Raises:
+        CliError: It is a node already, or a step failed: says which, why, and what to try.
+    """
+    settings = settings_of(options)
+    zones = tuple(zone.lower().rstrip(".") for zone in options.zones or ())
+
+    async def found(reactor: Any) -> Identity:
+        await _prepare_storage(reactor, settings, options, say)
+        _write_settings(settings, options)
+        state = Path(settings.state_dir)
+        return create_cluster(state, settings.name, settings.address, time.time(), options.cluster, zones)
+
+    identity = _in_reactor(settings, found)
+    _write_credentials(settings, identity, ())
+    say(f"cluster {identity.cluster.name} ({identity.cluster.id}) begins with {settings.name} ({identity.node})")
+    _say_next(settings, say)
+
+
+def settings_of(options: argparse.Namespace) -> Settings:
+    """The settings in the command line. Raises `CliError` for a value that cannot be one."""
+    given = {name: value for name in _SETTINGS if (value := getattr(options, name, None)) is not None}
+    given["state_dir"] = str(Path(given["state_dir"]).absolute())
+    try:
+        return msgspec.convert(given, Settings)
+    except msgspec.ValidationError as error:
+        raise CliError("these settings cannot be used", str(error), "`hybrid init --help`", USAGE) from error
+
+
+def _in_reactor(settings: Settings, work: Callable[[Any], Awaitable[T]]) -> T:
+    """Run `work(reactor)` in a reactor of its own. Raises `CliError`."""
+    state = Path(settings.state_dir)
+    try:
+        refuse_member(state)
+    except HybridError as error:
+        hint = f"`hybrid run --state-dir {state}` starts it; {error.try_}"
+        raise CliError(error.what, error.why, hint, CONFLICT) from error
+    begin_logging(level="error")
+    reactor = install_reactor()
+    outcome: list[T | Failure] = []
+
+    def begin() -> None:
+        done = Deferred.fromCoroutine(_awaited(work(reactor)))
+        done.addBoth(outcome.append)
+        done.addBoth(lambda _: reactor.stop())
+
+    reactor.callWhenRunning(begin)
+    reactor.run()
+    if not outcome:
+        raise CliError("interrupted", "", "run it again: what was done already is found and used", FAILED)
+    result = outcome[0]
+    if not isinstance(result, Failure):
+        return result
+    try:
+        result.raiseException()
+    except HybridError as error:
+        raise CliError(error.what, error.why, error.try_) from error
+
+
+async def _awaited(work: Awaitable[T]) -> T:
+    return await work
+
+
+async def _prepare_storage(reactor: Any, settings: Settings, options: argparse.Namespace, say: Say) -> None:
+    """Directories, the daemon for the duration, the pool, and Hybrid's datasets in it."""
+    Path(settings.state_dir).mkdir(mode=0o711, parents=True, exist_ok=True)
+    async with _daemon(reactor, settings, say):
+        if options.create_pool:
+            await _make_pool(reactor, settings, options, say)
+        else:
+            await import_pool(reactor, settings.pool, (settings.state_dir,))
+        pool = await detect(reactor, settings)
+        await pool.prepare()
+    say(f"storage: {pool.capabilities.driver}, pool {settings.pool}")
+
+
+async def _make_pool(reactor: Any, settings: Settings, options: argparse.Namespace, say: Say) -> None:
+    """A new pool; one that an earlier try made is taken as it is."""
+    device = str(Path(options.create_pool).absolute())
+    try:
+        await create_pool(reactor, settings.pool, device, options.pool_size)
+        say(f"pool {settings.pool} made on {device}")
+    except AlreadyExists:
+        await import_pool(reactor, settings.pool, (str(Path(device).parent),))
+        say(f"pool {settings.pool} is there already and is used as it is")
+
+
+@asynccontextmanager
+async def _daemon(reactor: Any, settings: Settings, say: Say) -> AsyncIterator[None]:
+    """zfs-fuse for the duration, where this node runs its own."""
+    async with AsyncExitStack() as stack:
+        if settings.zfs_daemon:
+            daemon = ZfsDaemon(reactor, settings)
+            daemon.startService()
+            stack.push_async_callback(_stopped, daemon)
+            await daemon.ready()
+            say("zfs-fuse runs")
+        yield
+
+
+async def _stopped(daemon: ZfsDaemon) -> None:
+    await daemon.stopService()
+
+
+def _write_settings(settings: Settings, options: argparse.Namespace) -> None:
+    """`hybrid.toml` with what was given; a file that is there already is kept beside it."""
+    path = Path(settings.state_dir) / "hybrid.toml"
+    if path.exists():
+        path.rename(path.with_suffix(".toml.before"))
+    values = {name: getattr(settings, name) for name in _SETTINGS if getattr(options, name, None) is not None}
+    path.write_text(render(values))
+
+
+def _write_credentials(settings: Settings, identity: Identity, more_urls: tuple[str, ...]) -> None:
+    """`admin.json` with a fresh token, whose hash goes into the cluster's shared map."""
+    state = Path(settings.state_dir)
+    token_id, token, record = new_token(f"admin-{settings.name}", "admin", time.time(), os.urandom)
+    store = Store(state / "hybrid.db")
+    try:
+        ledger = Ledger(identity.node, 0)
+        key = f"token/{token_id}"
+        store.keep_shared({key: ledger.share(key, record, int(time.time() * 1000))})
+    finally:
+        store.close()
+    document = {
+        "urls": [f"https://{settings.address}:{settings.api_port}", *more_urls],
+        "token": token,
+        "ca": identity.authority.public_bytes(Encoding.PEM).decode("ascii"),
+    }
+    write_private(state / "admin.json", msgspec.json.format(msgspec.json.encode(document), indent=2))
+
+
+def _say_next(settings: Settings, say: Say) -> None:
+    state = settings.state_dir
+    say(f"next: `hybrid run --state-dir {state}` (or the systemd units, with {state}/hybrid.toml)")
+    say(f"then: `hybrid --help`; the credentials are in {state}/admin.json")
