@@ -8,9 +8,8 @@ with a whole view; the reader keeps its last view while the node process is away
 from __future__ import annotations
 
 import os
-import struct
 from collections.abc import Callable
-from typing import cast
+from typing import TypeVar, cast
 
 import msgspec
 from twisted.application.internet import ClientService
@@ -25,13 +24,13 @@ from twisted.internet.interfaces import (
     IPushProducer,
     IReactorTime,
     IReactorUNIX,
-    ITCPTransport,
     ITransport,
 )
-from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from hybrid.frames import FrameProtocol, frame
 from hybrid.model import Fact
 from hybrid.view import Change, View, apply, difference
 
@@ -40,6 +39,7 @@ MAX_FRAME = 256 * 1024 * 1024
 MAX_BEHIND = 64 * 1024 * 1024
 """Bytes a reader may leave unread."""
 COALESCE_S = 0.02
+T = TypeVar("T")
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_fact = msgspec.msgpack.Decoder(Fact).decode
@@ -64,59 +64,33 @@ class Changed(msgspec.Struct, frozen=True, tag=True):
 _decode = msgspec.msgpack.Decoder(Whole | Changed).decode
 
 
-def frame(message: object) -> bytes:
-    """`message` with its length."""
-    body = _encode(message)
-    return struct.pack("!I", len(body)) + body
+def _understood(decode: Callable[[bytes], T], body: bytes) -> T:
+    """What `decode` makes of `body`. Raises `ValueError` for garbage."""
+    try:
+        return decode(body)
+    except msgspec.MsgspecError as error:
+        raise ValueError(str(error)) from error
 
 
-class Frames(Protocol):
-    """Cuts what arrives into frames. Subclasses say what to do with one."""
-
-    def __init__(self) -> None:
-        self._buffer = bytearray()
-
-    def dataReceived(self, data: bytes) -> None:
-        """Take frames off the buffer; a broken one ends the connection."""
-        self._buffer += data
-        try:
-            while len(self._buffer) >= 4:
-                (length,) = struct.unpack_from("!I", self._buffer)
-                if length > MAX_FRAME:
-                    raise ValueError(f"a frame of {length} bytes")
-                if len(self._buffer) < 4 + length:
-                    return
-                body = bytes(self._buffer[4 : 4 + length])
-                del self._buffer[: 4 + length]
-                self.frame_received(body)
-        except (ValueError, msgspec.MsgspecError) as error:
-            Logger().warn("the feed is broken: {error}", error=str(error))
-            self.cut()
-
-    def cut(self) -> None:
-        """End the connection at once, with what is unsent."""
-        cast(ITCPTransport, self.transport).abortConnection()
-
-    def frame_received(self, body: bytes) -> None:
-        """One frame."""
-        raise ValueError("no frame is expected here")
+def _frame(message: msgspec.Struct) -> bytes:
+    return frame(_encode(message))
 
 
-class _Factory(Factory[Frames]):
+class _Factory(Factory[FrameProtocol]):
     """Makes protocols by calling `build`."""
 
     noisy = False
 
-    def __init__(self, build: Callable[[], Frames]) -> None:
+    def __init__(self, build: Callable[[], FrameProtocol]) -> None:
         self._build = build
 
-    def buildProtocol(self, addr: IAddress | None) -> Frames:
+    def buildProtocol(self, addr: IAddress | None) -> FrameProtocol:
         """One more connection."""
         return self._build()
 
 
 @implementer(IPushProducer)
-class _Reader(Frames):
+class _Reader(FrameProtocol):
     """The server's end of one connection."""
 
     def __init__(self, server: FeedServer) -> None:
@@ -152,7 +126,7 @@ class _Reader(Frames):
         """The connection ends."""
 
     def frame_received(self, body: bytes) -> None:
-        self._server.report(_decode_fact(body))
+        self._server.report(_understood(_decode_fact, body))
 
 
 class FeedServer(Service):
@@ -208,19 +182,19 @@ class FeedServer(Service):
         if new is None or new is self._sent:
             return
         if self._sent is not None and self._readers:
-            data = frame(Changed(difference(self._sent, new)))
+            data = _frame(Changed(difference(self._sent, new)))
             for reader in list(self._readers):
                 reader.tell(data)
         elif self._sent is None:
             for reader in list(self._readers):
-                reader.tell(frame(Whole(new)))
+                reader.tell(_frame(Whole(new)))
         self._sent = new
 
     def joined(self, reader: _Reader) -> None:
         """A reader came: give it what the others have."""
         self._readers.append(reader)
         if self._sent is not None:
-            reader.tell(frame(Whole(self._sent)))
+            reader.tell(_frame(Whole(self._sent)))
 
     def left(self, reader: _Reader) -> None:
         """A reader is gone."""
@@ -232,8 +206,10 @@ class FeedServer(Service):
         self._report(fact)
 
 
-class _Follower(Frames):
+class _Follower(FrameProtocol):
     """The client's end."""
+
+    max_frame = MAX_FRAME
 
     def __init__(self, follow: Callable[[View], None]) -> None:
         super().__init__()
@@ -241,7 +217,7 @@ class _Follower(Frames):
         self._view: View | None = None
 
     def frame_received(self, body: bytes) -> None:
-        match _decode(body):
+        match _understood(_decode, body):
             case Whole(view):
                 self._view = view
             case Changed(change) if self._view is not None:
@@ -252,7 +228,7 @@ class _Follower(Frames):
 
     def tell(self, fact: Fact) -> None:
         """Send a fact up."""
-        cast(ITransport, self.transport).write(frame(fact))
+        cast(ITransport, self.transport).write(_frame(fact))
 
 
 class FeedClient(ClientService):

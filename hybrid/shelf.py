@@ -12,6 +12,8 @@ PREFIX = "images/"
 
 def read_image(dataset: Dataset) -> tuple[str, Manifest] | None:
     """`(name@digest, manifest)` from the properties of an image's dataset; `None` where it is not complete."""
+    if "complete" not in dataset.properties:
+        return None
     try:
         manifest = msgspec.json.decode(dataset.properties["manifest"], type=Manifest)
         return dataset.properties["image"], manifest

@@ -13,6 +13,21 @@ from hybrid.ports import Conflict
 
 T = TypeVar("T")
 
+Background = Callable[[str, Callable[[], Coroutine[Any, Any, object]]], None]
+"""`background(what, deed)`: do it without waiting, log its failure."""
+
+
+def in_background(what: str, deed: Callable[[], Coroutine[Any, Any, object]]) -> None:
+    """See `Background`."""
+
+    async def logged() -> None:
+        try:
+            await deed()
+        except Exception:
+            SiteTasks.log.failure("{what} failed", what=what)
+
+    Deferred.fromCoroutine(logged())
+
 
 class SiteTasks:
     """What is being done to which site on this node."""

@@ -1,0 +1,68 @@
+"""What the replicator observed becomes this node's published word. Shell."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from twisted.logger import Logger
+
+from hybrid.hosting.holdings import Holdings
+from hybrid.hosting.tasks import Background
+from hybrid.model import Fact, Received, Replicated, SiteId, SnapshotFailed, Snapshotted, Stashed
+
+LAG_STEP_S = 5.0
+"""A lag that grows is published in steps of this size: each publication travels to every node."""
+
+
+class Lags(Protocol):
+    """The replicator, as it is asked here."""
+
+    def lag_s(self, site: SiteId) -> float | None:
+        """Age of the oldest change of an owned site that no other live node holds; `None` if unknown."""
+
+
+class Observer:
+    """Publishes again what a fact changed."""
+
+    log = Logger()
+
+    def __init__(self, holdings: Holdings, lags: Lags, background: Background) -> None:
+        self._holdings, self._lags, self._background = holdings, lags, background
+
+    def report(self, fact: Fact) -> None:
+        """A component observed something."""
+        match fact:
+            case Snapshotted(site) | Replicated(site):
+                self._owned(site, trouble="")
+            case SnapshotFailed(site, reason):
+                self._owned(site, trouble=reason)
+            case Received(site):
+                self._background(f"refresh {site}", lambda: self._holdings.refresh(site))
+            case Stashed(stash):
+                if self._holdings.get(stash.site) is not None:
+                    self._holdings.publish(stash.site)
+            case _:
+                return
+
+    def _owned(self, site: SiteId, trouble: str) -> None:
+        holding = self._holdings.get(site)
+        if holding is not None and holding.role == "owner":
+            self._holdings.update(site, lag_s=self._rounded(site), trouble=trouble)
+
+    def _rounded(self, site: SiteId) -> float | None:
+        lag_s = self._lags.lag_s(site)
+        return None if lag_s is None else round(lag_s, 1)
+
+    async def look(self) -> None:
+        """Publish lags that moved by a step, also when nothing was snapshotted or sent."""
+        for site in self._holdings:
+            holding = self._holdings.get(site)
+            if holding is None or holding.role != "owner":
+                continue
+            lag_s = self._rounded(site)
+            if lag_s is None or holding.lag_s is None:
+                moved = lag_s != holding.lag_s
+            else:
+                moved = abs(lag_s - holding.lag_s) >= LAG_STEP_S or (lag_s == 0.0) != (holding.lag_s == 0.0)
+            if moved:
+                self._holdings.update(site, lag_s=lag_s)
