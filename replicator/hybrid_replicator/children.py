@@ -54,30 +54,39 @@ _ERRORS: dict[Trouble, type[HybridError]] = {
 class ChildFiles:
     """See `hybrid_replicator.ports.Files`. One child per call."""
 
-    def __init__(self, reactor: IReactorProcess, clock: IReactorTime) -> None:
+    def __init__(
+        self,
+        reactor: IReactorProcess,
+        clock: IReactorTime,
+        look_s: float = LOOK_S,
+        copy_s: float = COPY_S,
+        module: str = "hybrid_replicator.files",
+    ) -> None:
+        """`look_s` and `copy_s` are the deadlines of looks and of restores; `module` is what the child runs."""
         self._reactor, self._clock = reactor, clock
+        self._look_s, self._copy_s, self._module = look_s, copy_s, module
 
     async def entries(self, root: str, path: str) -> list[Entry]:
         """See `hybrid_replicator.ports.Files`."""
-        answer = await self._do(ListEntries(root, path), LOOK_S)
+        answer = await self._do(ListEntries(root, path), self._look_s)
         assert isinstance(answer, Listed)  # the child answers what it was asked
         return answer.entries
 
     async def content(self, root: str, path: str) -> bytes:
         """See `hybrid_replicator.ports.Files`."""
-        answer = await self._do(ReadContent(root, path, MAX_FILE_READ), LOOK_S)
+        answer = await self._do(ReadContent(root, path, MAX_FILE_READ), self._look_s)
         assert isinstance(answer, Content)  # see above
         return answer.data
 
     async def copy(self, root: str, live_root: str, path: str) -> int:
         """See `hybrid_replicator.ports.Files`."""
-        answer = await self._do(CopyTree(root, live_root, path), COPY_S)
+        answer = await self._do(CopyTree(root, live_root, path), self._copy_s)
         assert isinstance(answer, Copied)  # see above
         return answer.files
 
     async def _do(self, work: Work, deadline_s: float) -> Answer:
         child = _Child(encode(work))
-        argv = [sys.executable, "-I", "-m", "hybrid_replicator.files"]
+        argv = [sys.executable, "-I", "-m", self._module]
         self._reactor.spawnProcess(child, sys.executable, argv, env={"PATH": "/usr/bin:/bin"})
         late = self._clock.callLater(deadline_s, child.too_late, deadline_s)
         try:

@@ -60,7 +60,7 @@ class Copying:
         """
         folder, name = os.path.split(relative(path))
         if name in (".", ".."):
-            with closing(open_beneath(root, path or ".", os.O_RDONLY | os.O_DIRECTORY)) as source:
+            with closing(open_beneath(root, relative(path), os.O_RDONLY | os.O_DIRECTORY)) as source:
                 self._contents(source, live, 0)
             return
         with closing(open_beneath(root, folder or ".", os.O_RDONLY | os.O_DIRECTORY)) as source:

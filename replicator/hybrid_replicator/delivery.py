@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import msgspec
 from twisted.internet.defer import DeferredLock
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -205,9 +206,10 @@ class Delivery:
         sending = self._sending.setdefault(offer.dataset, [])
         sending += ends
         try:
-            source = CountedSource(await self._open(offer))
+            size_bytes, opened = await self._open(offer)
+            source = CountedSource(opened)
             await cut.watch(source)
-            answer = await self._peers.offer(node, offer, source)
+            answer = await self._peers.offer(node, msgspec.structs.replace(offer, size_bytes=size_bytes), source)
         finally:
             for guid in ends:
                 sending.remove(guid)
@@ -220,10 +222,12 @@ class Delivery:
             case _:
                 raise PeerError(f"{node} did not say that it holds {offer.dataset}@{offer.to.name}", str(answer))
 
-    async def _open(self, offer: Offer) -> ByteSource | None:
+    async def _open(self, offer: Offer) -> tuple[int | None, ByteSource | None]:
+        """Size, where known, and bytes of the stream; nothing where the peer only has to cut back."""
         if offer.base == offer.to.guid:
-            return None
-        return await self._pool.send(offer.dataset, offer.to.guid, offer.base)
+            return 0, None
+        size_bytes = await self._pool.estimate(offer.dataset, offer.to.guid, offer.base)
+        return size_bytes, await self._pool.send(offer.dataset, offer.to.guid, offer.base)
 
     def _mistook(self, dataset: str, node: NodeId, image: tuple[str, Guid] | None) -> None:
         """What we thought the peer holds was wrong."""

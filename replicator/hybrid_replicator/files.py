@@ -46,6 +46,8 @@ _TROUBLES: dict[int, Trouble] = {
 
 def do(work: Work) -> Answer:
     """Do what is asked. Never raises for what lies in the files."""
+    if "\0" in work.path:
+        return NotDone("no such path", "a zero byte is in no name")
     try:
         with closing(open_root(work.root)) as root:
             match work:

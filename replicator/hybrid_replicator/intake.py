@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from hybrid.ports import ByteSink, IncomingStream
+from hybrid.ports import ByteSink, IncomingStream, OutOfSpace
 from hybrid.wire import Offer
 from hybrid_replicator.header import SIZE, BadStream, check, parse
 
@@ -43,7 +43,7 @@ async def take_in(
         while data:
             total += len(data)
             if total > limit:
-                raise BadStream(f"the stream is longer than announced: {total} bytes and more")
+                raise _too_long(offer, limit)
             await sink.write(data)
             data = await stream.read()
         await sink.finish()
@@ -51,6 +51,12 @@ async def take_in(
         await sink.abort()
         raise
     return total
+
+
+def _too_long(offer: Offer, limit: int) -> Exception:
+    if offer.size_bytes is None:
+        return OutOfSpace(f"no room for {offer.dataset}", f"the stream is longer than the {limit} bytes left")
+    return BadStream(f"the stream is longer than the {offer.size_bytes} bytes announced")
 
 
 async def _first(stream: IncomingStream) -> bytes:

@@ -31,7 +31,7 @@ def open_beneath(directory: int, path: str, flags: int, links: bool = True) -> i
     A file descriptor of `path`, which lies below the open `directory` or is it.
 
     Args:
-        path: Relative, `.` for the directory itself.
+        path: Relative, `.` for the directory itself; without a zero byte.
         flags: As for `os.open`; `O_CLOEXEC` is added.
         links: Follow symbolic links that stay below; otherwise none, not even on the way.
 
@@ -41,8 +41,6 @@ def open_beneath(directory: int, path: str, flags: int, links: bool = True) -> i
     resolve = BENEATH | NO_MAGICLINKS | NO_XDEV | (0 if links else NO_SYMLINKS)
     how = _OpenHow(flags | os.O_CLOEXEC, 0, resolve)
     name = os.fsencode(path)
-    if b"\0" in name:
-        raise OSError(errno.ENOENT, "a zero byte is in no name", path)
     for _ in range(RETRIES):
         opened = _libc.syscall(SYS_OPENAT2, directory, name, ctypes.byref(how), ctypes.sizeof(how))
         if opened >= 0:
