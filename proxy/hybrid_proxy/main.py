@@ -1,0 +1,79 @@
+"""`hybrid proxy`: one process of the front doors. Start as many as there are cores; they share the ports. Shell."""
+
+from __future__ import annotations
+
+import argparse
+import resource
+from collections.abc import Sequence
+from pathlib import Path
+
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from hybrid.cluster.identity import Identity
+from hybrid.feed import FeedClient
+from hybrid.feed import Reactor as FeedReactor
+from hybrid.model import Served
+from hybrid.process import run_service
+from hybrid.settings import Settings, load
+from hybrid_proxy.privileges import drop_root
+from hybrid_proxy.service import FrontDoors
+from hybrid_proxy.service import Reactor as DoorsReactor
+
+
+class ProxyReactor(DoorsReactor, FeedReactor):
+    """What the process needs of the reactor."""
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="hybrid proxy", description="Serve this node's front doors.")
+    parser.add_argument("--config", type=Path, default=Path("/etc/hybrid/hybrid.toml"), help="the node's settings")
+    parser.add_argument("--stay-root", action="store_true", help="do not become an ordinary user after binding")
+    return parser.parse_args(argv)
+
+
+class ProxyProcess(MultiService):
+    """The front doors and the feed that tells them where sites are."""
+
+    log = Logger()
+
+    def __init__(self, reactor: ProxyReactor, settings: Settings, stay_root: bool) -> None:
+        super().__init__()
+        self._stay_root = stay_root
+        identity = Identity.load(Path(settings.state_dir))
+        self._doors = FrontDoors(reactor, settings, identity, self._report)
+        self._feed = FeedClient(reactor, str(Path(settings.run_dir) / "view.sock"), self._doors.follow)
+        self._doors.setServiceParent(self)
+        self._feed.setServiceParent(self)
+
+    def _report(self, served: Served) -> None:
+        self._feed.report(served)
+
+    def startService(self) -> None:
+        """Leave root behind, with the ports bound, then follow the view."""
+        if not self._stay_root:
+            try:
+                user = drop_root()
+                self.log.info("serving as {user}", user=user or "the user who started this")
+            except (OSError, KeyError) as error:
+                self.log.warn("still root: {error}", error=str(error))
+        super().startService()
+
+    def stopService(self) -> Deferred[None]:
+        """Drain the doors, then leave the feed."""
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        await self._doors.disownServiceParent()
+        await super().stopService()
+
+
+def main(argv: Sequence[str]) -> int:
+    """Serve until SIGTERM; returns the exit status."""
+    options = parse(argv)
+    settings = load(options.config)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    return run_service("proxy", lambda reactor: ProxyProcess(reactor, settings, options.stay_root))
