@@ -17,7 +17,6 @@ from twisted.application import service
 from twisted.internet import task
 from twisted.internet.process import reapProcessHandlers
 from twisted.logger import Logger
-from twisted.runner.procmon import ProcessMonitor
 
 from hybrid.settings import Settings, load
 from hybrid.storage.children import Reactor
@@ -43,6 +42,8 @@ class Supervisor(service.MultiService):
 
     def __init__(self, reactor: Reactor, settings: Settings, config: Path) -> None:
         super().__init__()
+        from twisted.runner.procmon import ProcessMonitor  # imports the global reactor: ours must be there by now
+
         self._monitor = ProcessMonitor(reactor)
         self._monitor.maxRestartDelay = 10
         for name, command in children(settings, config).items():
