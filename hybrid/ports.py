@@ -225,6 +225,14 @@ class Pool(Protocol):
     async def unmount(self, name: str) -> None:
         """Unmount; not mounted: fine. Raises `Busy` while something uses it."""
 
+    async def clear_dead_mounts(self) -> list[str]:
+        """
+        Take away mounts whose storage daemon died; `check` raises `StorageSick` while there are any.
+
+        Returns:
+            Their paths: what runs on them has to be stopped, mounted and started again. Mostly empty.
+        """
+
     async def hold(self, name: str, guid: Guid, tag: str) -> None:
         """Keep a snapshot from being destroyed. Held with that tag already: fine."""
 

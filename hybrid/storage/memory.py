@@ -182,6 +182,11 @@ class MemoryPool(Faults):
             raise Busy(f"{name} was not unmounted", "a process uses it")
         volume.mountpoint = None
 
+    async def clear_dead_mounts(self) -> list[str]:
+        """See `hybrid.ports.Pool`. There are none."""
+        await self.enter("clear_dead_mounts")
+        return []
+
     # ------------------------------------------------------------------------------------------- snapshots
 
     async def snapshot(self, name: str, snapshot_name: str) -> Snapshot:

@@ -173,6 +173,10 @@ class ZfsCommandPool:
         """See `hybrid.ports.Pool`."""
         await self._mounts.unmount(self._full(name))
 
+    async def clear_dead_mounts(self) -> list[str]:
+        """See `hybrid.ports.Pool`. Works also while the daemon is down."""
+        return await self._mounts.clear_dead(self.root)
+
     # ------------------------------------------------------------------------------------------- snapshots
 
     async def snapshot(self, name: str, snapshot_name: str) -> Snapshot:

@@ -120,6 +120,25 @@ async def test_mount_alone_repairs_a_dead_mount(namespace: Namespace, daemon: Zf
 
 
 @with_daemon
+async def test_dead_mounts_are_cleared_while_the_daemon_is_down(
+    namespace: Namespace, daemon: ZfsDaemon, config: Settings
+) -> None:
+    """A node that lost its storage tidies up at once, and finds nothing to do the second time."""
+    pool = await made_pool(namespace, config)
+    await pool.check()
+    assert await pool.clear_dead_mounts() == []
+    await daemon.stopService()
+    namespace.start_daemon()
+    await pool.mount(SITE, f"{config.state_dir}/mnt")
+    namespace.daemon.kill()
+    namespace.daemon.wait()
+    assert await pool.clear_dead_mounts() == [f"{config.state_dir}/mnt"]
+    assert await pool.clear_dead_mounts() == []
+    with pytest.raises(StorageSick):
+        await pool.check()
+
+
+@with_daemon
 async def test_a_node_that_starts_clears_dead_mounts(namespace: Namespace, daemon: ZfsDaemon, config: Settings) -> None:
     """`prepare` leaves no dead mount behind, so that `dataset` tells truly what is mounted."""
     pool = await made_pool(namespace, config)
