@@ -1,0 +1,226 @@
+"""
+The control link between two nodes: greeting, requests and their answers, signs of life. Shell.
+
+Each node opens one link to every other and asks over that; over the ones it accepted it only answers. So two nodes
+that connect at the same moment need not agree which connection to keep.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import msgspec
+from twisted.internet.defer import Deferred
+from twisted.internet.defer import TimeoutError as DeferredTimeout
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.python.failure import Failure
+
+from hybrid import wire
+from hybrid.cluster.answering import UNSUPPORTED, Answers, peer_answer
+from hybrid.cluster.framed import Framed
+from hybrid.cluster.identity import Identity
+from hybrid.model import NodeId
+from hybrid.ports import PeerError
+
+MAX_SERVED = 500
+"""Requests of one peer under way at once; more are refused as busy."""
+BUSY = wire.Failed("busy", f"{MAX_SERVED} requests of yours are under way", "try again in a second")
+
+
+@dataclass(frozen=True, slots=True)
+class LinkTiming:
+    """How long links wait, in seconds."""
+
+    ping_s: float = 1.5
+    dead_s: float = 5.0
+    """A link over which nothing arrived for so long is given up."""
+    connect_s: float = 5.0
+    """To connect, and again to greet."""
+    stall_s: float = 60.0
+    """A stream in which nothing moved for so long is given up."""
+    retry_s: float = 0.5
+    retry_max_s: float = 2.0
+    linger_s: float = 5.0
+    """How long the receiver of a stream waits, after its answer, for the sender to close."""
+
+
+class OnEnd(Protocol):
+    """Called once, when a connection is gone."""
+
+    def __call__(self, connection: Framed) -> None:
+        """`connection.reason` says why."""
+
+
+class ControlLink(Framed):
+    """What both ends share: watching whether the other one still speaks."""
+
+    def __init__(self, reactor: IReactorTime, timing: LinkTiming, on_end: OnEnd) -> None:
+        super().__init__(wire.MAX_FRAME, on_end)
+        self.silent = False
+        """Whether it was given up because nothing came."""
+        self._reactor, self._timing = reactor, timing
+        self._heard_s = self._looked_s = reactor.seconds()
+        self._watch = LoopingCall(self._look)
+        self._watch.clock = reactor
+
+    def connectionMade(self) -> None:
+        """Begin to watch."""
+        super().connectionMade()
+        self._heard_s = self._looked_s = self._reactor.seconds()
+        self._watch.start(self._timing.ping_s, now=False)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Any byte is a sign of life."""
+        self._heard_s = self._reactor.seconds()
+        super().dataReceived(data)
+
+    def ended(self, error: PeerError) -> None:
+        """Stop watching."""
+        if self._watch.running:
+            self._watch.stop()
+
+    def ping(self) -> None:
+        """Ask for a sign of life, on the side that does."""
+
+    def _look(self) -> None:
+        now_s = self._reactor.seconds()
+        slept = now_s - self._looked_s > self._timing.dead_s / 2
+        self._looked_s = now_s
+        if slept:
+            self._heard_s = now_s  # it was this process that stood still: give the peer its time
+        elif now_s - self._heard_s >= self._timing.dead_s:
+            self.silent = True
+            self.abort(f"nothing heard for {self._timing.dead_s} s")
+            return
+        self.ping()
+
+
+class OutgoingLink(ControlLink):
+    """The link this node opened: it asks."""
+
+    def __init__(
+        self, reactor: IReactorTime, timing: LinkTiming, identity: Identity, node: NodeId, on_end: OnEnd
+    ) -> None:
+        super().__init__(reactor, timing, on_end)
+        self.greeted: Deferred[None] = Deferred()
+        """Fires when the peer has greeted back: only then this is a link."""
+        self._identity, self._node = identity, node
+        self._number = 0
+        self._asked: dict[int, Deferred[msgspec.Struct]] = {}
+
+    def shaken(self) -> None:
+        """Greet."""
+        self.put(wire.pack(0, wire.Hello(cluster=self._identity.cluster.id, node=self._identity.node)))
+
+    def frame_received(self, data: bytes) -> None:
+        """A greeting, a sign of life, or an answer."""
+        number, message = wire.unpack(data)
+        if not self.greeted.called:
+            if not isinstance(message, wire.Hello) or message.node != self._node:
+                raise ValueError("no greeting of the node that was called")
+            self.greeted.callback(None)
+        elif waiting := self._asked.pop(number, None):
+            waiting.callback(UNSUPPORTED if message is None else message)
+
+    async def request(self, message: msgspec.Struct, deadline_s: float) -> msgspec.Struct:
+        """See `hybrid.ports.Peers.request`."""
+        self._number += 1
+        number = self._number
+        try:
+            data = wire.pack(number, message)
+        except ValueError as error:
+            raise PeerError("request not sent", str(error)) from error
+        if not self.put(data):
+            raise PeerError(f"{self._node} cannot be reached", self.reason or "it does not read what it is sent")
+        answer: Deferred[msgspec.Struct] = Deferred()
+        self._asked[number] = answer
+        answer.addTimeout(deadline_s, self._reactor)
+        try:
+            return peer_answer(self._node, await answer)
+        except DeferredTimeout as error:
+            raise PeerError(f"{self._node} did not answer", f"in {deadline_s} s") from error
+        finally:
+            self._asked.pop(number, None)
+
+    def tell(self, message: msgspec.Struct) -> bool:
+        """Send what wants no answer; `False` when it was dropped because the peer does not keep up."""
+        return not self.paused and self.put(wire.pack(0, message))
+
+    def ping(self) -> None:
+        """See `ControlLink`."""
+        if self.greeted.called:
+            self.put(wire.pack(0, wire.Ping()))
+
+    def ended(self, error: PeerError) -> None:
+        """Everybody who waits for an answer hears of it."""
+        super().ended(error)
+        asked, self._asked = self._asked, {}
+        for waiting in asked.values():
+            waiting.errback(Failure(error))
+        if not self.greeted.called:
+            self.greeted.errback(Failure(error))
+
+
+class AcceptedLink(ControlLink):
+    """The link a peer opened: this node answers."""
+
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        timing: LinkTiming,
+        identity: Identity,
+        node: NodeId,
+        answers: Answers,
+        on_end: OnEnd,
+    ) -> None:
+        """`node` is who the certificate names."""
+        super().__init__(reactor, timing, on_end)
+        self.node = node
+        self._identity, self._answers = identity, answers
+        self._greeted = False
+        self._serving = 0
+
+    def frame_received(self, data: bytes) -> None:
+        """The greeting first, then signs of life and requests."""
+        number, message = wire.unpack(data)
+        if not self._greeted:
+            self._greet(message)
+        elif isinstance(message, wire.Ping):
+            self._reply(number, wire.Done())
+        elif message is None:
+            self._reply(number, UNSUPPORTED)
+        elif self._serving >= MAX_SERVED:
+            self._reply(number, BUSY)
+        else:
+            Deferred.fromCoroutine(self._serve(number, message))
+
+    def _greet(self, message: wire.Message | None) -> None:
+        if not isinstance(message, wire.Hello):
+            raise ValueError("no greeting")
+        if message.cluster != self._identity.cluster.id or message.node != self.node:
+            raise ValueError(f"{self.node} greets as {message.node} of {message.cluster}")
+        self._greeted = True
+        self._reply(0, wire.Hello(cluster=self._identity.cluster.id, node=self._identity.node))
+
+    async def _serve(self, number: int, message: wire.Message) -> None:
+        self._serving += 1
+        try:
+            answer = await self._answers.answer(self.node, message)
+        finally:
+            self._serving -= 1
+        if number:
+            self._reply(number, answer)
+
+    def _reply(self, number: int, answer: msgspec.Struct) -> None:
+        try:
+            data = wire.pack(number, answer)
+        except ValueError as error:
+            data = wire.pack(number, wire.Failed("answer too large", str(error)))
+        if not self.put(data):
+            self.abort("it does not read its answers")
+
+
+LinkUp = Callable[[NodeId], None]
