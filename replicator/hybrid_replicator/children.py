@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 import msgspec
 from twisted.internet.defer import Deferred
@@ -60,11 +61,11 @@ class ChildFiles:
         clock: IReactorTime,
         look_s: float = LOOK_S,
         copy_s: float = COPY_S,
-        module: str = "hybrid_replicator.files",
+        command: Sequence[str] = (sys.executable, "-I", "-m", "hybrid_replicator.files"),
     ) -> None:
-        """`look_s` and `copy_s` are the deadlines of looks and of restores; `module` is what the child runs."""
+        """`look_s` and `copy_s` are the deadlines of looks and of restores; `command` is the child's, by full path."""
         self._reactor, self._clock = reactor, clock
-        self._look_s, self._copy_s, self._module = look_s, copy_s, module
+        self._look_s, self._copy_s, self._command = look_s, copy_s, command
 
     async def entries(self, root: str, path: str) -> list[Entry]:
         """See `hybrid_replicator.ports.Files`."""
@@ -86,8 +87,7 @@ class ChildFiles:
 
     async def _do(self, work: Work, deadline_s: float) -> Answer:
         child = _Child(encode(work))
-        argv = [sys.executable, "-I", "-m", self._module]
-        self._reactor.spawnProcess(child, sys.executable, argv, env={"PATH": "/usr/bin:/bin"})
+        self._reactor.spawnProcess(child, self._command[0], self._command, env={"PATH": "/usr/bin:/bin"})
         late = self._clock.callLater(deadline_s, child.too_late, deadline_s)
         try:
             answer = decode_answer(await child.answered)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 import time
 from pathlib import Path
 
@@ -254,6 +255,6 @@ async def test_a_child_that_does_not_answer_is_killed_at_the_deadline(snapshot: 
 @pytest_twisted.ensureDeferred
 async def test_a_child_that_breaks_off_is_told(snapshot: Path) -> None:
     """A crash of the worker is an error with its last words, not an empty listing."""
-    files = ChildFiles(reactor, reactor, module="hybrid_replicator.no_such_module")
+    files = ChildFiles(reactor, reactor, command=[sys.executable, "-m", "hybrid_replicator.no_such_module"])
     with pytest.raises(StorageError, match="no_such_module"):
         await files.entries(str(snapshot), "a")

@@ -1,0 +1,246 @@
+"""The whole path on real ZFS: two pools, real streams, real files, a real clock."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.internet import reactor
+from twisted.internet.task import deferLater
+
+from hybrid.cluster.memory_peers import MemoryNetwork
+from hybrid.history import guids
+from hybrid.model import NO_CLAIM, Claim, Fact, NodeId, SiteId, SiteSpec, Snapshot, Version
+from hybrid.ports import NoSuchPath
+from hybrid.storage.zfs import ZfsCommandPool
+from hybrid.view import NodeView, SiteView, View
+from hybrid.wire import Offer
+from hybrid_replicator.children import ChildFiles
+from hybrid_replicator.header import check, parse
+from hybrid_replicator.service import Replicator
+
+pytestmark = pytest.mark.zfs
+A, B = NodeId("n-aaaaaaaaaaaaaaaa"), NodeId("n-bbbbbbbbbbbbbbbb")
+SITE = SiteId("s-abcdefghijklmnopqrstuvwxyz")
+MAIN = f"sites/{SITE}"
+IMAGE = "images/static-0123"
+_NUMBERS = itertools.count(1)
+
+
+class Fences:
+    """Claims of one node."""
+
+    def __init__(self) -> None:
+        self.claim, self.writer = NO_CLAIM, False
+
+    def seen(self, site: SiteId) -> Claim:
+        """See `hybrid_replicator.ports.Fences`."""
+        return self.claim
+
+    async def saw(self, site: SiteId, claim: Claim) -> None:
+        """See `hybrid_replicator.ports.Fences`."""
+        self.claim = max(self.claim, claim)
+
+    def is_writer(self, site: SiteId) -> bool:
+        """See `hybrid_replicator.ports.Fences`."""
+        return self.writer
+
+
+class Node:
+    """A replicator on a pool of zfs-fuse."""
+
+    def __init__(self, namespace: Any, network: MemoryNetwork, name: NodeId, pool: str, other: NodeId) -> None:
+        self.namespace, self.name = namespace, name
+        self.pool = ZfsCommandPool(reactor, pool, namespace.prefix)
+        self.fences, self.peers, self.facts = Fences(), network.join(name), list[Fact]()
+        self.live = str(namespace.where / f"live-{pool}")
+        worker = (shutil.which("nsenter") or "", *namespace.prefix[1:], sys.executable, "-m", "hybrid_replicator.files")
+        self.replicator = Replicator(
+            reactor,
+            self.pool,
+            self.peers,
+            self.fences,
+            lambda site: (other,),
+            lambda site: self.live if self.fences.writer else None,
+            self.facts.append,
+            name,
+            files=ChildFiles(reactor, reactor, command=worker),
+            place=namespace.where / f"look-{pool}",
+            jitter=random.Random(1).random,
+            now_s=time.time,
+            look_every_s=1.0,
+        )
+
+    async def start(self) -> None:
+        """As the node's process does."""
+        await self.pool.prepare()
+        await self.replicator.recover()
+        self.peers.startService()
+        self.replicator.startService()
+
+    async def stop(self) -> None:
+        """As the node's process does."""
+        await self.replicator.stopService()
+        await self.peers.stopService()
+
+    async def open(self, claim: Claim) -> None:
+        """Begin a term: writable and mounted."""
+        self.fences.writer = True
+        await self.fences.saw(SITE, claim)
+        await self.pool.set_readonly(MAIN, False)
+        await self.replicator.snapshot(SITE, claim)
+        await self.pool.mount(MAIN, self.live)
+
+    def write(self, path: str, data: bytes) -> None:
+        """What a visitor does."""
+        target = f"of={self.live}/{path}"
+        self.namespace.run("dd", target, "bs=1M", "conv=fsync", "status=none", data=data)
+
+    def read(self, path: str) -> bytes:
+        """Live data."""
+        data: bytes = self.namespace.run("cat", f"{self.live}/{path}").stdout
+        return data
+
+
+def view(me: NodeId, claim: Claim) -> View:
+    """Both nodes live, one site."""
+    spec = SiteSpec(id=SITE, version=Version(1, 0), name="shop", domains=(), image="static@0123", number=1)
+    nodes = {
+        name: NodeView(id=name, name=name, dc="x", address="", cluster_port=1, interior_port=2, api_port=3, live=True)
+        for name in (A, B)
+    }
+    sites = {SITE: SiteView(spec=spec, state="serving", owner=claim.node, claim=claim)}
+    return View(me=me, serial=claim.epoch, zones=(), nodes=nodes, sites=sites)
+
+
+async def until(met: Callable[[], bool], what: str, seconds: float = 30.0) -> float:
+    """Wait until `met()`; how long that took."""
+    began_s = time.monotonic()
+    while not met():
+        assert time.monotonic() - began_s < seconds, f"{what}: not in {seconds} s"
+        await deferLater(reactor, 0.05, lambda: None)
+    return time.monotonic() - began_s
+
+
+@pytest.fixture
+def nodes(zfs_fuse: Any) -> Iterator[tuple[Node, Node]]:
+    """Two nodes whose pools are on one daemon, joined."""
+    network = MemoryNetwork(reactor, reconnect_s=0.0)
+    pools = [f"hyb{os.getpid()}r{next(_NUMBERS)}" for _ in range(2)]
+    try:
+        for pool in pools:
+            zfs_fuse.create_pool(pool, str(192 * 1024 * 1024))
+        yield Node(zfs_fuse, network, A, pools[0], B), Node(zfs_fuse, network, B, pools[1], A)
+    finally:
+        for pool in pools:
+            zfs_fuse.destroy_pool(pool)
+
+
+async def furnish(a: Node) -> None:
+    """An image and a site of it on `a`."""
+    await a.pool.create(IMAGE, {"manifest": "static"})
+    image = await a.pool.snapshot(IMAGE, "image")
+    await a.pool.clone(IMAGE, image.guid, MAIN)
+    await a.open(Claim(1, A))
+
+
+@pytest_twisted.ensureDeferred
+async def test_from_a_write_to_another_server_and_back_in_time(nodes: tuple[Node, Node]) -> None:
+    """Write, replicate, look into the past, restore a file, roll back, undo, diverge and converge: on real ZFS."""
+    a, b = nodes
+    await a.start()
+    await b.start()
+    await furnish(a)
+    for node in nodes:
+        node.replicator.follow(view(node.name, Claim(1, A)))
+    a.write("page", b"first")
+    first = await _replicated(a, b)
+    a.write("page", b"second" * 100_000)
+    a.write("other", b"kept")
+    second = await _replicated(a, b)
+    assert a.replicator.lag_s(SITE) is not None
+    replica = await b.pool.dataset(MAIN)
+    assert replica.readonly and replica.mountpoint is None and replica.origin is not None
+
+    assert [entry.name for entry in await b.replicator.browse(SITE, second, "/")] == ["other", "page"]
+    assert await b.replicator.read_file(SITE, first, "/page") == b"first"
+    with pytest.raises(NoSuchPath):
+        await b.replicator.browse(SITE, first, "../..")
+    assert await a.replicator.restore(SITE, first, "page") == 1
+    assert (a.read("page"), a.read("other")) == (b"first", b"kept")
+    await _replicated(a, b)
+
+    async with a.replicator.exclusive(SITE):
+        await a.pool.unmount(MAIN)
+        stash = await a.replicator.stash(SITE, first, "rollback")
+        await a.open(Claim(2, A))
+    for node in nodes:
+        node.replicator.follow(view(node.name, Claim(2, A)))
+    assert a.read("page") == b"first"
+    await _replicated(a, b)
+    assert guids(b.replicator.history(SITE))[0] == first and len(b.replicator.stashes(SITE)) == 1
+
+    async with a.replicator.exclusive(SITE):
+        await a.pool.unmount(MAIN)
+        await a.replicator.unstash(stash.id, "undo")
+        await a.open(Claim(3, A))
+    for node in nodes:
+        node.replicator.follow(view(node.name, Claim(3, A)))
+    assert a.read("other") == b"kept"
+    await _replicated(a, b)
+    assert await b.replicator.read_file(SITE, b.replicator.history(SITE)[-1].guid, "other") == b"kept"
+
+    for node in nodes:
+        assert not [one.name for one in await node.pool.datasets() if one.name.startswith("temporary/")]
+        for dataset in await node.pool.datasets():
+            if dataset.name.startswith(("sites/", "stash/s-")):
+                assert guids(await node.pool.history(dataset.name)) == guids(
+                    node.replicator._index.history(dataset.name)
+                )
+        await node.stop()
+    await a.pool.unmount(MAIN)
+
+
+async def _replicated(a: Node, b: Node) -> Any:
+    """Wait until all that was written is on `b`; the newest snapshot."""
+    await a.replicator.snapshot(SITE, a.fences.claim, only_if_changed=True)
+    head = a.replicator.history(SITE)[-1].guid
+
+    def there() -> bool:
+        history = b.replicator.history(SITE)
+        return bool(history) and history[-1].guid == a.replicator.history(SITE)[-1].guid
+
+    await until(there, "replication")
+    return head
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_head_of_a_real_stream_is_read(nodes: tuple[Node, Node]) -> None:
+    """What ZFS writes is what the receiver checks."""
+    a, _ = nodes
+    await a.start()
+    await furnish(a)
+    image, (first,) = (await a.pool.history(IMAGE))[0], await a.pool.history(MAIN)
+    a.write("page", b"x")
+    second = await a.pool.snapshot(MAIN, "hyb-000001-aaaaaaaa-0000009")
+    for base, to in ((None, image), (image, first), (first, second)):
+        dataset = IMAGE if to is image else MAIN
+        source = await a.pool.send(dataset, to.guid, base.guid if base else None)
+        begin = parse(await source.read())
+        await source.abort()
+        check(begin, _offer(dataset, base, to))
+        assert begin.to_name.endswith(f"{dataset}@{to.name}")
+    await a.stop()
+    await a.pool.unmount(MAIN)
+
+
+def _offer(dataset: str, base: Snapshot | None, to: Snapshot) -> Offer:
+    return Offer(dataset=dataset, claim=NO_CLAIM, base=base.guid if base else None, to=to)
