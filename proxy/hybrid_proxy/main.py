@@ -41,10 +41,10 @@ class ProxyProcess(MultiService):
 
     def __init__(self, reactor: ProxyReactor, settings: Settings, stay_root: bool) -> None:
         super().__init__()
-        self._stay_root = stay_root
+        self._stay_root, self._run_dir = stay_root, Path(settings.run_dir)
         identity = Identity.load(Path(settings.state_dir))
         self._doors = FrontDoors(reactor, settings, identity, self._report)
-        self._feed = FeedClient(reactor, str(Path(settings.run_dir) / "view.sock"), self._doors.follow)
+        self._feed = FeedClient(reactor, str(self._run_dir / "view.sock"), self._doors.follow)
         self._doors.setServiceParent(self)
         self._feed.setServiceParent(self)
 
@@ -55,7 +55,7 @@ class ProxyProcess(MultiService):
         """Leave root behind, with the ports bound, then follow the view."""
         if not self._stay_root:
             try:
-                user = drop_root()
+                user = drop_root(self._run_dir)
                 self.log.info("serving as {user}", user=user or "the user who started this")
             except (OSError, KeyError) as error:
                 self.log.warn("still root: {error}", error=str(error))

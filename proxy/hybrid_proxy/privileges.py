@@ -8,9 +8,11 @@ and keys and state are readable by their owner only.
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import pwd
 import struct
+from pathlib import Path
 
 USERS = ("hybrid-proxy", "nobody")
 """The first that exists."""
@@ -20,20 +22,25 @@ _CAPABILITY_VERSION_3 = 0x20080522
 _CAP_NET_BIND_SERVICE = 1 << 10
 
 
-def drop_root() -> str:
+def drop_root(needed: Path) -> str:
     """
     Become an ordinary user.
+
+    Args:
+        needed: A folder that must still be in reach afterwards (it may be made later).
 
     Returns:
         Its name; empty when this process was not root to begin with.
 
     Raises:
-        OSError: The kernel would not.
+        OSError: The kernel would not, or `needed` would be out of reach; then nothing has changed.
         KeyError: There is no user to become.
     """
     if os.geteuid() != 0:
         return ""
     user = _user()
+    if not _reaches(user.pw_uid, needed):
+        raise PermissionError(errno.EACCES, f"the user {user.pw_name} could not reach", str(needed))
     libc = ctypes.CDLL(None, use_errno=True)
     _check(libc.prctl(_PR_SET_KEEPCAPS, 1, 0, 0, 0))
     os.setgroups([])
@@ -42,6 +49,16 @@ def drop_root() -> str:
     kept = struct.pack("IIIIII", _CAP_NET_BIND_SERVICE, _CAP_NET_BIND_SERVICE, 0, 0, 0, 0)
     _check(libc.capset(header, kept))
     return user.pw_name
+
+
+def _reaches(uid: int, folder: Path) -> bool:
+    """Whether the user may enter `folder`, or the nearest folder above that exists."""
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    os.seteuid(uid)
+    try:
+        return os.access(existing, os.X_OK, effective_ids=True)
+    finally:
+        os.seteuid(0)
 
 
 def _user() -> pwd.struct_passwd:

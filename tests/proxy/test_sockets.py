@@ -1,0 +1,415 @@
+"""Two nodes' front doors on real sockets, with mutual TLS between them and a website and a database behind one."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import resource
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import pytest_twisted
+from twisted.internet import reactor as global_reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
+from twisted.internet.interfaces import IHalfCloseableProtocol, IListeningPort, IPushProducer, ITCPTransport
+from twisted.internet.protocol import Protocol, ServerFactory
+from twisted.internet.utils import getProcessOutputAndValue
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from hybrid.cluster.certificates import issue, new_key
+from hybrid.cluster.identity import Identity, create_cluster
+from hybrid.model import Claim, NodeId, Port, Served, SiteId, SiteSpec, Version
+from hybrid.settings import Settings
+from hybrid.view import NodeView, SiteState, SiteView, View
+from hybrid_proxy.limits import Limits
+from hybrid_proxy.service import FrontDoors, Reactor
+
+reactor = cast(Reactor, global_reactor)
+SHOP = SiteId("s-shop")
+MEGABYTE = 1024 * 1024
+
+
+@implementer(IPushProducer)
+class Website(Protocol):
+    """A website: `/big/<n>` gives n MB, `/sum` the digest of what it is sent, `/ws` says everything back."""
+
+    transport: ITCPTransport
+
+    def __init__(self) -> None:
+        self._buffer = b""
+        self._left = 0
+        self._digest: hashlib._Hash | None = None
+        self._paused = False
+        self._echo = False
+
+    def dataReceived(self, data: bytes) -> None:
+        """See `Protocol`."""
+        if self._echo:
+            self.transport.write(data)
+        elif self._digest is not None:
+            self._take(data)
+        else:
+            self._buffer += data
+            head, blank, rest = self._buffer.partition(b"\r\n\r\n")
+            if blank:
+                self._buffer = b""
+                self._serve(head, rest)
+
+    def _serve(self, head: bytes, rest: bytes) -> None:
+        path = head.split()[1].decode()
+        if path.startswith("/big/"):
+            self._left = int(path.removeprefix("/big/")) * MEGABYTE
+            self.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % self._left)
+            self.transport.registerProducer(self, True)  # type: ignore[attr-defined]  # a TCP transport is an IConsumer
+            self.resumeProducing()
+        elif path == "/sum":
+            length = re.search(rb"Content-Length: (\d+)", head)
+            assert length is not None
+            self._digest, self._left = hashlib.sha256(), int(length[1])
+            self._take(rest)
+        elif path == "/ws":
+            self._echo = True
+            self.transport.write(
+                b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+            )
+        else:
+            body = head + b"\r\n"
+            self.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+
+    def _take(self, data: bytes) -> None:
+        assert self._digest is not None
+        self._digest.update(data)
+        self._left -= len(data)
+        if self._left == 0:
+            body = self._digest.hexdigest().encode()
+            self._digest = None
+            self.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+
+    def resumeProducing(self) -> None:
+        """See `IPushProducer`."""
+        self._paused = False
+        while self._left and not self._paused:
+            self._left -= 65536
+            self.transport.write(bytes(65536))
+        if not self._left:
+            self.transport.unregisterProducer()  # type: ignore[attr-defined]  # an IConsumer
+
+    def pauseProducing(self) -> None:
+        """See `IPushProducer`."""
+        self._paused = True
+
+    def stopProducing(self) -> None:
+        """See `IPushProducer`."""
+        self._paused = True
+
+
+@implementer(IHalfCloseableProtocol)
+class Database(Protocol):
+    """Greets, then says back what it was sent once the client has ended its side."""
+
+    transport: ITCPTransport
+
+    def connectionMade(self) -> None:
+        """See `Protocol`."""
+        self._heard = b""
+        self.transport.write(b"welcome ")
+
+    def dataReceived(self, data: bytes) -> None:
+        """See `Protocol`."""
+        self._heard += data
+
+    def readConnectionLost(self) -> None:
+        """See `IHalfCloseableProtocol`."""
+        self.transport.write(self._heard)
+        self.transport.loseConnection()
+
+    def writeConnectionLost(self) -> None:
+        """See `IHalfCloseableProtocol`."""
+
+
+@implementer(IHalfCloseableProtocol)
+class Talker(Protocol):
+    """A client that keeps what it hears, and can be asked to wait for some of it."""
+
+    transport: ITCPTransport
+
+    def __init__(self) -> None:
+        self.heard = b""
+        self.ended = False
+        self._awaited: tuple[bytes, Deferred[bytes]] | None = None
+
+    def until(self, text: bytes) -> Deferred[bytes]:
+        """All that was heard, once `text` is in it, or the connection has ended."""
+        done: Deferred[bytes] = Deferred()
+        done.addTimeout(20, reactor)
+        self._awaited = (text, done)
+        self._look()
+        return done
+
+    def _look(self) -> None:
+        if self._awaited is not None and (self._awaited[0] in self.heard or self.ended):
+            (_, done), self._awaited = self._awaited, None
+            done.callback(self.heard)
+
+    def dataReceived(self, data: bytes) -> None:
+        """See `Protocol`."""
+        self.heard += data
+        self._look()
+
+    def readConnectionLost(self) -> None:
+        """See `IHalfCloseableProtocol`."""
+        self.transport.loseConnection()
+
+    def writeConnectionLost(self) -> None:
+        """See `IHalfCloseableProtocol`."""
+
+    def connectionLost(self, reason: Failure = Failure(Exception())) -> None:  # noqa: B008  (one for all will do)
+        """See `Protocol`."""
+        self.ended = True
+        self._awaited = (b"", self._awaited[1]) if self._awaited else None
+        self._look()
+
+
+NEVER_HEARD = b"\x00never\x00"
+"""Wait for this to wait for the end."""
+
+
+class Pair:
+    """Two nodes; the site runs on the first, or is on its way."""
+
+    def __init__(self, where: Path) -> None:
+        first = create_cluster(where, "one", "127.0.0.1", time.time())
+        key = new_key()
+        certificate = issue(first.authority, first.authority_key, key.public_key(), "two", "127.0.0.1", time.time())
+        second = Identity.of(first.cluster, key, certificate, first.authority, first.authority_key)
+        self.identities = (first, second)
+        self.served: list[Served] = []
+        self.listening: list[IListeningPort] = [self._listen(Website), self._listen(Database)]
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.database_port: int = probe.getsockname()[1]
+        self.doors = [
+            FrontDoors(reactor, self._settings(identity.name), identity, self.served.append, "127.0.0.1", LIMITS)
+            for identity in self.identities
+        ]
+        for doors in self.doors:
+            doors.startService()
+        self.follow()
+
+    def _listen(self, protocol: type[Protocol]) -> IListeningPort:
+        factory = cast("ServerFactory[Any]", ServerFactory.forProtocol(protocol))
+        return reactor.listenTCP(0, factory, interface="127.0.0.1")
+
+    @staticmethod
+    def _settings(name: str) -> Settings:
+        return Settings(name=name, address="127.0.0.1", http_port=0, interior_port=0)
+
+    @property
+    def entry(self) -> int:
+        """The HTTP port of the node that does not own the site."""
+        return self.doors[1].http_port
+
+    def follow(self, state: SiteState = "serving", owner: int = 0, epoch: int = 1, both: bool = True) -> None:
+        """Tell the nodes (or the entry node alone) of a view."""
+        web, database = (port.getHost().port for port in self.listening)  # type: ignore[attr-defined]  # IPv4Address
+        ports = (Port("http", web), Port("db", database, "tcp", self.database_port))
+        spec = SiteSpec(
+            id=SHOP, version=Version(1, 1), name="x", domains=("shop.test",), image="x@1", number=1, ports=ports
+        )
+        nodes = {identity.node: self._node(number) for number, identity in enumerate(self.identities)}
+        holder = self.identities[owner].node
+        for number in (0, 1) if both else (1,):
+            me = self.identities[number].node
+            here = "127.0.0.1" if me == holder and state == "serving" else None
+            site = SiteView(spec=spec, state=state, owner=holder, claim=Claim(epoch, holder), upstream=here)
+            self.doors[number].follow(View(me=me, serial=1, zones=("test",), nodes=nodes, sites={SHOP: site}))
+
+    def _node(self, number: int) -> NodeView:
+        node: NodeId = self.identities[number].node
+        port = self.doors[number].interior_port
+        return NodeView(
+            id=node, name=node, dc="a", address="127.0.0.1", cluster_port=1, interior_port=port, api_port=2, live=True
+        )
+
+    async def talk(self, data: bytes, port: int | None = None) -> Talker:
+        """A client that connects to the entry node and says `data`."""
+        endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", port or self.entry)
+        talker: Talker = await connectProtocol(endpoint, Talker())
+        talker.transport.write(data)
+        return talker
+
+    async def curl(self, *arguments: str, port: int | None = None) -> bytes:
+        """Run curl against the entry node; its output."""
+        argv = ["-sS", "--max-time", "60", "-H", "Host: shop.test", *arguments[:-1]]
+        argv.append(f"http://127.0.0.1:{port or self.entry}{arguments[-1]}")
+        out, error, status = await getProcessOutputAndValue("curl", argv, dict(os.environ), reactor=global_reactor)
+        assert status == 0, error
+        return cast(bytes, out)
+
+    async def close(self) -> None:
+        """End everything."""
+        for doors in self.doors:
+            await doors.stopService()
+        for port in self.listening:
+            await (port.stopListening() or Deferred())
+
+
+LIMITS = Limits(hold_s=5.0, drain_s=0.2)
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Iterator[Pair]:
+    """Two nodes."""
+    pair = Pair(tmp_path / "state")
+    yield pair
+    pytest_twisted.blockon(Deferred.fromCoroutine(pair.close()))
+
+
+@pytest.mark.parametrize("node", [0, 1], ids=["owner", "another node"])
+@pytest_twisted.ensureDeferred
+async def test_every_node_answers(pair: Pair, node: int) -> None:
+    """curl gets the page from the owner and from another node; the site sees the client's address."""
+    page = await pair.curl("/hello", port=pair.doors[node].http_port)
+    assert page.startswith(b"GET /hello HTTP/1.1\r\nHost: shop.test\r\n")
+    assert b"x-forwarded-for: 127.0.0.1\r\n" in page.lower()
+    assert page.lower().count(b"via: ") == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_large_download_does_not_pile_up(pair: Pair) -> None:
+    """100 MB through both nodes and TLS, while memory stays flat."""
+    await pair.curl("/hello")
+    before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    size = await pair.curl("-o", "/dev/null", "-w", "%{size_download}", "/big/100")
+    assert int(size) == 100 * MEGABYTE
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kb < 32 * 1024
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_large_upload_arrives_whole(pair: Pair, tmp_path: Path) -> None:
+    """30 MB with Expect: 100-continue through both nodes: every byte, and memory stays flat."""
+    data = os.urandom(MEGABYTE) * 30
+    digest = hashlib.sha256(data).hexdigest()
+    (tmp_path / "upload").write_bytes(data)
+    before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert await pair.curl("--data-binary", f"@{tmp_path}/upload", "/sum") == digest.encode()
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kb < 32 * 1024
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_websocket_through_both_nodes(pair: Pair) -> None:
+    """Bytes come back as they were sent, and the end of one side ends the other."""
+    talker = await pair.talk(
+        b"GET /ws HTTP/1.1\r\nHost: shop.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    )
+    assert (await talker.until(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")
+    talker.transport.write(b"\x81\x05hello")
+    assert (await talker.until(b"hello")).endswith(b"\x81\x05hello")
+    talker.transport.loseConnection()
+    await talker.until(NEVER_HEARD)
+
+
+@pytest_twisted.ensureDeferred
+async def test_held_requests_are_completed_by_the_new_owner(pair: Pair) -> None:
+    """Twenty requests arrive while there is no owner: all are answered when there is one."""
+    pair.follow("changing")
+    request = b"GET /%d HTTP/1.1\r\nHost: shop.test\r\nConnection: close\r\n\r\n"
+    talkers = [await pair.talk(request % number) for number in range(20)]
+    while pair.doors[1].house.room.held < 20:
+        await _turn()
+    pair.follow(owner=1, epoch=2)
+    for number, talker in enumerate(talkers):
+        assert b"GET /%d HTTP" % number in await talker.until(NEVER_HEARD)
+
+
+@pytest_twisted.ensureDeferred
+async def test_nodes_that_disagree_on_the_owner_find_together(pair: Pair) -> None:
+    """The entry node's view is old: the former owner says so, and the request goes on when the view is new."""
+    pair.follow(owner=1, epoch=2)
+    pair.follow(owner=0, epoch=1, both=False)
+    talker = await pair.talk(b"GET /x HTTP/1.1\r\nHost: shop.test\r\nConnection: close\r\n\r\n")
+    while pair.doors[1].house.room.held < 1:
+        await _turn()
+    pair.follow(owner=1, epoch=2)
+    assert b"GET /x HTTP" in await talker.until(NEVER_HEARD)
+
+
+@pytest_twisted.ensureDeferred
+async def test_pipelined_and_slow_requests_on_a_real_socket(pair: Pair) -> None:
+    """Two requests in one packet are answered in order; one that comes in pieces is answered too."""
+    request = b"GET /%d HTTP/1.1\r\nHost: shop.test\r\n\r\n"
+    talker = await pair.talk(request % 1 + request % 2)
+    heard = await talker.until(b"GET /2 ")
+    assert heard.index(b"GET /1 ") < heard.index(b"GET /2 ")
+    for byte in request % 3:
+        talker.transport.write(bytes((byte,)))
+        await _turn()
+    await talker.until(b"GET /3 ")
+    talker.transport.loseConnection()
+    await talker.until(NEVER_HEARD)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_refusal_reaches_a_client_that_goes_on_sending(pair: Pair) -> None:
+    """The answer is not lost in a reset."""
+    talker = await pair.talk(b"POST / HTTP/1.1\r\nHost: shop.test\r\nContent-Length: x\r\n\r\n" + bytes(2 * MEGABYTE))
+    assert (await talker.until(b"</html>")).startswith(b"HTTP/1.1 400 ")
+    talker.transport.abortConnection()
+    await talker.until(NEVER_HEARD)
+
+
+@pytest.mark.parametrize("owner", [0, 1], ids=["through the owner", "on the owner"])
+@pytest_twisted.ensureDeferred
+async def test_a_tcp_port_with_half_close(pair: Pair, owner: int) -> None:
+    """The database greets, hears all the client said until it ended its side, and answers; also through two nodes."""
+    pair.follow(owner=owner, epoch=2)
+    assert pair.doors[1].public_ports.port(pair.database_port) == pair.database_port
+    pair.doors[0].public_ports.close()
+    talker = await pair.talk(b"select ", pair.database_port)
+    await talker.until(b"welcome ")
+    talker.transport.write(b"everything")
+    talker.transport.loseWriteConnection()
+    assert await talker.until(NEVER_HEARD) == b"welcome select everything"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_stranger_does_not_get_in_from_inside(pair: Pair, tmp_path: Path) -> None:
+    """The interior port speaks TLS with members of the cluster only."""
+    stranger = create_cluster(tmp_path / "other", "evil", "127.0.0.1", time.time())
+    (tmp_path / "crt").write_bytes((tmp_path / "other" / "node.crt").read_bytes())
+    argv = ["-sk", "--max-time", "5", "--cert", f"{tmp_path}/crt", "--key", f"{tmp_path}/other/node.key"]
+    argv.append(f"https://127.0.0.1:{pair.doors[0].interior_port}/")
+    out, _, status = await getProcessOutputAndValue("curl", argv, dict(os.environ), reactor=global_reactor)
+    assert stranger.node not in {identity.node for identity in pair.identities}
+    assert status != 0 and out == b""
+    plain = await pair.talk(b"GET / HTTP/1.1\r\nHost: shop.test\r\n\r\n", pair.doors[0].interior_port)
+    assert b"HTTP" not in await plain.until(NEVER_HEARD)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_graceful_end(pair: Pair) -> None:
+    """A stop closes idle connections at once and accepts no more; traffic is reported."""
+    await pair.curl("/hello")
+    talker = await pair.talk(b"")
+    port = pair.entry
+    await pair.doors[0].stopService()
+    await pair.doors[1].stopService()
+    await talker.until(NEVER_HEARD)
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", port)) != 0
+    assert [(served.site, served.requests) for served in pair.served] == [(SHOP, 1)]
+
+
+def _turn() -> Deferred[None]:
+    """Let the reactor turn once."""
+    turned: Deferred[None] = Deferred()
+    reactor.callLater(0, turned.callback, None)
+    return turned
