@@ -8,12 +8,10 @@ read-only, last changes in a snapshot, claim given up. Rules R1 and R6 of the ow
 from __future__ import annotations
 
 import os
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from typing import cast
 
-from twisted.internet.endpoints import TCP4ClientEndpoint
-from twisted.internet.interfaces import IReactorTCP, IReactorTime
-from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
@@ -25,6 +23,10 @@ from hybrid.settings import Settings
 
 ANSWER_WITHIN_S = 20.0
 """A container that does not accept on its first port in this time did not start."""
+
+
+Accepts = Callable[[str, int], Awaitable[bool]]
+"""`accepts(address, port)`: whether a TCP connection is accepted there, answered within a second or so."""
 
 
 class Terms:
@@ -40,8 +42,9 @@ class Terms:
         machine: TimeMachine,
         containers: Containers,
         holdings: Holdings,
+        accepts: Accepts,
     ) -> None:
-        self._reactor, self._settings = reactor, settings
+        self._reactor, self._settings, self._accepts = reactor, settings, accepts
         self._pool, self._machine, self._containers, self._holdings = pool, machine, containers, holdings
 
     # ------------------------------------------------------------------------------------------------- places
@@ -105,17 +108,6 @@ class Terms:
                     f"hybrid site logs {spec.name}",
                 )
             await deferLater(self._reactor, 0.05, lambda: None)
-
-    async def _accepts(self, address: str, port: int) -> bool:
-        endpoint = TCP4ClientEndpoint(cast(IReactorTCP, self._reactor), address, port, timeout=1)
-        try:
-            connected = await endpoint.connect(Factory.forProtocol(Protocol))
-        except Exception:
-            return False
-        transport = cast(Protocol, connected).transport
-        if transport is not None:
-            transport.abortConnection()  # type: ignore[attr-defined]  # ITCPTransport, which the stubs do not know
-        return True
 
     async def _back_to_replica(self, site: SiteId) -> None:
         try:

@@ -1,0 +1,82 @@
+"""Small pieces that fit one component's port to another's: the ledger as a map, the image store with a shelf. Shell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Protocol
+
+from hybrid.cluster.ledger import Ledger
+from hybrid.model import NodeId, NodeRegister, Shared, image_dataset
+from hybrid.ports import Pool, Progress
+from hybrid.shelf import Shelf
+from hybrid.wire import Gossip
+
+
+class Memory(Protocol):
+    """What outlives the process, besides datasets. See `hybrid.cluster.store.Store`."""
+
+    def nodes(self) -> dict[NodeId, NodeRegister]:
+        """Every node ever known."""
+
+    def keep_nodes(self, registers: Iterable[NodeRegister]) -> None:
+        """Remember nodes."""
+
+    def shared(self) -> dict[str, Shared]:
+        """The shared map, tombstones too."""
+
+    def keep_shared(self, entries: Mapping[str, Shared]) -> None:
+        """Remember entries of the shared map."""
+
+
+class Builds(Protocol):
+    """Built images waiting beside the pool. See `hybrid_containers.image.ImageStore`."""
+
+    async def import_image(self, pool: Pool, name: str, mount_dir: Path) -> str:
+        """Make it a dataset; returns `name@digest`."""
+
+
+class SharedValues:
+    """The shared map of the ledger: written here, on disk, and on its way to the others. See `hybrid.api.ports`."""
+
+    def __init__(self, ledger: Ledger, memory: Memory, hurry: Callable[[], None], wall_s: Callable[[], float]) -> None:
+        self._ledger, self._memory, self._hurry, self._wall_s = ledger, memory, hurry, wall_s
+
+    def get(self, key: str) -> str | None:
+        """See `hybrid.api.ports.SharedMap`."""
+        return self._ledger.shared().get(key)
+
+    def put(self, key: str, value: str | None) -> None:
+        """See `hybrid.api.ports.SharedMap`."""
+        entry = self._ledger.share(key, value, int(self._wall_s() * 1000))
+        self._memory.keep_shared({key: entry})
+        self._hurry()
+
+    def prefix(self, prefix: str) -> dict[str, str]:
+        """See `hybrid.api.ports.SharedMap`."""
+        return {key: value for key, value in self._ledger.shared().items() if key.startswith(prefix)}
+
+
+class ImageImports:
+    """The store of built images and the shelf of the pool. See `hybrid.api.ports.ImageStore`."""
+
+    def __init__(self, builds: Builds, shelf: Shelf, pool: Pool, mounts: Path) -> None:
+        self._builds, self._shelf, self._pool, self._mounts = builds, shelf, pool, mounts
+
+    async def import_image(self, name: str, progress: Progress) -> str:
+        """See `hybrid.api.ports.ImageStore`."""
+        with progress.step(f"import {name}"):
+            image = await self._builds.import_image(self._pool, name, self._mounts)
+            await self._shelf.came(image_dataset(image))
+        return image
+
+
+def restore(ledger: Ledger, memory: Memory) -> None:
+    """Bring back what the last run knew of nodes and shared values."""
+    ledger.merge(Gossip(heartbeats={}, nodes=memory.nodes(), shared=memory.shared()))
+
+
+def entries(ledger: Ledger, keys: frozenset[str]) -> dict[str, Shared]:
+    """The ledger's entries of `keys`, tombstones too."""
+    kept = ledger.snapshot().shared
+    return {key: kept[key] for key in keys if key in kept}

@@ -1,0 +1,348 @@
+"""
+A node behind its ports: all its parts but sockets, containers and disks. Shell, on any clock and any drivers.
+
+Wiring happens in `Core.__init__`, life in `live`: storage, index, containers, what is held, then voice and ears. The
+same code runs in `hybrid.node` on real drivers and in tests on the fakes, several nodes on one clock.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from twisted.application.service import MultiService
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from hybrid.adapters import Memory, SharedValues, entries, restore
+from hybrid.cluster import placement, viewing
+from hybrid.cluster.election import Elections
+from hybrid.cluster.gossip import Gossiping, Links
+from hybrid.cluster.ledger import Ledger, Merged
+from hybrid.cluster.membership import Membership
+from hybrid.hosting.creation import Creation
+from hybrid.hosting.holdings import Holdings
+from hybrid.hosting.moving import Moving
+from hybrid.hosting.observer import Observer
+from hybrid.hosting.rolling import Rolling
+from hybrid.hosting.service import HostingService
+from hybrid.hosting.steward import Steward
+from hybrid.hosting.storage import StorageCheck
+from hybrid.hosting.tasks import SiteTasks, in_background
+from hybrid.hosting.terms import Accepts, Terms
+from hybrid.hosting.watch import Watch
+from hybrid.loops import Loops
+from hybrid.model import Claim, Fact, Guid, NodeId, NodeRegister, SiteId
+from hybrid.outlook import Outlook
+from hybrid.ports import Containers, HybridError, Peers, Pool
+from hybrid.release import __version__
+from hybrid.settings import Settings
+from hybrid.shelf import Shelf
+from hybrid.view import SiteView, View
+from hybrid.wire import Done, OwnerSeen, SeesOwner, TakeOver
+from hybrid_replicator.ports import Files
+from hybrid_replicator.service import Replicator
+
+DECIDE_EVERY_S = 0.5
+CHECK_EVERY_S = 1.0
+WATCH_EVERY_S = 5.0
+DESCRIBE_EVERY_S = 10.0
+SPACE_STEP = 16 * 1024 * 1024
+"""Free space is published in steps of this size, so that not every write is news."""
+
+
+class PeerLinks(Peers, Links, Protocol):
+    """Links as the core uses them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drivers:
+    """What a node stands on."""
+
+    pool: Pool
+    containers: Containers
+    links: PeerLinks
+    files: Files
+    memory: Memory
+    accepts: Accepts
+    shift_owners: Callable[[str, int], Awaitable[object]]
+    wall_s: Callable[[], float]
+    random: random.Random
+    load: Callable[[], float]
+
+
+class Core(MultiService):
+    """
+    One node.
+
+    Attributes:
+        hosting: What the API can have done here (`hybrid.ports.Hosting`).
+        outlook: The newest view, and who follows it.
+        shelf: The images on this node.
+        shared: The cluster's shared map.
+        told: Called with `(kind, site, text)` at each transition of a site; for the log of events.
+        observed: Called with each fact.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        settings: Settings,
+        me: NodeId,
+        incarnation: int,
+        zones: tuple[str, ...],
+        drivers: Drivers,
+    ) -> None:
+        super().__init__()
+        self._reactor, self._settings, self._me, self._zones, self._drivers = reactor, settings, me, zones, drivers
+        pool, links, now_s = drivers.pool, drivers.links, reactor.seconds()
+        self.told: list[Callable[[str, SiteId, str], None]] = []
+        self.observed: list[Callable[[Fact], None]] = []
+        self._membership = Membership(me, incarnation, settings.timing, now_s)
+        self._ledger = Ledger(me, incarnation)
+        restore(self._ledger, drivers.memory)
+        for node in self._ledger.nodes():
+            self._membership.know(node, now_s)
+        self._gossip = Gossiping(
+            reactor,
+            self._membership,
+            self._ledger,
+            links,
+            settings.timing,
+            drivers.random.sample,
+            self._replica_peers,
+            self._heard,
+        )
+        self.shared = SharedValues(self._ledger, drivers.memory, self._gossip.hurry, drivers.wall_s)
+        self.replicator = Replicator(
+            reactor,
+            pool,
+            links,
+            fences=_Held(lambda: self._holdings),
+            targets=self._targets,
+            live_root=lambda site: self._terms.live_root(site),
+            report=self.report,
+            me=me,
+            files=drivers.files,
+            place=Path(settings.state_dir) / "temporary",
+            jitter=drivers.random.random,
+            now_s=drivers.wall_s,
+            pinned=self._pinned,
+        )
+        self._tasks = SiteTasks()
+        self._holdings = Holdings(pool, self.replicator, self._ledger, self._published)
+        self._terms = Terms(
+            reactor, settings, pool, self.replicator, drivers.containers, self._holdings, drivers.accepts
+        )
+        self._wire_deeds(now_s)
+        self.outlook = Outlook(reactor, self._build_view)
+        self._loops = Loops(reactor)
+
+    def _wire_deeds(self, now_s: float) -> None:
+        drivers, me, holdings, terms = self._drivers, self._me, self._holdings, self._terms
+        self._elections = Elections(me, self._settings.timing, now_s)
+        self._steward = Steward(
+            self._reactor,
+            me,
+            self._membership,
+            self._ledger,
+            self._elections,
+            drivers.links,
+            holdings,
+            terms,
+            self._tasks,
+            self._tell,
+        )
+        self._observer = Observer(holdings, self.replicator, in_background)
+        self._moving = Moving(me, drivers.pool, drivers.links, self.replicator, holdings, terms)
+        self._watch = Watch(drivers.containers, holdings, terms, self._tasks)
+        self._check = StorageCheck(drivers.pool, self._storage_lost, self._storage_back)
+        self.shelf = Shelf(drivers.pool)
+        self.hosting = HostingService(
+            lambda: self.outlook.view,
+            self.shelf,
+            self.replicator,
+            self.replicator,
+            drivers.containers,
+            holdings,
+            terms,
+            self._tasks,
+            Creation(me, self._settings, drivers.pool, holdings, terms, drivers.shift_owners),
+            self._moving,
+            Rolling(me, self.replicator, holdings, terms),
+            self.shared.put,
+            drivers.wall_s,
+        )
+
+    # --------------------------------------------------------------------------------------------------- life
+
+    async def live(self) -> None:
+        """Come to life; returns when this node speaks and listens. Trouble with one site is that site's alone."""
+        await self._storage_answers()
+        await self._drivers.pool.prepare()
+        await self.replicator.recover()
+        await self.shelf.load()
+        await self._drivers.containers.prepare()
+        await self._resume()
+        await self._describe()
+        self._drivers.links.handle(SeesOwner, self._sees_owner)
+        self._drivers.links.handle(TakeOver, self._take_over)
+        self._gossip.setServiceParent(self)
+        self.replicator.setServiceParent(self)
+        self.startService()
+        self.outlook.add(self.replicator.follow)
+        for interval_s, deed in (
+            (DECIDE_EVERY_S, self._decide),
+            (CHECK_EVERY_S, self._check.look),
+            (WATCH_EVERY_S, self._watch.look),
+            (WATCH_EVERY_S, self._observer.look),
+            (DESCRIBE_EVERY_S, self._describe),
+        ):
+            self._loops.every(interval_s, deed)
+        self.log.info("node {name} ({node}) is up", name=self._settings.name, node=self._me)
+
+    async def _storage_answers(self) -> None:
+        """Wait for the pool, for ever: a node without storage has nothing to say."""
+        while True:
+            try:
+                await self._drivers.pool.check()
+                return
+            except HybridError as error:
+                self.log.warn("waiting for the pool: {error}", error=str(error))
+                await deferLater(self._reactor, 0.5, lambda: None)
+
+    async def _resume(self) -> None:
+        sites = await self._holdings.load()
+        running = await self._drivers.containers.running()
+        for site in sites:
+            try:
+                await self._terms.resume(site, site in running)
+            except Exception:
+                self.log.failure("resuming {site} failed", site=site)
+
+    async def die(self) -> None:
+        """Fall silent; containers go on."""
+        self._loops.stop()
+        self.outlook.stop()
+        if self.running:
+            await MultiService.stopService(self)
+
+    # ------------------------------------------------------------------------------------------------ facts in
+
+    def report(self, fact: Fact) -> None:
+        """A component observed something."""
+        self._observer.report(fact)
+        for observe in self.observed:
+            observe(fact)
+
+    def _heard(self, merged: Merged) -> None:
+        """Gossip changed something."""
+        if merged.nodes:
+            nodes = self._ledger.nodes()
+            self._drivers.memory.keep_nodes(nodes[node] for node in merged.nodes if node in nodes)
+        if merged.shared:
+            self._drivers.memory.keep_shared(entries(self._ledger, merged.shared))
+            self.hosting.bury_deleted(dict(self._ledger.shared()))
+        for site in merged.disputed:
+            if self._holdings.get(site) is not None:
+                self._holdings.publish(site)
+        self.outlook.changed()
+
+    def _published(self, site: SiteId) -> None:
+        """This node's own word about a site changed."""
+        self._gossip.hurry()
+        self.outlook.changed()
+
+    def _tell(self, kind: str, site: SiteId, text: str) -> None:
+        self.log.info("{kind} {site}: {text}", kind=kind, site=site, text=text)
+        for tell in self.told:
+            tell(kind, site, text)
+
+    async def _describe(self) -> None:
+        """Publish what this node says of itself."""
+        settings, storage_ok = self._settings, self._check.answers
+        space = await self._drivers.pool.space() if storage_ok else None
+        register = NodeRegister(
+            id=self._me,
+            name=settings.name,
+            dc=settings.dc,
+            address=settings.address,
+            cluster_port=settings.cluster_port,
+            interior_port=settings.interior_port,
+            api_port=settings.api_port,
+            size_bytes=space.size_bytes if space else 0,
+            free_bytes=space.free_bytes // SPACE_STEP * SPACE_STEP if space else 0,
+            release=__version__,
+            storage_ok=storage_ok,
+            load=round(self._drivers.load(), 1),
+        )
+        self._ledger.publish_node(register)
+        self._gossip.hurry()
+        self.outlook.changed()
+
+    # ------------------------------------------------------------------------------------------------ decisions
+
+    async def _decide(self) -> None:
+        self._steward.look()
+
+    async def _sees_owner(self, sender: NodeId, request: object) -> OwnerSeen:
+        assert isinstance(request, SeesOwner)
+        return await self._steward.sees_owner(sender, request)
+
+    async def _take_over(self, sender: NodeId, request: object) -> Done:
+        assert isinstance(request, TakeOver)
+        return await self._tasks.run(request.site, "take over", lambda: self._moving.take_over(sender, request))
+
+    def _build_view(self, previous: View | None) -> View:
+        upstreams = {site: address for site in self._holdings if (address := self._terms.upstream(site))}
+        live = self._membership.live(self._reactor.seconds())
+        return viewing.build(self._me, self._ledger, live, upstreams, self._zones, previous)
+
+    def _targets(self, site: SiteView) -> tuple[NodeId, ...]:
+        return placement.replicas(site, self.outlook.view)
+
+    def _pinned(self, site: SiteId) -> frozenset[Guid]:
+        heads = (register.head for register in self._ledger.registers(site).values())
+        return frozenset(head for head in heads if head is not None)
+
+    def addresses(self) -> dict[NodeId, tuple[str, int]]:
+        """Where to find every other node ever known: host and cluster port."""
+        nodes = self._ledger.nodes().items()
+        return {node: (register.address, register.cluster_port) for node, register in nodes if node != self._me}
+
+    def _replica_peers(self) -> set[NodeId]:
+        return {node for site in self._holdings for node in self._ledger.registers(site)}
+
+    # -------------------------------------------------------------------------------------------------- storage
+
+    async def _storage_lost(self, reason: str) -> None:
+        await self._watch.storage_lost()
+        await self._describe()
+
+    async def _storage_back(self) -> None:
+        self._watch.storage_back()
+
+
+class _Held:
+    """The fence of the receiver, which is made before the holdings are."""
+
+    def __init__(self, holdings: Callable[[], Holdings]) -> None:
+        self._holdings = holdings
+
+    def seen(self, site: SiteId) -> Claim:
+        """See `Holdings.seen`."""
+        return self._holdings().seen(site)
+
+    async def saw(self, site: SiteId, claim: Claim) -> None:
+        """See `Holdings.saw`."""
+        await self._holdings().saw(site, claim)
+
+    def is_writer(self, site: SiteId) -> bool:
+        """See `Holdings.is_writer`."""
+        return self._holdings().is_writer(site)

@@ -1,0 +1,154 @@
+"""
+The node process: the core on real drivers, the API and the feed. The composition root: only here all parts meet. Shell.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.logger import Logger
+
+from hybrid.adapters import ImageImports
+from hybrid.api.changes import Told
+from hybrid.api.service import ApiService
+from hybrid.cluster.identity import Identity
+from hybrid.cluster.join import JoinTokens
+from hybrid.cluster.peers import PeerLinks
+from hybrid.cluster.store import Store
+from hybrid.core import Core, Drivers
+from hybrid.feed import FeedServer
+from hybrid.hosting.dial import Dial
+from hybrid.model import NodeId, SiteId
+from hybrid.ports import Pool
+from hybrid.settings import Settings, load
+from hybrid.storage.detect import detect
+from hybrid.supervise import parse
+from hybrid_containers.image import ImageStore, shift_owners
+from hybrid_containers.runtime import LxcContainers
+from hybrid_replicator.children import ChildFiles
+
+AnyReactor = Any
+"""The process's reactor: it has every interface that the components ask for, each under its own name."""
+
+
+class Node(MultiService):
+    """A node on this machine."""
+
+    log = Logger()
+
+    def __init__(self, reactor: AnyReactor, settings: Settings, identity: Identity, pool: Pool) -> None:
+        super().__init__()
+        self._reactor, me, state = reactor, identity.node, Path(settings.state_dir)
+        self._store = Store(state / "hybrid.db")
+        self._containers = LxcContainers(reactor, settings)
+        tokens = JoinTokens(identity, settings, self._store)
+        self._links = PeerLinks(reactor, identity, settings, self._addresses, random.random, tokens)
+        drivers = Drivers(
+            pool=pool,
+            containers=self._containers,
+            links=self._links,
+            files=ChildFiles(reactor, reactor),
+            memory=self._store,
+            accepts=Dial(reactor),
+            shift_owners=lambda path, id_base: shift_owners(reactor, Path(path), id_base),
+            wall_s=time.time,
+            random=random.Random(),
+            load=lambda: os.getloadavg()[0],
+        )
+        incarnation = self._store.next_incarnation(time.time())
+        self._core = Core(reactor, settings, me, incarnation, identity.cluster.zones, drivers)
+        images = ImageStore(reactor, Path(settings.image_dir))
+        self._api = ApiService(
+            reactor,
+            me,
+            identity.name,
+            settings.api_port,
+            identity.api_options(),
+            self._core.hosting,
+            self._links,
+            self._core.shared,
+            self._store,
+            tokens,
+            ImageImports(images, self._core.shelf, pool, state / "temporary"),
+            time.time,
+            os.urandom,
+            interface=settings.address,
+        )
+        self._feed = FeedServer(reactor, f"{settings.run_dir}/view.sock", self._core.report)
+        self._core.observed.append(self._api.report)
+        self._core.told.append(self._event)
+        self._me = me
+
+    def _addresses(self) -> dict[NodeId, tuple[str, int]]:
+        return self._core.addresses()
+
+    def _event(self, kind: str, site: SiteId, text: str) -> None:
+        self._api.events.tell(Told(kind=kind, text=text, site=site, node=self._me))
+
+    def startService(self) -> None:
+        """Come to life, or end the process."""
+        super().startService()
+        Deferred.fromCoroutine(self._start())
+
+    async def _start(self) -> None:
+        try:
+            await self._core.live()
+        except Exception:
+            self.log.failure("this node could not come to life")
+            self._reactor.stop()
+            return
+        for component in (self._links, self._api, self._feed):
+            component.setServiceParent(self)
+        self._core.outlook.add(self._api.follow)
+        self._core.outlook.add(self._feed.follow)
+
+    def stopService(self) -> Deferred[None]:
+        """Fall silent; containers go on."""
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        await self._core.die()
+        await maybeDeferred(MultiService.stopService, self)
+        await self._containers.close()
+        self._store.close()
+
+
+class NodeProcess(MultiService):
+    """The node, once its storage is there."""
+
+    log = Logger()
+
+    def __init__(self, reactor: AnyReactor, settings: Settings) -> None:
+        super().__init__()
+        self._reactor, self._settings = reactor, settings
+
+    def startService(self) -> None:
+        """Make the node and start it; end the process where that is impossible."""
+        super().startService()
+        Deferred.fromCoroutine(self._start())
+
+    async def _start(self) -> None:
+        state = Path(self._settings.state_dir)
+        try:
+            os.chmod(state, 0o711)  # the users of containers must get through to their own files
+            identity = Identity.load(state)
+            pool = await detect(self._reactor, self._settings)
+            Node(self._reactor, self._settings, identity, pool).setServiceParent(self)
+        except Exception:
+            self.log.failure("this node cannot start")
+            self._reactor.stop()
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the node process until SIGTERM or SIGINT."""
+    from hybrid.process import run_service
+
+    settings = load(parse(argv).config)
+    return run_service("node", lambda reactor: NodeProcess(reactor, settings))
