@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from threading import Thread
+from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorFromThreads
@@ -98,9 +99,17 @@ class Network:
     def _in_thread(self, work: Callable[[], Answer]) -> Deferred[Answer]:
         if self._thread is None:
             self._thread = ThreadPool(1, 1, "netlink")
+            self._thread.threadFactory = _Daemon
             self._thread.start()
         answer: Deferred[Answer] = deferToThreadPool(self._reactor, self._thread, work)
         return answer.addTimeout(NETLINK_S, self._reactor)
+
+
+class _Daemon(Thread):
+    """A thread that does not keep a process alive whose reactor ended without `Network.close`."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **{**options, "daemon": True})
 
 
 def rules(bridge: str, subnet: str) -> str:
