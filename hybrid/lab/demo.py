@@ -1,7 +1,7 @@
 """
 `hybrid demo`: a cluster on this machine, for a person to play with until Ctrl-C, or as a story that measures itself.
 
-Exit status: 0 well (story: every promise kept), 1 not, 3 this machine lacks something.
+Exit status: 0 well (story: every promise kept), 1 not, 8 this machine lacks something (0-7 as elsewhere).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from hybrid.lab.leftovers import remove_leftovers
 from hybrid.lab.story import Story
 
 IMAGES = ("php", "static")
-FAILED, LACKING = 1, 3
+FAILED, LACKING = 1, 8
 
 
 class Clock:
@@ -104,9 +104,10 @@ Any node answers for any site:
   dig @{last.address} guestbook.{ZONE}
 In a browser on this machine:
   chromium --host-resolver-rules='MAP *.{ZONE} {last.address}' http://guestbook.{ZONE}/
-API and command line:
-  curl -k -H 'Authorization: Bearer {_token(lab)}' https://{first.address}:8443/v1/status
-  administrator's credentials: {first.state_dir}/admin.json
+Command line and API, at any node:
+  export HYBRID_CREDENTIALS={first.state_dir}/admin.json
+  {Path(sys.executable).parent}/hybrid status
+  curl -k -H 'Authorization: Bearer {_token(lab)}' https://{last.address}:8443/v1/status
 Logs: {lab.base}/n*/log
 """
 
