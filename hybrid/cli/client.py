@@ -78,9 +78,12 @@ class Client:
             raise _problem(response)
         return response
 
-    def events(self, last_id: str) -> Iterator[tuple[str, Json]]:
+    def events(self, last_id: str, since: int) -> Iterator[tuple[str, Json]]:
         """
-        `(id, event)` as they happen, after the one with `last_id` (`""`: from now on), until the connection ends.
+        `(id, event)` as they happen, after the one with `last_id`, until the connection ends.
+
+        Args:
+            since: With no `last_id` yet: after the event of this number on the node that answered last.
 
         Raises:
             CliError: As `call`.
@@ -88,7 +91,8 @@ class Client:
         headers = {"Authorization": f"Bearer {self._credentials.token}", "Accept": "text/event-stream"}
         if last_id:
             headers["Last-Event-ID"] = last_id
-        connection, answer = self._first("GET", "/v1/events", b"", headers)
+        path = "/v1/events" if last_id else f"/v1/events?since={since}"
+        connection, answer = self._first("GET", path, b"", headers)
         try:
             if answer.status >= 400:
                 raise _problem(Response(answer.status, _lower(answer), answer.read()))

@@ -36,9 +36,18 @@ class Parser(argparse.ArgumentParser):
             hint = f"did you mean `{self.prog} {near[0]}`?" if near else "known: " + ", ".join(known)
         elif "unrecognized arguments: " in message:
             wrong = message.partition(": ")[2].split(" ")[0]
-            near = difflib.get_close_matches(wrong, self._option_string_actions, n=1)
+            near = difflib.get_close_matches(wrong, _options_below(self), n=1)
             hint = f"did you mean {near[0]}?" if near else hint
         raise CliError(message, "", hint, USAGE)
+
+
+def _options_below(parser: argparse.ArgumentParser) -> set[str]:
+    """All options of a parser and those below it."""
+    options = set(parser._option_string_actions)
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            options.update(*(_options_below(below) for below in action.choices.values()))
+    return options
 
 
 class Verbs:

@@ -83,7 +83,7 @@ def show_events(session: Session) -> int:
     for event in page["items"]:
         _line(session, event)
     try:
-        _follow(session)
+        _follow(session, page["newest"])
     except KeyboardInterrupt:
         return 0
     return UNREACHABLE
@@ -103,11 +103,11 @@ def call(session: Session) -> int:
     return 0
 
 
-def _follow(session: Session) -> None:
+def _follow(session: Session, since: int) -> None:
     """Print events for ever; a broken connection is made again, on another node if need be."""
     last_id = ""
     while True:
-        for event_id, event in session.api.events(last_id):
+        for event_id, event in session.api.events(last_id, since):
             last_id = event_id
             _line(session, event)
         time.sleep(1)

@@ -1,0 +1,238 @@
+"""Every verb against a cluster: what people see, what programs get, and how it ends."""
+
+from __future__ import annotations
+
+import csv
+import json
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+
+def test_lists_in_every_format(hybrid: Any) -> None:
+    """Tables for people; JSON, JSON lines, CSV, tabs and bare names for programs."""
+    table = hybrid("site", "list")
+    assert table.code == 0
+    assert table.out.splitlines()[0].split() == ["NAME", "STATE", "OWNER", "COPIES", "ON", "LAG", "DOMAINS", "TROUBLE"]
+    assert table.out.splitlines()[1].split()[:4] == ["blog", "serving", "n1", "n1,n2,n3"]
+    assert [site["name"] for site in json.loads(hybrid("site", "list", "--format", "json").out)] == ["blog", "shop"]
+    lines = hybrid("site", "list", "--format", "jsonl").out.splitlines()
+    assert [json.loads(line)["owner"] for line in lines] == ["n1", "n2"]
+    rows = list(csv.DictReader(hybrid("site", "list", "--format", "csv").out.splitlines()))
+    assert (rows[0]["name"], rows[0]["holders"]) == ("blog", "n1,n2,n3")
+    assert hybrid("site", "list", "--format", "compact", "--columns", "name,copies").out == "blog\t2\nshop\t2\n"
+    assert hybrid("site", "list", "-q").out == "blog\nshop\n"
+    assert hybrid("site", "list", "-q", "--node", "n2").out == "shop\n"
+    unknown = hybrid("site", "list", "--columns", "nam")
+    assert unknown.code == 2 and "name" in unknown.err
+
+
+def test_status(hybrid: Any) -> None:
+    """One sentence, the nodes, the findings."""
+    ran = hybrid("status")
+    assert ran.code == 0
+    assert ran.out.startswith("degraded: 3 nodes up, 2 sites, all replicated, can lose 1 node")
+    assert "! site shop has 1 replica of 2" in ran.out
+    hybrid.steer("die n3")
+    assert "2 of 3 nodes up" in hybrid("status").out
+    assert json.loads(hybrid("status", "--format", "json").out)["nodes_live"] == 2
+    assert "down" in hybrid("node", "show", "n3").out
+
+
+def test_create_draws_its_steps(hybrid: Any) -> None:
+    """One line for each step when nobody watches a terminal; programs get the operation."""
+    ran = hybrid("site", "create", "new", "--image", "php", "--node", "n1", "--quota", "1G", "--ttl", "1m")
+    assert (ran.code, ran.out) == (0, "")
+    assert ran.err.splitlines() == [
+        "✓ clone image 0.0s",
+        "✓ start container 0.0s",
+        "create new: done in 0.0s (site_id s-mmmmmmmmmmmmmmmmmmmmmmmmmm, name new, domains new.hybrid.test)",
+    ]
+    operation = json.loads(hybrid("site", "create", "two", "--image", "php", "--node", "n1", "--format", "json").out)
+    assert operation["state"] == "done"
+    assert hybrid("site", "list", "-q").out.split() == ["blog", "new", "shop", "two"]
+
+
+def test_errors_have_what_why_try_and_a_code(hybrid: Any) -> None:
+    """Each kind of failure has its own exit code, for scripts."""
+    missing = hybrid("site", "show", "blgo")
+    assert (missing.code, missing.out) == (3, "")
+    assert missing.err == 'hybrid: there is no site "blgo"\n   try: did you mean "blog"?\n'
+    assert json.loads(hybrid("site", "show", "blgo", "--format", "json").err)["code"] == "no-such-site"
+    assert hybrid("site", "show", "../etc").code == 2
+    assert hybrid("site", "move", "blog", "--to", "n1").code == 5
+    assert hybrid("site", "create", "blog", "--image", "php").code == 5
+    hybrid.steer("fail")
+    failed = hybrid("snap", "rollback", "blog", "60s", "--yes")
+    assert failed.code == 1
+    assert failed.err.splitlines()[1:] == [
+        "hybrid: the pool is full",
+        "   why: 0 bytes are free",
+        "   try: delete something",
+    ]
+    assert failed.err.startswith("✗ stash")
+
+
+def test_a_wrong_token_is_exit_code_4(hybrid: Any) -> None:
+    """Denied is not the same as unreachable."""
+    path = hybrid.directory / "admin.json"
+    path.write_text(path.read_text().replace("hybpat_", "hybpat_x"))
+    assert hybrid("status").code == 4
+
+
+def test_another_cluster_is_not_trusted(hybrid: Any, tmp_path: Path) -> None:
+    """A server whose certificate is not of the cluster gets no token."""
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    from hybrid.cluster.identity import create_cluster
+
+    other = create_cluster(tmp_path / "other", "n9", "127.0.0.1", time.time())
+    path = hybrid.directory / "admin.json"
+    found = json.loads(path.read_text())
+    found["ca"] = other.authority.public_bytes(Encoding.PEM).decode()
+    path.write_text(json.dumps(found))
+    ran = hybrid("status")
+    assert ran.code == 7 and "certificate is not of this cluster" in ran.err
+
+
+def test_time_machine(hybrid: Any) -> None:
+    """List, roll back, restore, browse, take."""
+    assert len(hybrid("snap", "list", "blog").out.splitlines()) == 5
+    assert len(hybrid("snap", "list", "blog", "-n", "2", "-q").out.splitlines()) == 2
+    asked = hybrid("snap", "rollback", "blog", "10m")
+    assert asked.code == 2 and "add --yes" in asked.err
+    back = hybrid("snap", "rollback", "blog", "10m", "--yes")
+    assert back.code == 0 and "stash" in back.err.splitlines()[-1]
+    assert hybrid("stash", "list", "blog", "-q").out.strip().endswith(".1.aaaaaaaa.12345678")
+    assert hybrid("snap", "undo", "blog").code == 0
+    assert hybrid("snap", "restore", "blog", "1h", "/index.php").code == 0
+    browsed = hybrid("snap", "browse", "blog", "60s", "/")
+    assert [line.split()[-1] for line in browsed.out.splitlines()] == ["NAME", "index.php", "data"]
+    assert hybrid("snap", "create", "blog").code == 0
+    assert hybrid("snap", "rollback", "blog", "9d", "--yes").code == 3
+    assert hybrid("snap", "get", "blog", "60s", "/x").code == 3
+
+
+def test_delete_wants_the_name(hybrid: Any) -> None:
+    """Off a terminal only with --yes."""
+    assert hybrid("site", "delete", "blog").code == 2
+    assert hybrid("site", "delete", "blog", "--yes").code == 0
+    assert hybrid("site", "list", "-q").out == "shop\n"
+
+
+def test_exec_is_the_command(hybrid: Any) -> None:
+    """Its output, its exit code, options of its own after --."""
+    ran = hybrid("site", "exec", "blog", "--", "echo", "--format", "x")
+    assert (ran.code, ran.out) == (0, "hello\n")
+    assert hybrid("site", "logs", "blog").out == "started\n"
+    assert hybrid("site", "exec", "-i", "blog", "--", "cat", stdin="text").code == 0
+
+
+def test_settings_of_a_site(hybrid: Any) -> None:
+    """`site set`, start and stop answer with the site as it will be."""
+    assert json.loads(hybrid("site", "set", "blog", "--copies", "3", "--format", "json").out)["copies"] == 3
+    assert "stopped" in hybrid("site", "stop", "blog").out
+    assert hybrid("site", "set", "blog").code == 2
+
+
+def test_detach_and_wait(hybrid: Any) -> None:
+    """Ctrl-C leaves the operation alone and says how to go on; `op wait` takes it up again."""
+    hybrid.steer("gate")
+    terminal = hybrid.terminal("snap", "rollback", "blog", "60s", "--yes")
+    terminal.read_until("… stash")
+    terminal.process.send_signal(signal.SIGINT)
+    said = terminal.read_until("follows it again")
+    operation = said.partition("hybrid op wait ")[2].partition("`")[0]
+    assert terminal.process.wait(timeout=20) == 6
+    conflict = hybrid("site", "move", "blog", "--to", "n2")
+    assert conflict.code == 5 and operation in conflict.err
+    assert hybrid("op", "wait", operation, "--timeout", "1s").code == 6
+    waiting = hybrid.start("op", "wait", operation)
+    hybrid.steer("open")
+    _, err = waiting.communicate(timeout=20)
+    assert waiting.returncode == 0 and "done" in err
+    assert json.loads(hybrid("op", "show", operation, "--format", "json").out)["state"] == "done"
+
+
+def test_steps_on_a_terminal(hybrid: Any) -> None:
+    """The running step stands there until it is done, then its line says how long it took."""
+    hybrid.steer("gate")
+    terminal = hybrid.terminal("snap", "rollback", "blog", "60s", "--yes", colour=True)
+    terminal.read_until("… stash")
+    hybrid.steer("open")
+    assert "\x1b[32m✓\x1b[0m stash" in terminal.read_until("done in")
+    assert terminal.process.wait(timeout=20) == 0
+
+
+def test_questions_on_a_terminal(hybrid: Any) -> None:
+    """Deleting wants the name typed, rolling back a yes; anything else does nothing."""
+    for typed, code, left in (("yes", 1, "blog shop"), ("blog", 0, "shop")):
+        terminal = hybrid.terminal("site", "delete", "blog")
+        terminal.read_until("type blog to go on: ")
+        terminal.write(typed + "\n")
+        assert terminal.process.wait(timeout=20) == code
+        assert hybrid("site", "list", "-q").out.split() == left.split()
+    terminal = hybrid.terminal("snap", "rollback", "shop", "60s")
+    assert "what came after is kept" in terminal.read_until("[y/N] ")
+    terminal.write("\n")
+    assert terminal.process.wait(timeout=20) == 1
+
+
+def test_tables_fit_a_terminal(hybrid: Any) -> None:
+    """Lines are cut at its width; states have colours, unless the user does not want any."""
+    coloured = hybrid.terminal("site", "list", colour=True, width=40)
+    lines = coloured.read_to_end().splitlines()
+    assert "\x1b[32mserving\x1b[0m" in lines[1]
+    assert lines[1].endswith("…")
+    assert "\x1b[" not in hybrid.terminal("site", "list").read_to_end()
+
+
+def test_no_wait(hybrid: Any) -> None:
+    """Begin and leave."""
+    ran = hybrid("site", "move", "blog", "--to", "n2", "--no-wait", "-q")
+    assert (ran.code, ran.out.strip()[:12]) == (0, "op-aaaaaaaa-")
+
+
+def test_events(hybrid: Any) -> None:
+    """A list, and a stream that goes on."""
+    hybrid.steer("die n3")
+    assert hybrid("events", "--format", "compact", "--columns", "text").out == "node n3 is down\n"
+    process = hybrid.start("events", "-f")
+    assert process.stdout is not None
+    assert "node n3 is down" in process.stdout.readline()
+    hybrid.steer("die n2")
+    assert "node n2 is down" in process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=20)
+    assert process.returncode == 0
+
+
+def test_tokens_and_images(hybrid: Any) -> None:
+    """Secrets on standard output only, talk beside it."""
+    made = hybrid("token", "create-join")
+    assert (made.out, made.code) == ("hyb1.abc\n", 0)
+    assert "for one node" in made.err
+    assert hybrid("token", "create", "grafana", "--read-only").out.startswith("hybpat_")
+    assert hybrid("token", "revoke", "nope", "--yes").code == 3
+    assert hybrid("image", "list", "-q").out == "php\nstatic\n"
+    assert hybrid("image", "import", "php").code == 0
+
+
+def test_any_call(hybrid: Any, tmp_path: Path) -> None:
+    """`hybrid api` reaches what has no verb."""
+    assert json.loads(hybrid("api", "get", "/v1/openapi.json").out)["openapi"] == "3.1.0"
+    (tmp_path / "body").write_text('{"ttl_s": 77}')
+    assert json.loads(hybrid("api", "PATCH", "/v1/sites/blog", f"@{tmp_path}/body").out)["ttl_s"] == 77
+    assert hybrid("api", "PATCH", "/v1/sites/blog", "@-", stdin="{").code == 2
+    assert hybrid("api", "GET", "v1").code == 2
+    assert hybrid("api", "PUT", "/v1").code == 2
+
+
+def test_a_closed_pipe_is_no_traceback(hybrid: Any) -> None:
+    """`hybrid … | head` ends quietly."""
+    process = hybrid.start("api", "GET", "/v1/openapi.json")
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.close()
+    assert process.wait(timeout=20) in (0, 1)
+    assert "Traceback" not in process.stderr.read()
