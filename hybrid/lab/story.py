@@ -127,8 +127,8 @@ class Story:
                 time.sleep(QUIET_S)
                 self._say(f"power for {owner.name} again")
                 self._lab.start(owner.name)
-            seconds = self._await_copies()
-        self._say(f"  {owner.name} holds everything again after {seconds:.0f} s")
+            time.sleep(QUIET_S)
+        self._say(f"  {owner.name} holds everything again after {self._await_copies():.0f} s more")
 
     def _measure_failover(self, killed_s: float, pages: dict[str, HttpProbe]) -> None:
         def all_served() -> bool:
@@ -159,6 +159,9 @@ class Story:
 
     def roll_back(self) -> None:
         """The whole site one minute back, then forth again."""
+        with self._writing():
+            time.sleep(QUIET_S)
+        self._await_copies()
         api, before = self._lab.any_api(), self._ids()
         self._say("rolling the site back one minute")
         begin_s = time.monotonic()
@@ -215,8 +218,8 @@ class Story:
             finally:
                 self._say("healing")
                 self._lab.network.heal()
-            seconds = self._await_copies()
-        self._say(f"  one line again on every node after {seconds:.0f} s")
+            time.sleep(QUIET_S)
+        self._say(f"  one line again on every node after {self._await_copies():.0f} s more")
 
     def _await_both_sides(self, cut_s: float, sides: list[list[str]]) -> None:
         """Until each side acknowledged writes for a while with two different owners; else the promise is broken."""
@@ -236,6 +239,7 @@ class Story:
 
     def count_writes(self) -> None:
         """Every acknowledged write is on the main line or in a stash."""
+        self._await_copies()
         self._say("counting writes")
         acked = [ack.id for ack in self._journal.acks()]
         found = count(self._lab.any_api(), SITE, acked, self._ids())
@@ -291,16 +295,16 @@ class Story:
         return self._lab.nodes[site["owner"]]
 
     def _await_copies(self) -> float:
-        """Until all nodes agree on the owner, and every one of them is safe. Returns the seconds."""
+        """Until all nodes agree on the owner and hold all it has (nobody writes now). Returns the seconds."""
 
         def agreed() -> bool:
             seen: list[Json] = [self._lab.api(node.name).site(SITE) for node in self._lab.live()]
             first = seen[0]
             same = all((site["owner"], site["claim"]) == (first["owner"], first["claim"]) for site in seen)
-            held = len(first["holders"]) - 1 >= min(first["copies"], len(seen) - 1)
+            held = first["safe_copies"] >= min(first["copies"], len(seen) - 1)
             return same and held and all(site["state"] == "serving" for site in seen)
 
-        return self._lab.wait(agreed, "all nodes agree on the owner and hold the site", 120.0)
+        return self._lab.wait(agreed, "all nodes agree on the owner and hold all it has", 120.0)
 
 
 def _begin(probe: Probe, stack: ExitStack) -> None:
