@@ -162,7 +162,7 @@ class Core(MultiService):
         self._observer = Observer(holdings, self.replicator, in_background)
         self._moving = Moving(me, drivers.pool, drivers.links, self.replicator, holdings, terms)
         self._watch = Watch(drivers.containers, holdings, terms, self._tasks)
-        self._check = StorageCheck(drivers.pool, self._storage_lost, self._storage_back)
+        self._check = StorageCheck(drivers.pool, self._storage_lost, self._watch.storage_still_lost, self._storage_back)
         self.shelf = Shelf(drivers.pool)
         self.hosting = HostingService(
             lambda: self.outlook.view,
@@ -321,7 +321,7 @@ class Core(MultiService):
 
     # -------------------------------------------------------------------------------------------------- storage
 
-    async def _storage_lost(self, reason: str) -> None:
+    async def _storage_lost(self) -> None:
         await self._watch.storage_lost()
         await self._describe()
 

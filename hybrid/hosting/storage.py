@@ -10,6 +10,8 @@ from hybrid.ports import HybridError, Pool
 
 MISSES = 2
 """Failed checks in a row that mean the storage is lost."""
+PATIENCE = 6
+"""Failed checks in a row after which it does not look like a restart of its daemon any more."""
 
 
 class StorageCheck:
@@ -17,9 +19,15 @@ class StorageCheck:
 
     log = Logger()
 
-    def __init__(self, pool: Pool, lost: Callable[[str], Awaitable[None]], back: Callable[[], Awaitable[None]]) -> None:
-        """`lost(reason)` and `back()` are awaited when the answer changes."""
-        self._pool, self._lost, self._back = pool, lost, back
+    def __init__(
+        self,
+        pool: Pool,
+        lost: Callable[[], Awaitable[None]],
+        still_lost: Callable[[str], None],
+        back: Callable[[], Awaitable[None]],
+    ) -> None:
+        """`lost()` and `back()` are awaited when the answer changes; `still_lost(reason)` is told at later misses."""
+        self._pool, self._lost, self._still_lost, self._back = pool, lost, still_lost, back
         self._misses = 0
         self.answers = True
 
@@ -38,12 +46,14 @@ class StorageCheck:
 
     async def _missed(self, reason: str) -> None:
         self._misses += 1
+        if self._misses >= PATIENCE:
+            self._still_lost(reason)
         if not self.answers or self._misses < MISSES:
             return
         self.answers = False
         self.log.error("storage does not answer: {reason}", reason=reason)
         try:
-            await self._lost(reason)
+            await self._lost()
         except Exception:
             self.log.failure("closing what ran on the lost storage failed")
 

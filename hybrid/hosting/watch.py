@@ -50,10 +50,17 @@ class Watch:
 
     async def _kill(self, site: SiteId) -> None:
         try:
-            self._holdings.update(site, role="opening", serving=False, trouble="storage does not answer")
+            self._holdings.update(site, role="opening", serving=False, trouble="")
             await self._containers.stop(site, grace_s=0.0)
         except Exception:
             self.log.failure("killing the container of {site} failed", site=site)
+
+    def storage_still_lost(self, reason: str) -> None:
+        """It will not be back in a moment: say so, and another node may take the sites over."""
+        for site in self._holdings:
+            holding = self._holdings.get(site)
+            if holding is not None and holding.role == "opening" and not holding.trouble:
+                self._holdings.update(site, trouble=f"storage does not answer: {reason}")
 
     def storage_back(self) -> None:
         """The pool answers again: start what is still ours."""
