@@ -8,7 +8,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -18,31 +18,14 @@ ISOLATED = ("/var/run/zfs", "/etc/zfs", "/var/lib/zfs", "/var/lock/zfs")
 PREFIX = "hyb-zfs-"
 
 
-class ZfsNamespace:
-    """A mount namespace in which a zfs-fuse sees only its own state; `prefix` before a command line runs it there."""
+class ZfsHost:
+    """Where `zfs` is run; `prefix` before a command line runs it there. Without one: this machine's own ZFS."""
 
-    def __init__(self, where: Path) -> None:
-        self.where = where
-        binds = "\n".join(
-            f"mkdir -p {target} {where}{target}; mount --bind {where}{target} {target}" for target in ISOLATED
-        )
-        script = f"{binds}\ntouch {where}/ready\nexec sleep infinity"
-        self.holder = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "KILL", "--", "unshare", "-m", "--propagation", "private", "sh", "-ec", script]
-        )
-        self._wait_for(lambda: (where / "ready").exists(), "the mount namespace")
-        self.prefix = ("nsenter", "-t", str(self.holder.pid), "-m", "--")
-        self.daemon: subprocess.Popen[bytes] | None = None
-
-    def start_daemon(self) -> None:
-        """Start zfs-fuse and wait until it answers."""
-        argv = ["setpriv", "--pdeathsig", "KILL", "--", *self.prefix, "zfs-fuse", "-n"]
-        with (self.where / "zfs-fuse.log").open("ab") as log:
-            self.daemon = subprocess.Popen(argv, stdout=log, stderr=log)
-        self._wait_for(lambda: self.run("zpool", "list", check=False).returncode == 0, "zfs-fuse")
+    def __init__(self, where: Path, prefix: tuple[str, ...] = ()) -> None:
+        self.where, self.prefix = where, prefix
 
     def run(self, *argv: str, data: bytes = b"", check: bool = True) -> subprocess.CompletedProcess[bytes]:
-        """Run a command in the namespace."""
+        """Run a command there."""
         return subprocess.run([*self.prefix, *argv], input=data, capture_output=True, check=check, timeout=60)
 
     def create_pool(self, name: str, size: str) -> None:
@@ -57,15 +40,41 @@ class ZfsNamespace:
         (self.where / f"{name}.img").unlink(missing_ok=True)
 
     def close(self) -> None:
+        """Remove its files."""
+        shutil.rmtree(self.where, ignore_errors=True)
+
+
+class ZfsNamespace(ZfsHost):
+    """A mount namespace in which a zfs-fuse sees only its own state."""
+
+    def __init__(self, where: Path) -> None:
+        binds = "\n".join(
+            f"mkdir -p {target} {where}{target}; mount --bind {where}{target} {target}" for target in ISOLATED
+        )
+        script = f"{binds}\ntouch {where}/ready\nexec sleep infinity"
+        self.holder = subprocess.Popen(
+            ["setpriv", "--pdeathsig", "KILL", "--", "unshare", "-m", "--propagation", "private", "sh", "-ec", script]
+        )
+        super().__init__(where, ("nsenter", "-t", str(self.holder.pid), "-m", "--"))
+        self.daemon: subprocess.Popen[bytes] | None = None
+        self._wait_for(lambda: (where / "ready").exists(), "the mount namespace")
+
+    def start_daemon(self) -> None:
+        """Start zfs-fuse and wait until it answers."""
+        argv = ["setpriv", "--pdeathsig", "KILL", "--", *self.prefix, "zfs-fuse", "-n"]
+        with (self.where / "zfs-fuse.log").open("ab") as log:
+            self.daemon = subprocess.Popen(argv, stdout=log, stderr=log)
+        self._wait_for(lambda: self.run("zpool", "list", check=False).returncode == 0, "zfs-fuse")
+
+    def close(self) -> None:
         """End everything in it and remove its files."""
         for process in (self.daemon, self.holder):
             if process is not None:
                 process.kill()
                 process.wait(10)
-        shutil.rmtree(self.where, ignore_errors=True)
+        super().close()
 
-    def _wait_for(self, ready: object, what: str) -> None:
-        assert callable(ready)
+    def _wait_for(self, ready: Callable[[], bool], what: str) -> None:
         deadline_s = time.monotonic() + 15
         while not ready():
             assert time.monotonic() < deadline_s, f"{what} did not come up in 15 s"
@@ -108,8 +117,13 @@ def open_namespace() -> ZfsNamespace:
     """A fresh namespace without a daemon; skips the test where there can be none."""
     if lacking():
         pytest.skip(lacking())
+    return ZfsNamespace(own_folder())
+
+
+def own_folder() -> Path:
+    """A folder that a later run removes if this one cannot."""
     remove_leftovers()
-    return ZfsNamespace(Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-")))
+    return Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
 
 
 @pytest.fixture(scope="session")
@@ -121,6 +135,18 @@ def zfs_fuse() -> Iterator[ZfsNamespace]:
         yield namespace
     finally:
         namespace.close()
+
+
+@pytest.fixture(scope="session")
+def openzfs() -> Iterator[ZfsHost]:
+    """This machine's OpenZFS, with a folder for the files of pools."""
+    if not Path("/dev/zfs").exists():
+        pytest.skip("no OpenZFS module here: there is no /dev/zfs")
+    host = ZfsHost(own_folder())
+    try:
+        yield host
+    finally:
+        host.close()
 
 
 @pytest.fixture

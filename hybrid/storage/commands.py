@@ -68,12 +68,8 @@ class ZfsCommands:
 
     async def guids_below(self, name: str) -> dict[str, Guid]:
         """Guids of all snapshots of `name` and below, by full name. Costly."""
-        argv = ("zfs", "list", "-Hp", "-r", "-t", "snapshot", "-o", "name,guid", name)
-        ended = await self.children.run(argv, LISTING_S)
-        if ended.status != 0:
-            raise parsing.failure(f"snapshots of {name} cannot be listed", ended.stderr)
-        pairs = [line.split("\t") for line in ended.stdout.decode().splitlines()]
-        return {full: Guid(int(guid)) for full, guid in pairs}
+        found = await self._get(("-r",), [name], ["guid"], LISTING_S)
+        return {full: Guid(int(guid)) for full, _, guid, _ in found if "@" in full}
 
     async def _get(
         self, flags: Sequence[str], names: Sequence[str], wanted: Sequence[str], deadline_s: float = COMMAND_S

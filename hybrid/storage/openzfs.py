@@ -64,16 +64,6 @@ class OpenZfsPool(ZfsCommandPool):
         await self._call(COMMAND_S, self._core.snapshot, full)
         return await self._taken(name, full)
 
-    async def snapshot_if_changed(self, name: str, snapshot_name: str) -> Snapshot | None:
-        """See `hybrid.ports.Pool`. `written` counts what changed since the newest snapshot."""
-        if not self.capabilities.knows_written:
-            return await super().snapshot_if_changed(name, snapshot_name)
-        if await self._newest(name) is not None:
-            values = await self._zfs.values(self._full(name), "written")
-            if int(values["written"]) == 0:
-                return None
-        return await self.snapshot(name, snapshot_name)
-
     async def destroy_snapshot(self, name: str, guid: Guid) -> None:
         """See `hybrid.ports.Pool`."""
         await self._call(DESTROY_S, self._core.destroy_snapshot, await self._snapshot(name, guid))

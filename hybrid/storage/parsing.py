@@ -70,7 +70,7 @@ def failure(what: str, stderr: str, receiving: bool = False) -> StorageError:
 def rows(output: bytes) -> list[Row]:
     """The rows of `zfs get`; a value may hold anything but tabs and newlines."""
     found = []
-    for line in output.decode(errors="replace").splitlines():
+    for line in output.decode(errors="replace").split("\n"):
         parts = line.split("\t")
         if len(parts) == 4:
             found.append((parts[0], parts[1], parts[2], parts[3]))

@@ -186,11 +186,22 @@ class ZfsCommandPool:
         return await self._taken(name, full)
 
     async def snapshot_if_changed(self, name: str, snapshot_name: str) -> Snapshot | None:
-        """See `hybrid.ports.Pool`."""
+        """
+        See `hybrid.ports.Pool`.
+
+        OpenZFS tells what was written up to its last transaction group: a change may be 5 s old before it counts.
+        """
         before = await self._newest(name)
-        taken = await self.snapshot(name, snapshot_name)
         if before is None:
-            return taken
+            return await self.snapshot(name, snapshot_name)
+        if self.capabilities.knows_written:
+            written = int((await self._zfs.values(self._full(name), "written"))["written"])
+            return await self.snapshot(name, snapshot_name) if written else None
+        return await self._snapshot_unless_empty(name, snapshot_name, before)
+
+    async def _snapshot_unless_empty(self, name: str, snapshot_name: str, before: Snapshot) -> Snapshot | None:
+        """Take one, measure the increment, and drop an empty one."""
+        taken = await self.snapshot(name, snapshot_name)
         try:
             if not await self._is_empty(name, before, taken):
                 return taken

@@ -5,18 +5,21 @@ from __future__ import annotations
 import itertools
 import os
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
 import pytest
-from twisted.internet import reactor
+from twisted.internet import reactor as _reactor
 
 from hybrid.model import Guid
 from hybrid.ports import OutOfSpace, Pool, QuotaReached, StorageError
 from hybrid.storage.memory import MemoryPool
-from hybrid.storage.zfs import ZfsCommandPool
+from hybrid.storage.openzfs import OpenZfsPool, unavailable
+from hybrid.storage.parsing import failure
+from hybrid.storage.zfs import ZFS_FUSE, ZfsCommandPool
 
+reactor: Any = _reactor
 _NUMBERS = itertools.count(1)
 SMALL_BYTES = 96 * 1024 * 1024
 
@@ -71,11 +74,10 @@ class MemoryHands:
 
 
 class ZfsHands:
-    """Hands in a real pool on zfs-fuse, through its mount namespace."""
+    """Hands in a real pool."""
 
-    def __init__(self, namespace: Any, name: str) -> None:
-        self.namespace, self.name = namespace, name
-        self.pool: Pool = ZfsCommandPool(reactor, name, namespace.prefix)  # type: ignore[arg-type]  # the module is the reactor
+    def __init__(self, namespace: Any, pool: Pool) -> None:
+        self.namespace, self.pool = namespace, pool
         self._guest: Any = None
 
     async def write(self, name: str, path: str, data: bytes) -> None:
@@ -89,11 +91,18 @@ class ZfsHands:
                 raise kind(text)
         if ended.returncode != 0:
             raise StorageError(text)
+        self._settle()
 
     async def remove(self, name: str, path: str) -> None:
         """See `Hands`."""
         async with self._opened(name) as root:
             self.namespace.run("rm", f"{root}/{path}")
+        self._settle()
+
+    def _settle(self) -> None:
+        """OpenZFS counts what was `written` at the end of a transaction group."""
+        if self.pool.capabilities.knows_written:
+            self.namespace.run("zpool", "sync")
 
     async def files(self, name: str, guid: Guid | None = None) -> dict[str, bytes]:
         """See `Hands`."""
@@ -132,26 +141,90 @@ class ZfsHands:
             await self.pool.unmount(name)
 
 
-def _zfs_fuse_pair(request: pytest.FixtureRequest) -> Iterator[tuple[Hands, Hands]]:
-    namespace = request.getfixturevalue("zfs_fuse")
+class CommandCore:
+    """`ZfsCore` through commands: lets the threads and pipes of the OpenZFS driver run where there is only zfs-fuse."""
+
+    def __init__(self, host: Any) -> None:
+        self._host = host
+
+    def snapshot(self, name: str) -> None:
+        """See `ZfsCore`."""
+        self._run("snapshot", name)
+
+    def destroy_snapshot(self, name: str) -> None:
+        """See `ZfsCore`."""
+        self._run("destroy", name)
+
+    def hold(self, name: str, tag: str) -> None:
+        """See `ZfsCore`."""
+        self._run("hold", tag, name)
+
+    def release(self, name: str, tag: str) -> None:
+        """See `ZfsCore`."""
+        self._run("release", tag, name)
+
+    def holds(self, name: str) -> frozenset[str]:
+        """See `ZfsCore`. Cannot be told by these commands."""
+        return frozenset()
+
+    def send(self, name: str, base: str | None, fd: int) -> None:
+        """See `ZfsCore`."""
+        self._run("send", *(() if base is None else ("-i", base)), name, stdout=fd)
+
+    def receive(self, name: str, origin: str | None, fd: int) -> None:
+        """See `ZfsCore`."""
+        self._run("receive", name.partition("@")[0], stdin=fd)
+
+    def send_space(self, name: str, base: str | None) -> int:
+        """See `ZfsCore`."""
+        return 300_000
+
+    def _run(self, *arguments: str, stdin: int = subprocess.DEVNULL, stdout: int = subprocess.DEVNULL) -> None:
+        argv = [*self._host.prefix, "zfs", *arguments]
+        ended = subprocess.run(argv, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE, timeout=60)
+        if ended.returncode != 0:
+            raise failure(f"zfs {arguments[0]}", ended.stderr.decode(), receiving=arguments[0] == "receive")
+
+
+def _zfs_pair(host: Any, driver: Callable[[str], Pool]) -> Iterator[tuple[Hands, Hands]]:
     pools = [f"hyb{os.getpid()}x{next(_NUMBERS)}" for _ in range(2)]
     try:
         for name in pools:
-            namespace.create_pool(name, str(SMALL_BYTES))
-        yield ZfsHands(namespace, pools[0]), ZfsHands(namespace, pools[1])
+            host.create_pool(name, str(SMALL_BYTES))
+        yield ZfsHands(host, driver(pools[0])), ZfsHands(host, driver(pools[1]))
     finally:
         for name in pools:
-            namespace.destroy_pool(name)
+            host.destroy_pool(name)
 
 
-@pytest.fixture(
-    params=["memory", pytest.param("zfs-fuse", marks=pytest.mark.zfs), pytest.param("openzfs", marks=pytest.mark.zfs)]
-)
+DRIVERS = [
+    pytest.param("memory"),
+    pytest.param("zfs-fuse", marks=pytest.mark.zfs),
+    pytest.param("openzfs", marks=pytest.mark.zfs),
+]
+THREADS = pytest.param("openzfs-threads-on-zfs-fuse", marks=pytest.mark.zfs)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Each test of the pool on each driver; those of streams also with the threads of the OpenZFS driver."""
+    if "pair" in metafunc.fixturenames:
+        streams = metafunc.module.__name__.endswith("pool_streams")
+        metafunc.parametrize("pair", [*DRIVERS, THREADS] if streams else DRIVERS, indirect=True)
+
+
+@pytest.fixture
 def pair(request: pytest.FixtureRequest) -> Iterator[tuple[Hands, Hands]]:
     """Two empty pools of one driver: where things happen, and where streams go."""
     if request.param == "memory":
         yield MemoryHands("here"), MemoryHands("there")
+    elif request.param == "openzfs":
+        host = request.getfixturevalue("openzfs")
+        if unavailable():
+            pytest.skip(unavailable())
+        yield from _zfs_pair(host, lambda name: OpenZfsPool(reactor, name))
     elif request.param == "zfs-fuse":
-        yield from _zfs_fuse_pair(request)
+        host = request.getfixturevalue("zfs_fuse")
+        yield from _zfs_pair(host, lambda name: ZfsCommandPool(reactor, name, host.prefix))
     else:
-        pytest.skip("no OpenZFS module: there is no /dev/zfs")
+        host = request.getfixturevalue("zfs_fuse")
+        yield from _zfs_pair(host, lambda name: OpenZfsPool(reactor, name, host.prefix, ZFS_FUSE, CommandCore(host)))
