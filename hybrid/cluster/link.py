@@ -7,9 +7,7 @@ that connect at the same moment need not agree which connection to keep.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import msgspec
 from twisted.internet.defer import Deferred
@@ -20,7 +18,7 @@ from twisted.python.failure import Failure
 
 from hybrid import wire
 from hybrid.cluster.answering import UNSUPPORTED, Answers, peer_answer
-from hybrid.cluster.framed import Framed
+from hybrid.cluster.framed import Connections, Framed
 from hybrid.cluster.identity import Identity
 from hybrid.model import NodeId
 from hybrid.ports import PeerError
@@ -47,20 +45,12 @@ class LinkTiming:
     """How long the receiver of a stream waits, after its answer, for the sender to close."""
 
 
-class OnEnd(Protocol):
-    """Called once, when a connection is gone."""
-
-    def __call__(self, connection: Framed) -> None:
-        """`connection.reason` says why."""
-
-
 class ControlLink(Framed):
     """What both ends share: watching whether the other one still speaks."""
 
-    def __init__(self, reactor: IReactorTime, timing: LinkTiming, on_end: OnEnd) -> None:
-        super().__init__(wire.MAX_FRAME, on_end)
-        self.silent = False
-        """Whether it was given up because nothing came."""
+    def __init__(self, reactor: IReactorTime, timing: LinkTiming, connections: Connections, node: NodeId) -> None:
+        super().__init__(wire.MAX_FRAME, connections, node)
+        self._peer = node
         self._reactor, self._timing = reactor, timing
         self._heard_s = self._looked_s = reactor.seconds()
         self._watch = LoopingCall(self._look)
@@ -92,24 +82,37 @@ class ControlLink(Framed):
         if slept:
             self._heard_s = now_s  # it was this process that stood still: give the peer its time
         elif now_s - self._heard_s >= self._timing.dead_s:
-            self.silent = True
-            self.abort(f"nothing heard for {self._timing.dead_s} s")
-            return
-        self.ping()
+            self._connections.abort_all_with(self._peer, f"nothing heard for {self._timing.dead_s} s")
+        else:
+            self.ping()
 
 
 class OutgoingLink(ControlLink):
     """The link this node opened: it asks."""
 
     def __init__(
-        self, reactor: IReactorTime, timing: LinkTiming, identity: Identity, node: NodeId, on_end: OnEnd
+        self, reactor: IReactorTime, timing: LinkTiming, connections: Connections, identity: Identity, node: NodeId
     ) -> None:
-        super().__init__(reactor, timing, on_end)
-        self.greeted: Deferred[None] = Deferred()
-        """Fires when the peer has greeted back: only then this is a link."""
-        self._identity, self._node = identity, node
+        super().__init__(reactor, timing, connections, node)
+        self._identity = identity
+        self._greeted = False
+        self._ready: Deferred[None] = Deferred()
+        self._gone: Deferred[None] = Deferred()
         self._number = 0
         self._asked: dict[int, Deferred[msgspec.Struct]] = {}
+
+    async def ready(self) -> None:
+        """Wait for the peer's greeting: only then this is a link. Raises `PeerError`."""
+        late = self._reactor.callLater(self._timing.connect_s, self.abort, "no greeting in time")
+        try:
+            await self._ready
+        finally:
+            if late.active():
+                late.cancel()
+
+    async def gone(self) -> None:
+        """Wait until it is over."""
+        await self._gone
 
     def shaken(self) -> None:
         """Greet."""
@@ -118,10 +121,11 @@ class OutgoingLink(ControlLink):
     def frame_received(self, data: bytes) -> None:
         """A greeting, a sign of life, or an answer."""
         number, message = wire.unpack(data)
-        if not self.greeted.called:
-            if not isinstance(message, wire.Hello) or message.node != self._node:
+        if not self._greeted:
+            if not isinstance(message, wire.Hello) or message.node != self._peer:
                 raise ValueError("no greeting of the node that was called")
-            self.greeted.callback(None)
+            self._greeted = True
+            self._ready.callback(None)
         elif waiting := self._asked.pop(number, None):
             waiting.callback(UNSUPPORTED if message is None else message)
 
@@ -134,14 +138,14 @@ class OutgoingLink(ControlLink):
         except ValueError as error:
             raise PeerError("request not sent", str(error)) from error
         if not self.put(data):
-            raise PeerError(f"{self._node} cannot be reached", self.reason or "it does not read what it is sent")
+            raise PeerError(f"{self._peer} cannot be reached", self.reason or "it does not read what it is sent")
         answer: Deferred[msgspec.Struct] = Deferred()
         self._asked[number] = answer
         answer.addTimeout(deadline_s, self._reactor)
         try:
-            return peer_answer(self._node, await answer)
+            return peer_answer(self._peer, await answer)
         except DeferredTimeout as error:
-            raise PeerError(f"{self._node} did not answer", f"in {deadline_s} s") from error
+            raise PeerError(f"{self._peer} did not answer", f"in {deadline_s} s") from error
         finally:
             self._asked.pop(number, None)
 
@@ -151,7 +155,7 @@ class OutgoingLink(ControlLink):
 
     def ping(self) -> None:
         """See `ControlLink`."""
-        if self.greeted.called:
+        if self._greeted:
             self.put(wire.pack(0, wire.Ping()))
 
     def ended(self, error: PeerError) -> None:
@@ -160,8 +164,9 @@ class OutgoingLink(ControlLink):
         asked, self._asked = self._asked, {}
         for waiting in asked.values():
             waiting.errback(Failure(error))
-        if not self.greeted.called:
-            self.greeted.errback(Failure(error))
+        for event, happened in ((self._ready, Failure(error)), (self._gone, None)):
+            if not event.called:
+                event.callback(happened)
 
 
 class AcceptedLink(ControlLink):
@@ -171,14 +176,13 @@ class AcceptedLink(ControlLink):
         self,
         reactor: IReactorTime,
         timing: LinkTiming,
+        connections: Connections,
         identity: Identity,
         node: NodeId,
         answers: Answers,
-        on_end: OnEnd,
     ) -> None:
         """`node` is who the certificate names."""
-        super().__init__(reactor, timing, on_end)
-        self.node = node
+        super().__init__(reactor, timing, connections, node)
         self._identity, self._answers = identity, answers
         self._greeted = False
         self._serving = 0
@@ -200,15 +204,15 @@ class AcceptedLink(ControlLink):
     def _greet(self, message: wire.Message | None) -> None:
         if not isinstance(message, wire.Hello):
             raise ValueError("no greeting")
-        if message.cluster != self._identity.cluster.id or message.node != self.node:
-            raise ValueError(f"{self.node} greets as {message.node} of {message.cluster}")
+        if message.cluster != self._identity.cluster.id or message.node != self._peer:
+            raise ValueError(f"{self._peer} greets as {message.node} of {message.cluster}")
         self._greeted = True
         self._reply(0, wire.Hello(cluster=self._identity.cluster.id, node=self._identity.node))
 
     async def _serve(self, number: int, message: wire.Message) -> None:
         self._serving += 1
         try:
-            answer = await self._answers.answer(self.node, message)
+            answer = await self._answers.answer(self._peer, message)
         finally:
             self._serving -= 1
         if number:
@@ -221,6 +225,3 @@ class AcceptedLink(ControlLink):
             data = wire.pack(number, wire.Failed("answer too large", str(error)))
         if not self.put(data):
             self.abort("it does not read its answers")
-
-
-LinkUp = Callable[[NodeId], None]

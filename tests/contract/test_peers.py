@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import cast
 
 import msgspec
 import pytest
@@ -12,9 +16,14 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 from twisted.logger import capturedLogs
 
+from hybrid.cluster.certificates import issue, new_key
+from hybrid.cluster.identity import Identity, create_cluster
+from hybrid.cluster.link import LinkTiming
 from hybrid.cluster.memory_peers import MemoryNetwork, MemoryPeers
+from hybrid.cluster.peers import PeerLinks, Reactor
 from hybrid.model import NO_CLAIM, Guid, NodeId, SiteId, Snapshot
 from hybrid.ports import Busy, IncomingStream, PeerError
+from hybrid.settings import Settings
 from hybrid.wire import ApiAnswer, ApiCall, AskHistory, Done, Gossip, HistoryHeld, Offer, Refused, SeesOwner, Taken
 
 STALL_S = 0.5
@@ -22,10 +31,13 @@ A, B, NOBODY = NodeId("n-aaaaaaaaaaaaaaaa"), NodeId("n-bbbbbbbbbbbbbbbb"), NodeI
 OFFER = Offer(dataset="sites/s-1", claim=NO_CLAIM, base=None, to=Snapshot(Guid(7), "x", 0))
 
 
+Links = MemoryPeers | PeerLinks
+
+
 class Pair:
     """Two connected nodes."""
 
-    def __init__(self, a: MemoryPeers, b: MemoryPeers, a_id: NodeId, b_id: NodeId) -> None:
+    def __init__(self, a: Links, b: Links, a_id: NodeId, b_id: NodeId) -> None:
         self.a, self.b, self.a_id, self.b_id = a, b, a_id, b_id
 
 
@@ -67,19 +79,60 @@ async def memory_pair() -> AsyncIterator[Pair]:
             await peers.stopService()
 
 
-PAIRS: dict[str, Callable[[], AsyncIterator[Pair]]] = {"memory": memory_pair}
+async def tls_pair() -> AsyncIterator[Pair]:
+    """Two nodes of one cluster, mutual TLS over loopback."""
+    alpha = cluster("n1")
+    beta = member(alpha, "n2")
+    addresses: dict[NodeId, tuple[str, int]] = {}
+    timing = LinkTiming(ping_s=0.1, dead_s=2.0, stall_s=STALL_S, retry_s=0.05, retry_max_s=0.1)
+    nodes = []
+    for identity in (alpha, beta):
+        settings = Settings(name=identity.name, address="127.0.0.1", cluster_port=0)
+        links = PeerLinks(cast(Reactor, reactor), identity, settings, lambda: addresses, lambda: 0.5, timing)
+        links.startService()
+        addresses[identity.node] = ("127.0.0.1", links.port)
+        nodes.append(links)
+    a, b = nodes
+    a.look()
+    b.look()
+    await connected(a, beta.node)
+    yield Pair(a, b, alpha.node, beta.node)
+    for links in nodes:
+        if links.running:
+            await links.stopService()
 
 
-@pytest_twisted.async_yield_fixture(params=sorted(PAIRS))
-async def pair(request: pytest.FixtureRequest) -> AsyncIterator[Pair]:
-    """Two connected nodes of every driver."""
-    driver = PAIRS[request.param]()
-    yield await anext(driver)
-    async for _ in driver:
+def cluster(name: str) -> Identity:
+    """The first node of a new cluster."""
+    with TemporaryDirectory() as folder:
+        return create_cluster(Path(folder), name, "127.0.0.1", time.time())
+
+
+def member(of: Identity, name: str) -> Identity:
+    """Another node of the cluster."""
+    key = new_key()
+    certificate = issue(of.authority, of.authority_key, key.public_key(), name, "127.0.0.1", time.time())
+    return Identity.of(of.cluster, key, certificate, of.authority, of.authority_key)
+
+
+PAIRS: dict[str, Callable[[], AsyncIterator[Pair]]] = {"memory": memory_pair, "tls": tls_pair}
+
+
+@pytest.fixture(params=sorted(PAIRS))
+def carrier(request: pytest.FixtureRequest) -> AsyncIterator[Pair]:
+    """Every driver of the port."""
+    return PAIRS[request.param]()
+
+
+@pytest_twisted.async_yield_fixture
+async def pair(carrier: AsyncIterator[Pair]) -> AsyncIterator[Pair]:
+    """Two connected nodes."""
+    yield await anext(carrier)
+    async for _ in carrier:
         pass
 
 
-async def connected(peers: MemoryPeers, node: NodeId) -> None:
+async def connected(peers: Links, node: NodeId) -> None:
     """Wait until `peers` has a link to `node`."""
     up: Deferred[None] = Deferred()
     peers.on_connected(lambda other: up.callback(None) if other == node and not up.called else None)
