@@ -7,8 +7,6 @@ yet, when its method is safe and nothing came back, or when the other node said 
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
 from twisted.logger import Logger
@@ -18,6 +16,7 @@ from zope.interface import implementer
 from hybrid.model import SiteId
 from hybrid_proxy import pages
 from hybrid_proxy.body import LAST_CHUNK, chunk
+from hybrid_proxy.client import Client
 from hybrid_proxy.head import RequestHead
 from hybrid_proxy.house import House
 from hybrid_proxy.message import (
@@ -25,55 +24,19 @@ from hybrid_proxy.message import (
     interim_bytes,
     is_websocket,
     reply_bytes,
-    request_bytes,
     switching_bytes,
 )
+from hybrid_proxy.outgoing import Outgoing
 from hybrid_proxy.pages import Page
-from hybrid_proxy.relay import IStream, Side, Splice
+from hybrid_proxy.relay import Side, Splice
 from hybrid_proxy.reply import ReplyHead
-from hybrid_proxy.route import Destination, Here, NotOwner, Route, Stopped, There, Unknown, Wait
+from hybrid_proxy.route import Destination, Here, NotOwner, Stopped, There, Unknown, Wait
 from hybrid_proxy.upstream import Upstream
 
 SAFE = frozenset((b"GET", b"HEAD", b"OPTIONS"))
 NO_ROUTE = SiteId("")
 FRESH_TRIES = 3
 """Times a safe request is sent on new connections that end without a word, before that is the answer."""
-
-
-class Client(Protocol):
-    """The client's side of the exchange."""
-
-    transport: IStream
-
-    def route(self, head: RequestHead) -> Route:
-        """Where the request goes now."""
-
-    def open(self, destination: Destination) -> Deferred[Upstream]:
-        """A new connection there on this client's behalf."""
-
-    def due_in(self, seconds: float) -> None:
-        """Call `Exchange.overdue` unless told otherwise before."""
-
-    def take_body(self) -> None:
-        """Read the request's body, at the pace a client must keep."""
-
-    def pauseProducing(self) -> None:
-        """Read no more for now."""
-
-    def resumeProducing(self) -> None:
-        """Read on."""
-
-    def answer(self, page: Page) -> None:
-        """Send an answer of our own; the exchange is over."""
-
-    def ended(self, keep_alive: bool) -> None:
-        """The response is complete."""
-
-    def cut(self) -> None:
-        """The response cannot be completed: let the client see that."""
-
-    def tunnel(self, splice: Splice) -> None:
-        """From now on all that comes is for `splice`."""
 
 
 @implementer(IPushProducer)
@@ -83,17 +46,14 @@ class Exchange:
     log = Logger()
 
     __slots__ = (
-        "_body_pieces",
-        "_came_from",
         "_chunks",
         "_client",
         "_connecting",
         "_destination",
         "_fresh_tries",
-        "_head",
         "_house",
         "_keep_alive",
-        "_kept_bytes",
+        "_outgoing",
         "_page",
         "_producing",
         "_scout",
@@ -102,24 +62,20 @@ class Exchange:
         "_upstream",
         "_waiting_since_s",
         "begun",
-        "fully_sent",
         "method",
         "site",
         "wants_tunnel",
     )
 
     def __init__(self, house: House, client: Client, head: RequestHead, came_from: bytes) -> None:
-        self._house, self._client, self._head, self._came_from = house, client, head, came_from
+        self._house, self._client = house, client
+        self._outgoing = Outgoing(head, came_from, house.limits.kept_body_bytes)
         self.method = head.method
         self.site = NO_ROUTE
         self.wants_tunnel = is_websocket(head)
-        self.fully_sent = not head.has_body
         self._destination: Destination | None = None
         self._upstream: Upstream | None = None
         self._connecting: Deferred[Upstream] | None = None
-        self._body_pieces: list[bytes] | None = []
-        """Of the request's body, all that was read so far; `None` once it is too much to keep."""
-        self._kept_bytes = 0
         self._sent_bytes = 0
         self._told_to_continue = False
         self.begun = False
@@ -136,7 +92,7 @@ class Exchange:
 
     def begin(self) -> None:
         """Find the owner and go there, wait, or answer."""
-        route = self._client.route(self._head)
+        route = self._client.route(self._outgoing.head)
         if isinstance(route, Here | There):
             self._go(route)
         elif isinstance(route, Wait):
@@ -159,7 +115,7 @@ class Exchange:
         if house.room.doubted(self.site) and not self._scout:
             self._wait(self._page, self._hold_s(destination))
             return
-        upstream = house.pool.take(destination, self._head.method in SAFE)
+        upstream = house.pool.take(destination, self.method in SAFE)
         if upstream is not None:
             self._send(upstream)
         elif house.pool.full(destination):
@@ -171,7 +127,8 @@ class Exchange:
 
     def _connected(self, upstream: Upstream) -> None:
         self._connecting = None
-        self._house.room.trust(self.site)
+        if isinstance(self._destination, Here):  # of another node only a response shows that it is well
+            self._house.room.trust(self.site)
         self._send(upstream)
 
     def _unreachable(self, failure: Failure) -> None:
@@ -210,57 +167,52 @@ class Exchange:
 
     # ------------------------------------------------------------------------------------------- the request
 
+    @property
+    def fully_sent(self) -> bool:
+        """See `hybrid_proxy.upstream.Asker`."""
+        return self._outgoing.whole
+
     def _send(self, upstream: Upstream) -> None:
-        self._upstream = upstream
-        pieces = self._body_pieces or []
-        data = b"".join([request_bytes(self._head, self._came_from), *map(self._framed, pieces)])
-        if self.fully_sent:
-            if self._head.chunked:
-                data += LAST_CHUNK
+        self._upstream, outgoing = upstream, self._outgoing
+        data = outgoing.so_far()
+        if outgoing.whole:
             upstream.ask(self, data)
             self._client.due_in(self._house.limits.reply_s)
             return
-        if self._head.expects_continue and not self._told_to_continue:
+        if outgoing.head.expects_continue and not self._told_to_continue:
             self._told_to_continue = True
             self._client.transport.write(CONTINUE)
         self._client.take_body()
         upstream.transport.registerProducer(self._client, True)  # type: ignore[arg-type]  # it is an IPushProducer
         upstream.ask(self, data)
+        outgoing.trim()
 
     def body(self, piece: bytes) -> None:
         """More of the request's body."""
-        pieces, limit = self._body_pieces, self._house.limits.kept_body_bytes
-        if pieces is not None:
-            pieces.append(piece)
-            self._kept_bytes += len(piece)
-            if self._kept_bytes > limit and self._upstream is not None:
-                self._body_pieces = None
+        data = self._outgoing.add(piece)
         if self._upstream is not None:
-            self._upstream.transport.write(self._framed(piece))
-        elif self._kept_bytes > limit:
+            self._upstream.transport.write(data)
+            self._outgoing.trim()
+        elif self._outgoing.overfull:
             self._client.pauseProducing()
 
     def body_ended(self) -> None:
         """The request is complete."""
-        self.fully_sent = True
-        upstream = self._upstream
+        end, upstream = self._outgoing.finish(), self._upstream
         if upstream is None:
             return
-        if self._head.chunked:
-            upstream.transport.write(LAST_CHUNK)
+        if end:
+            upstream.transport.write(end)
         upstream.transport.unregisterProducer()
         self._client.resumeProducing()
         if not self.begun:
             self._client.due_in(self._house.limits.reply_s)
 
-    def _framed(self, piece: bytes) -> bytes:
-        return chunk(piece) if self._head.chunked else piece
-
     # ------------------------------------------------------------------------------------------- the response
 
     def interim(self, reply: ReplyHead) -> None:
         """See `hybrid_proxy.upstream.Asker`."""
-        if self._head.minor == 1 and reply.status != 100:
+        if self._outgoing.head.minor == 1 and reply.status != 100:
             self._client.transport.write(interim_bytes(reply))
 
     def replied(self, upstream: Upstream, reply: ReplyHead, length: int | None, piece: bytes, done: bool) -> None:
@@ -268,8 +220,10 @@ class Exchange:
         if reply.not_owner and isinstance(self._destination, There):
             self._misdirected(upstream, done)
             return
-        head, client = self._head, self._client
-        self.begun, self._body_pieces = True, None
+        head, client = self._outgoing.head, self._client
+        self.begun = True
+        self._outgoing.forget()
+        self._house.room.trust(self.site)
         self._chunks = length is None and head.minor == 1
         framed = length is not None or self._chunks
         self._keep_alive = head.keep_alive and self.fully_sent and framed and not self._house.draining
@@ -303,10 +257,10 @@ class Exchange:
     def _misdirected(self, upstream: Upstream, done: bool) -> None:
         """The other node says the site is not there. It did nothing with the request."""
         self._detach(upstream if not done else None)
-        if self._body_pieces is None:
-            self._answer(pages.WAITED)
-        else:
+        if self._outgoing.repeatable:
             self._try_later()
+        else:
+            self._answer(pages.WAITED)
 
     def lost(self, upstream: Upstream) -> None:
         """See `hybrid_proxy.upstream.Asker`."""
@@ -314,7 +268,7 @@ class Exchange:
         if self.begun:
             self._cut()
             return
-        if self._head.method not in SAFE or self._body_pieces is None:
+        if self.method not in SAFE or not self._outgoing.repeatable:
             self._answer(pages.BAD_GATEWAY)
         elif upstream.requests > 1:  # it was idle, and the site closed it while the request was on its way
             self.begin()

@@ -82,6 +82,7 @@ class Routes:
 
     def __init__(self) -> None:
         self._view: View | None = None
+        self._reach: dict[NodeId, tuple[str, int, bool]] = {}
         self._sites: dict[str, SiteId] = {}
         self._ports: dict[int, SiteId] = {}
         self._http: dict[SiteId, Route] = {}
@@ -143,7 +144,13 @@ class Routes:
             Sites whose HTTP or TCP route is not what it was.
         """
         old, self._view = self._view, view
-        http = {site: _kept(self._http.get(site), _http_route(view, seen)) for site, seen in view.sites.items()}
+        reach = {node.id: (node.address, node.interior_port, node.live) for node in view.nodes.values()}
+        known = old.sites if old is not None and reach == self._reach else {}
+        self._reach = reach
+        http = {
+            site: self._http[site] if known.get(site) is seen else _kept(self._http.get(site), _http_route(view, seen))
+            for site, seen in view.sites.items()
+        }
         changed = {site for site, route in http.items() if self._http.get(site) is not route}
         changed |= self._http.keys() - http.keys()
         if old is None or _specs(old) != _specs(view):

@@ -100,7 +100,6 @@ class Caller(Protocol):
 
     def _connected(self, callee: IProtocol) -> None:
         self._connecting = None
-        self._house.room.trust(self.site)
 
     def _unreachable(self, failure: Failure) -> None:
         if self._connecting is not None:
@@ -134,6 +133,7 @@ class Caller(Protocol):
         if self._gone:
             callee.transport.abortConnection()
             return
+        self._house.room.trust(self.site)
         if self._framed:
             self.transport.write(JOINED)
         near, far = Side(self.transport, self._framed), Side(callee.transport, framed)

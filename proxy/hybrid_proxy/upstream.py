@@ -22,8 +22,10 @@ class Asker(Interface):
 
     method: bytes
     wants_tunnel: bool
-    fully_sent: bool
-    """Nothing of the request is left to send."""
+
+    @property
+    def fully_sent(self) -> bool:
+        """Nothing of the request is left to send."""
 
     def interim(self, reply: ReplyHead) -> None:
         """A 1xx response; the real one follows."""
