@@ -59,7 +59,7 @@ class Node:
 
     def __init__(self, namespace: Any, network: MemoryNetwork, name: NodeId, pool: str, other: NodeId) -> None:
         self.namespace, self.name = namespace, name
-        self.pool = ZfsCommandPool(reactor, pool, namespace.prefix)
+        self.pool = ZfsCommandPool(reactor, pool, namespace.prefix)  # type: ignore[arg-type]  # the module is the reactor
         self.fences, self.peers, self.facts = Fences(), network.join(name), list[Fact]()
         self.live = str(namespace.where / f"live-{pool}")
         worker = (shutil.which("nsenter") or "", *namespace.prefix[1:], sys.executable, "-m", "hybrid_replicator.files")
