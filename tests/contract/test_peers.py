@@ -125,7 +125,7 @@ def carrier(request: pytest.FixtureRequest) -> AsyncIterator[Pair]:
 
 
 @pytest_twisted.async_yield_fixture
-async def pair(carrier: AsyncIterator[Pair]) -> AsyncIterator[Pair]:
+async def two(carrier: AsyncIterator[Pair]) -> AsyncIterator[Pair]:
     """Two connected nodes."""
     yield await anext(carrier)
     async for _ in carrier:
@@ -161,7 +161,7 @@ def taking(received: list[bytes]) -> Callable[[NodeId, msgspec.Struct, IncomingS
 
 
 @pytest_twisted.ensureDeferred
-async def test_request_is_answered_and_the_sender_is_known(pair: Pair) -> None:
+async def test_request_is_answered_and_the_sender_is_known(two: Pair) -> None:
     """A node that asks gets the answer; the one that answers knows who asked."""
     senders = []
 
@@ -169,67 +169,67 @@ async def test_request_is_answered_and_the_sender_is_known(pair: Pair) -> None:
         senders.append(sender)
         return HistoryHeld((Snapshot(Guid(2**64 - 1), "s", 5),))
 
-    pair.b.handle(AskHistory, answer)
-    reply = await pair.a.request(pair.b_id, AskHistory("sites/s-1"))
+    two.b.handle(AskHistory, answer)
+    reply = await two.a.request(two.b_id, AskHistory("sites/s-1"))
     assert reply == HistoryHeld((Snapshot(Guid(2**64 - 1), "s", 5),))
-    assert senders == [pair.a_id]
+    assert senders == [two.a_id]
 
 
 @pytest_twisted.ensureDeferred
-async def test_error_of_the_peer_goes_back_with_its_reason(pair: Pair) -> None:
+async def test_error_of_the_peer_goes_back_with_its_reason(two: Pair) -> None:
     """What a peer could not do is told where it was asked, with the reason and what to try."""
 
     async def refuse(sender: NodeId, request: msgspec.Struct) -> msgspec.Struct:
         raise Busy("dataset sites/s-1", "is mounted", "try again in a second")
 
-    pair.b.handle(AskHistory, refuse)
+    two.b.handle(AskHistory, refuse)
     with pytest.raises(PeerError) as caught:
-        await pair.a.request(pair.b_id, AskHistory("sites/s-1"))
+        await two.a.request(two.b_id, AskHistory("sites/s-1"))
     assert "is mounted" in caught.value.why
     assert caught.value.try_ == "try again in a second"
 
 
 @pytest_twisted.ensureDeferred
-async def test_message_nobody_handles_is_unsupported_and_the_link_stays(pair: Pair) -> None:
+async def test_message_nobody_handles_is_unsupported_and_the_link_stays(two: Pair) -> None:
     """A message of a newer release is refused by name; other requests go on."""
 
     async def answer(sender: NodeId, request: msgspec.Struct) -> msgspec.Struct:
         return Done()
 
-    pair.b.handle(AskHistory, answer)
+    two.b.handle(AskHistory, answer)
     with pytest.raises(PeerError, match="unsupported"):
-        await pair.a.request(pair.b_id, SeesOwner(SiteId("s-1")))
-    assert await pair.a.request(pair.b_id, AskHistory("d")) == Done()
+        await two.a.request(two.b_id, SeesOwner(SiteId("s-1")))
+    assert await two.a.request(two.b_id, AskHistory("d")) == Done()
 
 
 @pytest_twisted.ensureDeferred
-async def test_defect_in_an_answer_is_logged_there_and_told_without_details(pair: Pair) -> None:
+async def test_defect_in_an_answer_is_logged_there_and_told_without_details(two: Pair) -> None:
     """A bug in one answer neither breaks the link nor sends inner details to others."""
 
     async def broken(sender: NodeId, request: msgspec.Struct) -> msgspec.Struct:
         raise ZeroDivisionError("secret detail")
 
-    pair.b.handle(AskHistory, broken)
+    two.b.handle(AskHistory, broken)
     with capturedLogs() as logged, pytest.raises(PeerError, match="internal error") as caught:
-        await pair.a.request(pair.b_id, AskHistory("d"))
+        await two.a.request(two.b_id, AskHistory("d"))
     assert "secret detail" not in str(caught.value)
     assert any(event.get("log_failure") for event in logged)
 
 
 @pytest_twisted.ensureDeferred
-async def test_node_without_a_link_cannot_be_reached(pair: Pair) -> None:
+async def test_node_without_a_link_cannot_be_reached(two: Pair) -> None:
     """Asking a node that is not there fails at once, for requests and streams, and the source is let go."""
     with pytest.raises(PeerError, match="cannot be reached"):
-        await pair.a.request(NOBODY, Done())
+        await two.a.request(NOBODY, Done())
     source = Bytes(b"x")
     with pytest.raises(PeerError, match="cannot be reached"):
-        await pair.a.offer(NOBODY, OFFER, source)
+        await two.a.offer(NOBODY, OFFER, source)
     assert source.aborted
-    assert pair.a.send(NOBODY, Done()) is False
+    assert two.a.send(NOBODY, Done()) is False
 
 
 @pytest_twisted.ensureDeferred
-async def test_late_answer_is_an_error_at_the_deadline(pair: Pair) -> None:
+async def test_late_answer_is_an_error_at_the_deadline(two: Pair) -> None:
     """Nobody waits longer than the deadline; the answer that comes later disturbs nothing."""
     slow: Deferred[None] = Deferred()
 
@@ -238,15 +238,15 @@ async def test_late_answer_is_an_error_at_the_deadline(pair: Pair) -> None:
             await slow
         return Done()
 
-    pair.b.handle(AskHistory, answer)
+    two.b.handle(AskHistory, answer)
     with pytest.raises(PeerError, match="did not answer"):
-        await pair.a.request(pair.b_id, AskHistory("slow"), deadline_s=0.05)
+        await two.a.request(two.b_id, AskHistory("slow"), deadline_s=0.05)
     slow.callback(None)
-    assert await pair.a.request(pair.b_id, AskHistory("fast")) == Done()
+    assert await two.a.request(two.b_id, AskHistory("fast")) == Done()
 
 
 @pytest_twisted.ensureDeferred
-async def test_many_requests_at_once_each_get_their_own_answer(pair: Pair) -> None:
+async def test_many_requests_at_once_each_get_their_own_answer(two: Pair) -> None:
     """Requests side by side are never mixed up, and a slow one delays no other."""
     first: Deferred[None] = Deferred()
 
@@ -256,8 +256,8 @@ async def test_many_requests_at_once_each_get_their_own_answer(pair: Pair) -> No
             await first
         return ApiAnswer(status=200, body=request.path.encode())
 
-    pair.b.handle(ApiCall, echo)
-    waiting = [Deferred.fromCoroutine(pair.a.request(pair.b_id, ApiCall(method="GET", path=str(n)))) for n in range(50)]
+    two.b.handle(ApiCall, echo)
+    waiting = [Deferred.fromCoroutine(two.a.request(two.b_id, ApiCall(method="GET", path=str(n)))) for n in range(50)]
     others = await gatherResults(waiting[1:])
     assert not waiting[0].called
     first.callback(None)
@@ -266,7 +266,7 @@ async def test_many_requests_at_once_each_get_their_own_answer(pair: Pair) -> No
 
 
 @pytest_twisted.ensureDeferred
-async def test_message_of_megabytes_arrives(pair: Pair) -> None:
+async def test_message_of_megabytes_arrives(two: Pair) -> None:
     """A forwarded upload of some megabytes passes."""
     body = bytes(range(256)) * (3 * 4096)
 
@@ -274,13 +274,13 @@ async def test_message_of_megabytes_arrives(pair: Pair) -> None:
         assert isinstance(request, ApiCall)
         return ApiAnswer(status=200, body=request.body)
 
-    pair.b.handle(ApiCall, echo)
-    answer = await pair.a.request(pair.b_id, ApiCall(method="PUT", path="/", body=body))
+    two.b.handle(ApiCall, echo)
+    answer = await two.a.request(two.b_id, ApiCall(method="PUT", path="/", body=body))
     assert answer == ApiAnswer(status=200, body=body)
 
 
 @pytest_twisted.ensureDeferred
-async def test_sent_message_reaches_the_handler_without_an_answer(pair: Pair) -> None:
+async def test_sent_message_reaches_the_handler_without_an_answer(two: Pair) -> None:
     """Gossip goes one way, in both directions at once."""
     heard: list[tuple[NodeId, msgspec.Struct]] = []
     both: Deferred[None] = Deferred()
@@ -291,52 +291,52 @@ async def test_sent_message_reaches_the_handler_without_an_answer(pair: Pair) ->
             both.callback(None)
         return Done()
 
-    pair.a.handle(Gossip, hear)
-    pair.b.handle(Gossip, hear)
-    await connected(pair.b, pair.a_id)
-    assert pair.a.send(pair.b_id, Gossip(heartbeats={A: (1, 1)}))
-    assert pair.b.send(pair.a_id, Gossip(heartbeats={B: (1, 2)}))
+    two.a.handle(Gossip, hear)
+    two.b.handle(Gossip, hear)
+    await connected(two.b, two.a_id)
+    assert two.a.send(two.b_id, Gossip(heartbeats={A: (1, 1)}))
+    assert two.b.send(two.a_id, Gossip(heartbeats={B: (1, 2)}))
     await both.addTimeout(5, reactor)
-    assert sorted(sender for sender, _ in heard) == sorted([pair.a_id, pair.b_id])
+    assert sorted(sender for sender, _ in heard) == sorted([two.a_id, two.b_id])
 
 
 @pytest_twisted.ensureDeferred
-async def test_stream_arrives_whole_and_is_acknowledged(pair: Pair) -> None:
+async def test_stream_arrives_whole_and_is_acknowledged(two: Pair) -> None:
     """Megabytes arrive in order, the receiver's answer comes back, the source is let go."""
     received: list[bytes] = []
-    pair.b.handle_streams(taking(received))
+    two.b.handle_streams(taking(received))
     chunks = [bytes([n]) * 200_000 for n in range(20)]
     source = Bytes(*chunks)
-    assert await pair.a.offer(pair.b_id, OFFER, source) == Taken(Guid(7))
+    assert await two.a.offer(two.b_id, OFFER, source) == Taken(Guid(7))
     assert received == [b"".join(chunks)]
     assert source.aborted
 
 
 @pytest_twisted.ensureDeferred
-async def test_empty_stream_is_complete(pair: Pair) -> None:
+async def test_empty_stream_is_complete(two: Pair) -> None:
     """Nothing to send is a stream too."""
     received: list[bytes] = []
-    pair.b.handle_streams(taking(received))
-    assert await pair.a.offer(pair.b_id, OFFER, Bytes()) == Taken(Guid(7))
+    two.b.handle_streams(taking(received))
+    assert await two.a.offer(two.b_id, OFFER, Bytes()) == Taken(Guid(7))
     assert received == [b""]
 
 
 @pytest_twisted.ensureDeferred
-async def test_refused_stream_is_never_read(pair: Pair) -> None:
+async def test_refused_stream_is_never_read(two: Pair) -> None:
     """A refusal comes before any byte is sent."""
 
     async def refuse(sender: NodeId, offer: msgspec.Struct, stream: IncomingStream) -> msgspec.Struct:
         return Refused("stale", "a newer claim is known")
 
-    pair.b.handle_streams(refuse)
+    two.b.handle_streams(refuse)
     source = Bytes(b"x" * 1000)
-    assert await pair.a.offer(pair.b_id, OFFER, source) == Refused("stale", "a newer claim is known")
+    assert await two.a.offer(two.b_id, OFFER, source) == Refused("stale", "a newer claim is known")
     assert source.read_bytes == 0
     assert source.aborted
 
 
 @pytest_twisted.ensureDeferred
-async def test_receiver_may_answer_before_the_end(pair: Pair) -> None:
+async def test_receiver_may_answer_before_the_end(two: Pair) -> None:
     """A full pool is told at once; the rest of the stream is not sent, also while the source has nothing to give."""
 
     async def full(sender: NodeId, offer: msgspec.Struct, stream: IncomingStream) -> msgspec.Struct:
@@ -344,15 +344,15 @@ async def test_receiver_may_answer_before_the_end(pair: Pair) -> None:
         await stream.read()
         return Refused("space", "pool full")
 
-    pair.b.handle_streams(full)
+    two.b.handle_streams(full)
     never: Deferred[bytes] = Deferred()
     source = Bytes(b"x" * 1000, never)
-    assert await pair.a.offer(pair.b_id, OFFER, source) == Refused("space", "pool full")
+    assert await two.a.offer(two.b_id, OFFER, source) == Refused("space", "pool full")
     assert source.aborted
 
 
 @pytest_twisted.ensureDeferred
-async def test_failed_source_is_never_mistaken_for_the_end(pair: Pair) -> None:
+async def test_failed_source_is_never_mistaken_for_the_end(two: Pair) -> None:
     """When the sender's pool fails, the receiver hears of a cut, not of a complete stream."""
     ends: list[object] = []
     cut: Deferred[None] = Deferred()
@@ -368,17 +368,17 @@ async def test_failed_source_is_never_mistaken_for_the_end(pair: Pair) -> None:
             cut.callback(None)
         return Done()
 
-    pair.b.handle_streams(take)
+    two.b.handle_streams(take)
     source = Bytes(b"x" * 1000, Busy("send of sites/s-1", "the pool failed"))
     with pytest.raises(Busy, match="the pool failed"):
-        await pair.a.offer(pair.b_id, OFFER, source)
+        await two.a.offer(two.b_id, OFFER, source)
     await cut.addTimeout(5, reactor)
     assert isinstance(ends[0], PeerError)
     assert source.aborted
 
 
 @pytest_twisted.ensureDeferred
-async def test_receiver_that_does_not_read_slows_the_source(pair: Pair) -> None:
+async def test_receiver_that_does_not_read_slows_the_source(two: Pair) -> None:
     """A slow disk on one node never fills the memory of another; afterwards everything arrives."""
     resume: Deferred[None] = Deferred()
     total: list[int] = []
@@ -389,9 +389,9 @@ async def test_receiver_that_does_not_read_slows_the_source(pair: Pair) -> None:
         total.append(len(await read_all(stream)))
         return Done()
 
-    pair.b.handle_streams(slow)
+    two.b.handle_streams(slow)
     source = Bytes(*[b"x" * 262_144] * 160)
-    sending = Deferred.fromCoroutine(pair.a.offer(pair.b_id, OFFER, source))
+    sending = Deferred.fromCoroutine(two.a.offer(two.b_id, OFFER, source))
     await deferLater(reactor, 0.25)
     assert source.read_bytes < 20 * 1024 * 1024
     resume.callback(None)
@@ -400,7 +400,7 @@ async def test_receiver_that_does_not_read_slows_the_source(pair: Pair) -> None:
 
 
 @pytest_twisted.ensureDeferred
-async def test_stream_without_progress_is_given_up(pair: Pair) -> None:
+async def test_stream_without_progress_is_given_up(two: Pair) -> None:
     """A receiver that hangs is left after the no-progress deadline, so that the next send can start."""
 
     async def hang(sender: NodeId, offer: msgspec.Struct, stream: IncomingStream) -> msgspec.Struct:
@@ -408,15 +408,15 @@ async def test_stream_without_progress_is_given_up(pair: Pair) -> None:
         await Deferred[None]()
         return Done()
 
-    pair.b.handle_streams(hang)
+    two.b.handle_streams(hang)
     source = Bytes(b"x")
     with pytest.raises(PeerError):
-        await pair.a.offer(pair.b_id, OFFER, source)
+        await two.a.offer(two.b_id, OFFER, source)
     assert source.aborted
 
 
 @pytest_twisted.ensureDeferred
-async def test_node_that_stops_ends_what_is_under_way(pair: Pair) -> None:
+async def test_node_that_stops_ends_what_is_under_way(two: Pair) -> None:
     """A node that goes away fails requests and streams at once on both sides; no end of stream is invented."""
     ends: list[object] = []
     started, ended = Deferred[None](), Deferred[None]()
@@ -436,15 +436,15 @@ async def test_node_that_stops_ends_what_is_under_way(pair: Pair) -> None:
         await Deferred[None]()
         return Done()
 
-    pair.b.handle_streams(take)
-    pair.b.handle(AskHistory, never)
-    asking = Deferred.fromCoroutine(pair.a.request(pair.b_id, AskHistory("d")))
-    sending = Deferred.fromCoroutine(pair.a.offer(pair.b_id, OFFER, Bytes(b"x" * 1000, Deferred())))
+    two.b.handle_streams(take)
+    two.b.handle(AskHistory, never)
+    asking = Deferred.fromCoroutine(two.a.request(two.b_id, AskHistory("d")))
+    sending = Deferred.fromCoroutine(two.a.offer(two.b_id, OFFER, Bytes(b"x" * 1000, Deferred())))
     await started.addTimeout(5, reactor)
-    await pair.b.stopService()
+    await two.b.stopService()
     for outcome in (asking, sending):
         with pytest.raises(PeerError):
             await outcome
     await ended.addTimeout(5, reactor)
     assert isinstance(ends[0], PeerError)
-    assert pair.b_id not in pair.a.connected()
+    assert two.b_id not in two.a.connected()
