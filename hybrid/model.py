@@ -123,7 +123,7 @@ class SiteSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
     What a site should be. Written by its owner only; replicated with its dataset; larger `version` wins.
 
-    `number` (1..60000, unique in the cluster) gives the container's address and id range, the same on all nodes.
+    `number` (1..32000, unique in the cluster) gives the container's address and id range, the same on all nodes.
     """
 
     id: SiteId

@@ -7,7 +7,8 @@ import hashlib
 from hybrid.model import NodeId, SiteId
 from hybrid.view import NodeView, SiteView, View
 
-NUMBERS = 60000
+NUMBERS = 32_000
+"""Ranges of 65,536 ids from a million on stay below 2^31 then: zfs-fuse refuses larger ids (EINVAL, measured)."""
 """Site numbers go from 1 to this."""
 
 
@@ -50,7 +51,7 @@ def first_owner(view: View) -> NodeId:
 
 def free_number(view: View, site: SiteId) -> int:
     """
-    An unused number for a new site, 1 to 60000.
+    An unused number for a new site, 1 to `NUMBERS`.
 
     Counted from a digest of its id, so that two components of a parted cluster rarely give the same one.
 
