@@ -8,7 +8,9 @@ member's, comes after the settings. So each step that fails can simply be tried 
 from __future__ import annotations
 
 import argparse
+import ipaddress
 import os
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -23,11 +25,12 @@ from twisted.python.failure import Failure
 from hybrid.api.tokens import new_token
 from hybrid.cli.exits import CONFLICT, FAILED, USAGE, CliError
 from hybrid.cli.settingsfile import render
+from hybrid.cluster.certificates import check_address, check_name
 from hybrid.cluster.identity import Identity, create_cluster, refuse_member
 from hybrid.cluster.keyfiles import write_private
 from hybrid.cluster.ledger import Ledger
 from hybrid.cluster.store import Store
-from hybrid.ports import AlreadyExists, HybridError
+from hybrid.ports import AlreadyExists, BadRequest, HybridError
 from hybrid.process import begin_logging, install_reactor
 from hybrid.settings import Settings
 from hybrid.storage.daemon import ZfsDaemon
@@ -37,6 +40,7 @@ from hybrid.storage.pools import create_pool, import_pool
 Say = Callable[[str], None]
 T = TypeVar("T")
 
+_ZONE = re.compile(r"(?=.{1,253}$)[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*")
 _SETTINGS = tuple(name for name in Settings.__struct_fields__ if name != "timing")
 
 
@@ -52,7 +56,7 @@ def init(options: argparse.Namespace, say: Say) -> None:
         CliError: It is a node already, or a step failed: says which, why, and what to try.
     """
     settings = settings_of(options)
-    zones = tuple(zone.lower().rstrip(".") for zone in options.zones or ())
+    zones = zones_of(options)
 
     async def found(reactor: Any) -> Identity:
         await _prepare_storage(reactor, settings, options, say)
@@ -71,9 +75,35 @@ def settings_of(options: argparse.Namespace) -> Settings:
     given = {name: value for name in _SETTINGS if (value := getattr(options, name, None)) is not None}
     given["state_dir"] = str(Path(given["state_dir"]).absolute())
     try:
-        return msgspec.convert(given, Settings)
+        settings = msgspec.convert(given, Settings)
+        _check(settings)
     except msgspec.ValidationError as error:
         raise CliError("these settings cannot be used", str(error), "`hybrid init --help`", USAGE) from error
+    except HybridError as error:
+        raise CliError(error.what, error.why, error.try_ or "`hybrid init --help`", USAGE) from error
+    return settings
+
+
+def zones_of(options: argparse.Namespace) -> tuple[str, ...]:
+    """The DNS zones in the command line, in lower case without the final dot. Raises `CliError`."""
+    zones = tuple(zone.lower().rstrip(".") for zone in options.zones or ())
+    for zone in zones:
+        if not _ZONE.fullmatch(zone):
+            raise CliError(f"{zone!r} is not a DNS zone", "labels of a-z 0-9 and -, joined by dots", "", USAGE)
+    return zones
+
+
+def _check(settings: Settings) -> None:
+    """Raises `HybridError` for a name, an address, a port or a network that no node can have."""
+    check_name(settings.name)
+    check_address(settings.address)
+    for name in ("cluster_port", "interior_port", "api_port", "http_port", "dns_port"):
+        if not 0 < getattr(settings, name) < 65536:
+            raise BadRequest(f"{name} cannot be {getattr(settings, name)}", "a port is 1 to 65535")
+    try:
+        ipaddress.IPv4Network(settings.subnet)
+    except ValueError as error:
+        raise BadRequest(f"{settings.subnet!r} is not a subnet", str(error), "for example 10.88.0.0/16") from error
 
 
 def _in_reactor(settings: Settings, work: Callable[[Any], Awaitable[T]]) -> T:
