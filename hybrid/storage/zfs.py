@@ -26,7 +26,7 @@ from hybrid.ports import (
     StorageSick,
 )
 from hybrid.storage import names, parsing
-from hybrid.storage.begin import Begin
+from hybrid.storage.begin import Begin, NotAStream, parse
 from hybrid.storage.children import Children, Ended, Reactor, Slots
 from hybrid.storage.commands import ZfsCommands
 from hybrid.storage.holds import Holds
@@ -34,7 +34,7 @@ from hybrid.storage.index import SnapshotIndex
 from hybrid.storage.mounts import Mounts
 from hybrid.storage.properties import changes, pieces
 from hybrid.storage.receiving import ReceivingSink, Taker, refuse_misfit
-from hybrid.storage.streams import ChildSink, ChildSource
+from hybrid.storage.streams import ChildSink, ChildSource, beginning
 
 ZFS_FUSE = Capabilities(driver="zfs-fuse")
 STREAMS_EACH_WAY = 4
@@ -191,7 +191,7 @@ class ZfsCommandPool:
 
         OpenZFS tells what was written up to its last transaction group: a change may be 5 s old before it counts.
         """
-        before = await self._newest(name)
+        before = self._index.newest(name) if self._index.knows(name) else await self._newest(name)
         if before is None:
             return await self.snapshot(name, snapshot_name)
         if self.capabilities.knows_written:
@@ -200,16 +200,23 @@ class ZfsCommandPool:
         return await self._snapshot_unless_empty(name, snapshot_name, before)
 
     async def _snapshot_unless_empty(self, name: str, snapshot_name: str, before: Snapshot) -> Snapshot | None:
-        """Take one, measure the increment, and drop an empty one."""
-        taken = await self.snapshot(name, snapshot_name)
+        """Take one, measure the increment (which also tells its guid), and drop an empty one: three commands."""
+        full = f"{self._full(name)}@{names.check_snapshot(snapshot_name)}"
+        await self._zfs.act(f"no snapshot of {name}", "snapshot", full)
         try:
-            if not await self._is_empty(name, before, taken):
-                return taken
-            await self.destroy_snapshot(name, taken.guid)
-        except StorageError:
-            self.log.failure("{snapshot} of {name} is kept, changed or not", name=name, snapshot=snapshot_name)
-            return taken
-        return None
+            start = f"{self._full(name)}@{before.name}"
+            increment = await beginning(await self._sender(full, start), EMPTY_INCREMENT_BYTES + 1)
+            begin = parse(increment)
+            if len(increment) <= EMPTY_INCREMENT_BYTES and begin.from_guid == before.guid:
+                await self._zfs.act(f"{full} was not destroyed", "destroy", full)
+                return None
+        except (StorageError, NotAStream):
+            self.log.failure("{snapshot} is kept, changed or not", snapshot=full)
+            self._index.forget(name)
+            return await self._taken(name, full)
+        taken = Snapshot(begin.to_guid, snapshot_name, begin.created_at_s)
+        self._index.add(name, taken)
+        return taken
 
     async def destroy_snapshot(self, name: str, guid: Guid) -> None:
         """See `hybrid.ports.Pool`."""
@@ -328,17 +335,6 @@ class ZfsCommandPool:
 
         argv = ("zfs", "send", full) if base is None else ("zfs", "send", "-i", base, full)
         return await ChildSource.start(self._children, self._sends, argv, failing)
-
-    async def _is_empty(self, name: str, before: Snapshot, taken: Snapshot) -> bool:
-        full = self._full(name)
-        source = await self._sender(f"{full}@{taken.name}", f"{full}@{before.name}")
-        length = 0
-        try:
-            while length <= EMPTY_INCREMENT_BYTES and (piece := await source.read()):
-                length += len(piece)
-        finally:
-            await source.abort()
-        return length <= EMPTY_INCREMENT_BYTES
 
     async def _approve(self, name: str, begin: Begin) -> Taker:
         """Check a stream against its target and start what takes it."""
