@@ -15,14 +15,15 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from hybrid.api import problems
+from hybrid.api import problems, records
 from hybrid.api.changes import Told
 from hybrid.api.events import Events
-from hybrid.api.moments import rfc3339
 from hybrid.api.names import short_node
 from hybrid.api.ports import OperationStore
 from hybrid.api.problems import Problem, Refusal
+from hybrid.api.records import Record
 from hybrid.api.schema import Operation, OperationState, Step
+from hybrid.api.waiting import Waiting
 from hybrid.model import NodeId, SiteId
 from hybrid.ports import HybridError, Progress
 
@@ -32,26 +33,6 @@ MAX_STEPS = 200
 
 Work = Callable[[Progress], Awaitable[dict[str, object]]]
 """The long call itself; returns the operation's `result`."""
-
-
-class Record(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """What is remembered of one operation. Written down as JSON at each change that matters after a restart."""
-
-    id: str
-    kind: str
-    state: OperationState = "running"
-    site: SiteId | None = None
-    site_name: str | None = None
-    actor: str = ""
-    key: str = ""
-    """The `Idempotency-Key` of the call that began it, made unique; `""` for none."""
-    created_at_s: float
-    seconds: float | None = None
-    """In all; `None` while it runs."""
-    steps: list[Step] = []
-    revision: int = 0
-    result: dict[str, object] | None = None
-    error: Problem | None = None
 
 
 class Operations:
@@ -73,7 +54,7 @@ class Operations:
         self._node, self._node_name, self._clock, self._wall_s = node, node_name, clock, wall_s
         self._store, self._events, self._random = store, events, random
         self._records: OrderedDict[str, Record] = OrderedDict()
-        self._waiting: dict[str, list[Deferred[None]]] = {}
+        self._waiting = Waiting(clock)
         self._began_s: dict[str, float] = {}
 
     def recover(self) -> None:
@@ -118,19 +99,9 @@ class Operations:
 
     def refuse_if_busy(self, site: SiteId | None, subject: str) -> None:
         """Raises `Refusal` (409) that names the operation running on `site` or on what is called `subject`."""
-        busy = next((running for running in self._running() if _same(running, site, subject)), None)
-        if busy is not None:
-            raise Refusal(
-                problems.problem(
-                    409,
-                    "busy-with-operation",
-                    f"{subject} is busy with another operation",
-                    f"{busy.kind} ({busy.id}) is running",
-                    f"wait for it: `hybrid op wait {busy.id}`",
-                    operation=busy.id,
-                    retry_after_s=2,
-                )
-            )
+        running = next((running for running in self._running() if running.is_about(site, subject)), None)
+        if running is not None:
+            raise Refusal(records.busy(running, subject))
 
     def get(self, operation_id: str) -> Operation | None:
         """One, or `None`."""
@@ -165,27 +136,13 @@ class Operations:
             news = seen is not None and record.revision > seen
             if record.state != "running" or news or left_s <= 0:
                 return self.shown(record)
-            await self._next_change(operation_id, left_s)
+            await self._waiting.next_change(operation_id, left_s)
         return None
 
     def shown(self, record: Record) -> Operation:
         """As the API gives it."""
         seconds = self._so_far_s(record.id) if record.seconds is None else record.seconds
-        return Operation(
-            id=record.id,
-            kind=record.kind,
-            state=record.state,
-            site=record.site,
-            site_name=record.site_name,
-            node=self._node_name,
-            actor=record.actor,
-            steps=tuple(record.steps),
-            created_at=rfc3339(record.created_at_s),
-            seconds=seconds,
-            revision=record.revision,
-            result=record.result,
-            error=record.error,
-        )
+        return record.shown(self._node_name, seconds)
 
     async def _run(self, record: Record, work: Work) -> None:
         """Do the work and note how it ended. Never raises."""
@@ -218,22 +175,11 @@ class Operations:
         self.log.info("operation {id} {kind} of {subject}: {state}", **_for_log(record))
 
     def _interrupt(self, record: Record) -> None:
-        """What ran when the process ended. The site itself is put right by the node's own recovery."""
+        """Note that the process ended while it ran."""
         record.steps = [
             msgspec.structs.replace(step, state="failed") if step.state == "running" else step for step in record.steps
         ]
-        self._end(
-            record,
-            "interrupted",
-            error=problems.problem(
-                500,
-                "interrupted",
-                f"{record.kind} was interrupted",
-                "the node's process ended while it was running, and recovered the site when it came back",
-                "look at the site and, if it is not as you want it, start the operation again",
-                operation=record.id,
-            ),
-        )
+        self._end(record, "interrupted", error=records.interrupted(record))
 
     def _changed(self, record: Record, save: bool) -> None:
         """Count the change, write it down if it is to survive, wake those who wait."""
@@ -246,32 +192,7 @@ class Operations:
             subject = f" of {record.site_name}" if record.site_name else ""
             told = Told("operation", f"{record.kind}{subject}: {record.state}", site=record.site, node=self._node)
             self._events.tell(told, operation=record.id)
-        for waiting in self._waiting.pop(record.id, []):
-            waiting.callback(None)
-
-    async def _next_change(self, operation_id: str, timeout_s: float) -> None:
-        """Return at the operation's next change, or after `timeout_s`."""
-        changed: Deferred[None] = Deferred()
-        self._waiting.setdefault(operation_id, []).append(changed)
-        late = self._clock.callLater(timeout_s, self._give_up, operation_id, changed)
-        try:
-            await changed
-        finally:
-            if late.active():
-                late.cancel()
-            self._discard(operation_id, changed)
-
-    def _give_up(self, operation_id: str, changed: Deferred[None]) -> None:
-        self._discard(operation_id, changed)
-        changed.callback(None)
-
-    def _discard(self, operation_id: str, changed: Deferred[None]) -> None:
-        """Stop waiting with `changed`."""
-        waiting = self._waiting.get(operation_id, [])
-        if changed in waiting:
-            waiting.remove(changed)
-        if not waiting:
-            self._waiting.pop(operation_id, None)
+        self._waiting.changed(record.id)
 
     def _so_far_s(self, operation_id: str) -> float:
         """Since it began; 0 for one of an earlier process."""
@@ -318,13 +239,6 @@ class _Steps:
 
     def _since(self, began_s: float) -> float:
         return round(self._clock.seconds() - began_s, 3)
-
-
-def _same(running: Record, site: SiteId | None, subject: str) -> bool:
-    """Whether `running` is at work on the same thing."""
-    if site is not None and running.site is not None:
-        return running.site == site
-    return bool(subject) and running.site_name == subject
 
 
 def _for_log(record: Record) -> dict[str, str]:

@@ -16,6 +16,7 @@ from twisted.internet.interfaces import (
     IReactorTime,
     IStreamServerEndpoint,
 )
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from hybrid.api import changes
@@ -31,6 +32,8 @@ from hybrid.api.web import ApiResource, Root
 from hybrid.model import Fact, NodeId
 from hybrid.ports import Hosting, Peers
 from hybrid.view import View
+
+AGAIN_S = 2.0
 
 
 class Reactor(IReactorTCP, IReactorSSL, IReactorTime):
@@ -100,9 +103,7 @@ class ApiService(Service):
         """Recover operations and listen."""
         super().startService()
         self.operations.recover()
-        Deferred.fromCoroutine(self._listen()).addErrback(
-            lambda failure: self.log.failure("the API cannot listen on {port}", failure, port=self._port)
-        )
+        Deferred.fromCoroutine(self._keep_trying())
 
     def stopService(self) -> Deferred[None]:
         """Stop listening and end streams; operations under way go on until the process ends."""
@@ -128,6 +129,15 @@ class ApiService(Service):
         host = self._listening.getHost()
         assert isinstance(host, IPv4Address | IPv6Address)
         return host.port
+
+    async def _keep_trying(self) -> None:
+        """Listen, and as long as that is not possible try again: the port may be another process's for a while."""
+        while self.running and self._listening is None:
+            try:
+                await self._listen()
+            except Exception:
+                self.log.failure("the API cannot listen on {port}, it is tried again", port=self._port)
+                await deferLater(self._reactor, AGAIN_S)
 
     async def _listen(self) -> None:
         endpoint: IStreamServerEndpoint

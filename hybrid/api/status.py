@@ -10,6 +10,7 @@ from hybrid.api.moments import rfc3339
 from hybrid.api.render import node_name
 from hybrid.view import SiteView, View
 
+MAX_FINDINGS = 50
 FULL_PART = 0.1
 """A pool with less than this part free is worth a finding."""
 
@@ -26,7 +27,7 @@ def summarise(view: View, now_s: float) -> schema.Status:
     return schema.Status(
         health=health,
         sentence=_sentence(view, len(live), worst_lag_s, can_lose),
-        findings=(*critical, *degraded),
+        findings=bounded([*critical, *degraded]),
         nodes=len(view.nodes),
         nodes_live=len(live),
         sites=len(view.sites),
@@ -36,6 +37,12 @@ def summarise(view: View, now_s: float) -> schema.Status:
         as_of=rfc3339(now_s),
         from_node=node_name(view, view.me),
     )
+
+
+def bounded(findings: list[str]) -> tuple[str, ...]:
+    """The first `MAX_FINDINGS`, and how many more there are: an outage must not make the status unreadable."""
+    more = len(findings) - MAX_FINDINGS
+    return (*findings[:MAX_FINDINGS], f"and {more} more") if more > 0 else tuple(findings)
 
 
 def can_lose_nodes(view: View) -> int:
