@@ -9,6 +9,7 @@ from twisted.logger import Logger
 
 from hybrid.model import Guid, SiteId
 from hybrid.ports import Busy
+from hybrid_replicator.copies import StashCopies
 from hybrid_replicator.forgetting import Forgetting
 from hybrid_replicator.gate import Gates
 from hybrid_replicator.index import HistoryIndex
@@ -22,6 +23,8 @@ FORGET_EVERY_S = 300.0
 FORGET_AT_ONCE = 8
 """Histories per tick."""
 FINISH_EVERY_S = 10.0
+SPREAD_EVERY_S = 30.0
+"""Stashes that are on no other node are offered so often."""
 
 
 class Chores:
@@ -37,14 +40,15 @@ class Chores:
         forgetting: Forgetting,
         stashes: Stashes,
         past: Past,
+        copies: StashCopies,
         tasks: Tasks,
         kept: Callable[[SiteId], frozenset[Guid]],
     ) -> None:
         """`kept(site)` are the snapshots that others still need."""
         self._clock, self._index, self._gates, self._forgetting = clock, index, gates, forgetting
-        self._stashes, self._past, self._tasks, self._kept = stashes, past, tasks, kept
+        self._stashes, self._past, self._copies, self._tasks, self._kept = stashes, past, copies, tasks, kept
         self._forgotten_s: dict[SiteId, float] = {}
-        self._finished_s = clock.seconds()
+        self._finished_s = self._spread_s = clock.seconds()
         self._unfinished: set[SiteId] = set()
         self._busy: set[str] = set()
 
@@ -61,6 +65,10 @@ class Chores:
             self._busy.add("finish")
             self._finished_s = now_s
             self._tasks.start("finishing", self._finish)
+        if now_s - self._spread_s >= SPREAD_EVERY_S and "spread" not in self._busy:
+            self._busy.add("spread")
+            self._spread_s = now_s
+            self._tasks.start("copying stashes", self._spread)
 
     async def _forget(self, sites: list[SiteId]) -> None:
         try:
@@ -82,6 +90,12 @@ class Chores:
             return
         if gone:
             self.log.info("{gone} old snapshots of {site} destroyed", gone=gone, site=site)
+
+    async def _spread(self) -> None:
+        try:
+            await self._copies.spread()
+        finally:
+            self._busy.discard("spread")
 
     async def _finish(self) -> None:
         """Finish stashes that were unfinished at the last look already, so not those just being made."""

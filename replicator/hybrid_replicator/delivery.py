@@ -125,7 +125,8 @@ class Delivery:
         began_s, total = self._clock.seconds(), 0
         image = self._index.image_of(dataset)
         for attempt in range(ATTEMPTS):
-            ours, theirs = self._index.history(dataset), await self._theirs(dataset, node)
+            ours = self._index.history(dataset)
+            theirs = await self._theirs(dataset, node, ours)
             image_there = image is not None and (image[0], node) in self._images
             match plan(ours, theirs, image[1] if image else None, image_there):
                 case Nothing(None):
@@ -168,10 +169,10 @@ class Delivery:
 
     # --------------------------------------------------------------------------------------------------- steps
 
-    async def _theirs(self, dataset: str, node: NodeId) -> History | None:
+    async def _theirs(self, dataset: str, node: NodeId, ours: History) -> History | None:
         """What the peer holds: from memory its head alone, which is enough for an increment."""
         head = self._heads.get((dataset, node))
-        if head is not None:
+        if head is not None and head in ours:
             return (head,)
         return await self._ask(dataset, node)
 
@@ -182,23 +183,48 @@ class Delivery:
             raise PeerError(f"{node} did not say what it holds of {dataset}", f"it answered {type(answer).__name__}")
         return answer.history
 
+    async def copy(self, dataset: str, guid: Guid, bases: tuple[Guid | None, ...], node: NodeId, cut: Cut) -> int:
+        """
+        Give `node` an immutable dataset (an image, a stash) with its properties, unless it holds it.
+
+        Args:
+            guid: Its one snapshot that counts.
+            bases: Where the stream may start, best first; the next is tried where the peer lacks one.
+
+        Returns:
+            Bytes sent.
+
+        Raises:
+            NotTaken: The peer refused; `base` also when another one stands under that name there.
+        """
+        async with self._lock(dataset, node):
+            held = await self._ask(dataset, node)
+            if held is not None:
+                if all(snapshot.guid != guid for snapshot in held):
+                    raise NotTaken(node, Refused("base", f"another {dataset} is there"))
+                return 0
+            history = self._index.history(dataset) or await self._index.refresh(dataset)
+            to = next(snapshot for snapshot in history if snapshot.guid == guid)
+            offer = Offer(dataset=dataset, claim=NO_CLAIM, base=None, to=to, properties=self._index.properties(dataset))
+            for base in bases[:-1]:
+                try:
+                    return await self._send(node, msgspec.structs.replace(offer, base=base), cut)
+                except NotTaken as refused:
+                    if refused.reason != "base":
+                        raise
+            return await self._send(node, msgspec.structs.replace(offer, base=bases[-1]), cut)
+
     async def _send_image(self, image: str, guid: Guid, node: NodeId, cut: Cut) -> int | None:
         """Bytes sent until the peer holds the image; `None` if another one stands under its name there."""
-        async with self._lock(image, node):
-            if (image, node) in self._images:
-                return 0
-            total, held = 0, await self._ask(image, node)
-            if held is None:
-                history = self._index.history(image) or await self._index.refresh(image)
-                to = next(snapshot for snapshot in history if snapshot.guid == guid)
-                properties = self._index.properties(image)
-                offer = Offer(dataset=image, claim=NO_CLAIM, base=None, to=to, properties=properties)
-                total = await self._send(node, offer, cut)
-            elif all(snapshot.guid != guid for snapshot in held):
-                self.log.warn("{node} holds another {image}: the site is sent whole", node=node, image=image)
-                return None
-            self._images.add((image, node))
-            return total
+        try:
+            sent = await self.copy(image, guid, (None,), node, cut)
+        except NotTaken as refused:
+            if refused.reason != "base":
+                raise
+            self.log.warn("{node} holds another {image}: the site is sent whole", node=node, image=image)
+            return None
+        self._images.add((image, node))
+        return sent
 
     async def _send(self, node: NodeId, offer: Offer, cut: Cut) -> int:
         """Bytes sent until the peer said it has taken them."""

@@ -16,6 +16,10 @@ from hybrid.history import History
 from hybrid.model import Guid, SiteId, Snapshot, Stash
 from hybrid.ports import Dataset, NoSuchDataset, Pool
 from hybrid_replicator.names import IMAGES, JOURNAL, SITES, STASH, STASHED, STASHED_AT, TEMPORARY, site_dataset
+from hybrid_replicator.tasks import side_by_side
+
+READ_AT_ONCE = 4
+"""Datasets read at the same time when everything is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,10 @@ class HistoryIndex:
         images = (name for name in self._lines if name.startswith(IMAGES))
         return next((name for name in images if self._has(name, guid)), None)
 
+    def has(self, guid: Guid) -> bool:
+        """Whether any dataset here has snapshot `guid`."""
+        return any(self._has(name, guid) for name in self._lines)
+
     def sites(self) -> list[SiteId]:
         """Sites whose main line is here, by id."""
         return sorted(SiteId(name.removeprefix(SITES)) for name in self._lines if name.startswith(SITES))
@@ -74,6 +82,10 @@ class HistoryIndex:
             if line.stash is not None and line.stash.site == site
         ]
         return tuple(stash for *_, stash in sorted(found, key=lambda entry: entry[:3]))
+
+    def all_stashes(self) -> list[Stash]:
+        """Stashes of every site, by id."""
+        return sorted((line.stash for line in self._lines.values() if line.stash), key=lambda stash: stash.id)
 
     def stash_in(self, dataset: str) -> Stash | None:
         """The stash that `dataset` is, if it is one."""
@@ -98,9 +110,8 @@ class HistoryIndex:
     async def load(self) -> None:
         """Read all of the pool. Only at start."""
         self._lines.clear()
-        for dataset in await self._pool.datasets():
-            if not dataset.name.startswith(TEMPORARY) and dataset.name != JOURNAL:
-                await self._read(dataset)
+        datasets = [one for one in await self._pool.datasets() if not one.name.startswith(TEMPORARY)]
+        await side_by_side([one for one in datasets if one.name != JOURNAL], READ_AT_ONCE, self._read)
 
     async def refresh(self, dataset: str) -> History:
         """Read one dataset again, all of it; it may be gone. Returns its history."""

@@ -149,6 +149,8 @@ class Receiver:
             return Taken(offer.to.guid)
         if offer.dataset in self._index:
             return Refused("base", f"another {offer.dataset} is here")
+        if offer.base is not None and not self._index.has(offer.base):
+            return Refused("base", f"snapshot {offer.base} is not here")
         return await self._put_in_place(offer, stream, offer.properties, None)
 
     async def _extend(self, site: SiteId, offer: Offer, stream: IncomingStream) -> Taken | Refused:

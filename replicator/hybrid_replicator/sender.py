@@ -74,6 +74,8 @@ class Sender:
             if site not in self._duties or self._duties[site].claim != duty.claim:
                 self._delivery.forget(site)
                 self._outbox.hurry(site)
+                for node in self.protection(site).heads():
+                    self.protection(site).doubt(node)
         self._duties, self._live = duties, live
 
     def protection(self, site: SiteId) -> Protection:

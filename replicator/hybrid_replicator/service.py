@@ -32,9 +32,10 @@ from hybrid.ports import (
     Pool,
     StashReason,
 )
-from hybrid.view import View
+from hybrid.view import SiteView, View
 from hybrid.wire import AskHistory, HistoryHeld, Refused
 from hybrid_replicator.chores import Chores
+from hybrid_replicator.copies import StashCopies
 from hybrid_replicator.delivery import Delivery
 from hybrid_replicator.forgetting import Forgetting
 from hybrid_replicator.gate import Gates
@@ -108,13 +109,25 @@ class Replicator(Service):
         )
         schedule = Schedule(self._look_every_s)
         self._rounds = Rounds(reactor, schedule, self._index, snapshots, self._gates, self._sender, self._tasks, report)
-        self._past = Past(reactor, pool, self._index, files, live_root, place, partial(next, count(1)))
+        self._past = Past(
+            reactor, pool, self._index, files, live_root, place, partial(next, count(int(now_s() * 1000)))
+        )
         forgetting = Forgetting(pool, self._index, holds, now_s)
+        self._copies = StashCopies(self._index, self._delivery, self._holders, me)
         self._chores = Chores(
-            reactor, self._index, self._gates, forgetting, self._stashes, self._past, self._tasks, self._needed
+            reactor,
+            self._index,
+            self._gates,
+            forgetting,
+            self._stashes,
+            self._past,
+            self._copies,
+            self._tasks,
+            self._needed,
         )
         self._duties: dict[SiteId, Duty] = {}
         self._live: frozenset[NodeId] = frozenset()
+        self._sites: dict[SiteId, SiteView] = {}
         self._recovered = False
         self._loop = LoopingCall(self._tick)
         self._loop.clock = reactor
@@ -150,7 +163,7 @@ class Replicator(Service):
             for site, seen in view.sites.items()
             if seen.owner == self._me and seen.claim is not None
         }
-        self._duties = {site: duty for site, (duty, _) in owned.items()}
+        self._duties, self._sites = {site: duty for site, (duty, _) in owned.items()}, view.sites
         self._sender.follow(self._duties, self._live)
         self._rounds.follow({site: duty for site, (duty, state) in owned.items() if state == "serving"})
 
@@ -164,6 +177,7 @@ class Replicator(Service):
 
     async def _wind_up(self) -> None:
         self._recovered = False
+        await self._copies.cut()
         await self._gates.cut_all()
         await self._tasks.ended()
 
@@ -212,6 +226,11 @@ class Replicator(Service):
         return self._sender.protection(site).lag_s(
             self.history(site), self._live, self._reactor.seconds(), self._now_s(), 2 * interval_s + TICK_S
         )
+
+    def _holders(self, site: SiteId) -> tuple[NodeId, ...]:
+        """Other live nodes that hold `site`, as many as copies are wanted."""
+        seen = self._sites.get(site)
+        return tuple(node for node in seen.holders if node in self._live)[: seen.spec.copies] if seen else ()
 
     def _needed(self, site: SiteId) -> frozenset[Guid]:
         """Snapshots that retention keeps: bases with peers, of stashes, and of streams under way."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from hybrid.ports import Busy
 
@@ -54,3 +55,18 @@ async def patiently(clock: IReactorTime, call: Callable[[], Awaitable[T]]) -> T:
         except Busy:
             await deferLater(clock, delay_s, lambda: None)
     return await call()
+
+
+async def side_by_side(items: Iterable[T], at_once: int, step: Callable[[T], Awaitable[None]]) -> None:
+    """Do `step` for every item, `at_once` of them at a time. The first error is raised once all others have ended."""
+    waiting = iter(items)
+
+    async def work() -> None:
+        for item in waiting:
+            await step(item)
+
+    errors: list[Failure] = []
+    workers = [Deferred.fromCoroutine(work()).addErrback(errors.append) for _ in range(at_once)]
+    await DeferredList(workers)
+    if errors:
+        errors[0].raiseException()

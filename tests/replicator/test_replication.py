@@ -195,7 +195,13 @@ class World:
     def view(self, me: NodeId) -> View:
         """What `me` knows."""
         sites = {
-            site: SiteView(spec=self.specs[site], state=self.states.get(site, "serving"), owner=claim.node, claim=claim)
+            site: SiteView(
+                spec=self.specs[site],
+                state=self.states.get(site, "serving"),
+                owner=claim.node,
+                claim=claim,
+                holders=tuple(name for name in self.nodes if name not in self.down),
+            )
             for site, claim in self.owners.items()
         }
         nodes = {name: _node_view(name, name not in self.down) for name in self.nodes}
@@ -468,6 +474,32 @@ def test_both_sides_wrote_nothing_is_lost_and_all_converge(tell: Tell) -> None:
     tell(story)
 
 
+def test_a_stash_is_copied_to_the_other_holders(tell: Tell) -> None:
+    """What lost a conflict survives the disk it was written to."""
+
+    async def story(world: World) -> None:
+        a, b, c = await world.start(A, B, C)
+        await world.site(a, b, c)
+        a.pool.write(main_of(), "data", b"common")
+        await world.wait(10)
+        await b.pool.set_readonly(main_of(), False)
+        b.pool.write(main_of(), "data", b"loser")
+        await b.replicator.snapshot(SITE, Claim(2, B))
+        await world.own(a, 3)
+        await world.wait(60)
+        (stash,) = b.replicator.stashes(SITE)
+        for node in (a, c):
+            assert node.replicator.stashes(SITE) == (stash,)
+            assert node.pool.read(f"stash/{stash.id}", "data", stash.head) == b"loser"
+            origin = (await node.pool.dataset(f"stash/{stash.id}")).origin
+            assert origin is not None and origin[0] == main_of()
+        a.pool.write(main_of(), "data", b"goes on")
+        await world.wait(40)
+        assert b.heads()[-1] == c.heads()[-1] == b"goes on"
+
+    tell(story)
+
+
 def test_nothing_in_common_keeps_both_lines(tell: Tell) -> None:
     """A server that holds a quite different line of a site keeps it beside the owner's."""
 
@@ -526,6 +558,46 @@ def test_a_rollback_reaches_the_copies(tell: Tell) -> None:
         await world.wait(5)
         assert a.heads() == [b"0", b"1", b"2"]
         assert b.heads()[0] == b"0" and b.heads()[-1] == b"2"
+
+    tell(story)
+
+
+def test_a_rollback_under_the_same_claim_reaches_the_copies_as_well(tell: Tell) -> None:
+    """What the sender remembers of a peer does not mislead it after a rollback."""
+
+    async def story(world: World) -> None:
+        a, b = await world.start(A, B)
+        await world.site(a, b)
+        for number in range(3):
+            a.pool.write(main_of(), "data", b"%d" % number)
+            await world.wait(8)
+        async with a.replicator.exclusive(SITE):
+            await a.replicator.stash(SITE, a.replicator.history(SITE)[0].guid, "rollback")
+        await world.wait(8)
+        assert a.heads() == b.heads() == [b"0"]
+        assert [stash.base for stash in b.replicator.stashes(SITE)] == [a.replicator.history(SITE)[0].guid]
+
+    tell(story)
+
+
+def test_a_server_that_lost_its_copy_gets_it_again(tell: Tell) -> None:
+    """A replaced disk fills up by itself, without waiting for the next change."""
+
+    async def story(world: World) -> None:
+        a, b = await world.start(A, B)
+        await world.site(a, b)
+        a.pool.write(main_of(), "data", b"1")
+        await world.wait(10)
+        await b.stop()
+        world.down.add(B)
+        world.publish()
+        world.nodes[B] = b = Node(world, B)
+        await b.start()
+        world.down.clear()
+        await world.wait(1)
+        world.publish()
+        await world.wait(3)
+        assert b.heads() == [b"1"]
 
     tell(story)
 
@@ -831,6 +903,27 @@ def test_looking_into_a_snapshot_leaves_nothing_behind(tell: Tell) -> None:
         assert [one.name for one in await a.pool.datasets() if one.name.startswith("temporary/")]
         await world.wait(25)
         assert not [one.name for one in await a.pool.datasets() if one.name.startswith("temporary/")]
+
+    tell(story)
+
+
+def test_what_a_crash_left_half_done_is_removed_at_start(tell: Tell) -> None:
+    """Clones and half-received datasets of an earlier process do not pile up."""
+
+    async def story(world: World) -> None:
+        (a,) = await world.start(A)
+        await world.site(a)
+        await world.wait(6)
+        guid = a.replicator.history(SITE)[0].guid
+        await a.pool.clone(main_of(), guid, "temporary/look-1")
+        await a.pool.mount("temporary/look-1", "/nowhere/look-1")
+        await a.pool.create("temporary/receive-sites-s-x")
+        await a.pool.snapshot("temporary/receive-sites-s-x", "x")
+        await a.stop()
+        world.nodes[A] = a = Node(world, A, a.pool)
+        await a.start()
+        assert [one.name for one in await a.pool.datasets() if one.name.startswith("temporary/")] == []
+        assert guids(a.replicator.history(SITE)) == (guid,)
 
     tell(story)
 

@@ -1,0 +1,56 @@
+"""
+Gives the stashes that a conflict left on this node to other nodes too: until then this is the only copy. Shell.
+
+Stashes of a rollback are not copied: what was replicated of them is on the peers, who set it aside themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.logger import Logger
+
+from hybrid.model import NodeId, SiteId, Stash
+from hybrid.ports import HybridError
+from hybrid_replicator.delivery import Cut, Delivery
+from hybrid_replicator.index import HistoryIndex
+from hybrid_replicator.names import short_node, stash_dataset
+
+Holders = Callable[[SiteId], tuple[NodeId, ...]]
+"""Other live nodes that should have a copy of what belongs to a site."""
+
+
+class StashCopies:
+    """The copies of this node's stashes."""
+
+    log = Logger()
+
+    def __init__(self, index: HistoryIndex, delivery: Delivery, holders: Holders, me: NodeId) -> None:
+        self._index, self._delivery, self._holders, self._me = index, delivery, holders, me
+        self._given: set[tuple[str, NodeId]] = set()
+        self._cut = Cut()
+
+    async def spread(self) -> None:
+        """Send what is missing, one after the other. What a peer does not take is offered again the next time."""
+        for stash in self._made_here():
+            for node in self._holders(stash.site):
+                if (stash.id, node) not in self._given and not self._cut.wanted:
+                    await self._give(stash, node)
+
+    async def cut(self) -> None:
+        """End what is under way; nothing is sent any more."""
+        await self._cut()
+
+    def _made_here(self) -> list[Stash]:
+        mine = f".{short_node(self._me)}."
+        return [one for one in self._index.all_stashes() if one.why in ("conflict", "modified") and mine in one.id]
+
+    async def _give(self, stash: Stash, node: NodeId) -> None:
+        bases = (stash.base, None) if stash.base is not None else (None,)
+        try:
+            sent = await self._delivery.copy(stash_dataset(stash.id), stash.head, bases, node, self._cut)
+        except HybridError as error:
+            self.log.info("stash {stash} is not on {node} yet: {why}", stash=stash.id, node=node, why=str(error))
+            return
+        self._given.add((stash.id, node))
+        self.log.info("stash {stash} is on {node}, too ({bytes} bytes)", stash=stash.id, node=node, bytes=sent)
