@@ -14,7 +14,7 @@ CLAIMING: tuple[Role, ...] = ("opening", "owner", "leaving")
 HOLDING: tuple[Role, ...] = ("replica", "opening", "owner", "leaving", "stashing")
 
 Registers = Mapping[NodeId, SiteRegister]
-Rank = tuple[bool, int, int, int, bool, int, NodeId]
+Rank = tuple[int, int, int, bool, bool, int, NodeId]
 
 
 def live_claims(registers: Registers, live: Collection[NodeId]) -> dict[NodeId, Claim]:
@@ -52,12 +52,12 @@ def rank(node: NodeId, register: SiteRegister, home: bool = False, load: float =
     """
     How good a next owner `node` is; the larger the better.
 
-    One that is in trouble (could not start it, pool full) comes after all others. Then history, so that nothing
-    acknowledged is left behind: epoch of the newest snapshot, its number, how many there are. Only between equal
-    histories does convenience count: the site's home data centre, then load.
+    History first, so that nothing acknowledged is left behind: epoch of the newest snapshot, its number, how many
+    there are. Between equal ones, those not in trouble (could not start it, pool full); then convenience: the site's
+    home data centre, then load. So one whose start failed tries again before a poorer copy replaces it.
     """
     healthy = not register.trouble
-    return (healthy, register.head_epoch, register.head_counter, register.length, home, -round(4 * load), node)
+    return (register.head_epoch, register.head_counter, register.length, healthy, home, -round(4 * load), node)
 
 
 def candidates(

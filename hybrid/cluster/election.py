@@ -96,9 +96,10 @@ class Elections:
     """The elections of one node, for all sites."""
 
     def __init__(self, me: NodeId, timing: Timing, started_s: float) -> None:
-        """`started_s`: when this process began to listen, on the clock of `now_s`."""
+        """`started_s`: when this process started, by the clock of `now_s`. It listens from its first look on."""
         self._me, self._timing = me, timing
-        self._quarantined_until_s = started_s + timing.boot_s
+        self._started_s = started_s
+        self._listening_s: float | None = None
         self._since: dict[SiteId, tuple[str, float, float]] = {}
         """Reason to wait, since when, and when that was last looked at."""
         self._failures: dict[SiteId, tuple[int, float]] = {}
@@ -144,6 +145,8 @@ class Elections:
             loads=loads or {},
             picked=picked,
         )
+        if self._listening_s is None:
+            self._listening_s = max(now_s, self._started_s)
         mine = registers.get(self._me)
         if mine is None or mine.role in ("none", "stashing"):
             self._since.pop(site, None)
@@ -216,18 +219,22 @@ class Elections:
         if not claims:
             return self._stand_when_due(look, "vacant", self._timing.settle_s)
         owners = [look.registers[node] for node in claims]
-        if all(ailing(register) for register in owners):
+        if len(owners) > 1:
+            self._since.pop(look.site, None)
+            return Stay("its owners are about to settle who it is")
+        if ailing(owners[0]):
             return self._relieve(look)
-        if all(register.role == "leaving" for register in owners):
+        if owners[0].role == "leaving":
             return self._stand_when_due(look, "leaving", LEAVING_S)
         self._since.pop(look.site, None)
         return Stay("it has an owner")
 
     def _relieve(self, look: _Look) -> Decision:
         """Take over from an owner in trouble, but only where nothing is known to be wrong: the site may be at fault."""
-        if look.registers[self._me].trouble:
+        waits_for_pick = look.spec is not None and look.spec.policy == "ask"
+        if look.registers[self._me].trouble or waits_for_pick:
             self._since.pop(look.site, None)
-            return Stay("its owner is in trouble, and so is this node")
+            return Stay("its owner is in trouble, and so is this node, or a person is asked")
         return self._stand_when_due(look, "ailing", self._timing.fence_s)
 
     def _stand_when_due(self, look: _Look, reason: str, patience_s: float) -> Decision:
@@ -258,12 +265,12 @@ class Elections:
         """Rule R0: a node that just started has not heard everybody yet, unless there is nobody else."""
         if {*look.dcs, *look.registers, *look.live} <= {self._me}:
             return False
-        return look.now_s < self._quarantined_until_s
+        return self._listening_s is None or look.now_s < self._listening_s + self._timing.boot_s
 
     def _since_s(self, look: _Look, reason: str) -> float:
         """Since when the site has looked so. Time in which nobody looked (the process was stopped) does not count."""
         known = self._since.get(look.site)
-        if known is None or known[0] != reason or look.now_s - known[2] > self._timing.settle_s:
+        if known is None or known[0] != reason or look.now_s - known[2] > self._timing.fail_s / 2:
             known = (reason, look.now_s, look.now_s)
         self._since[look.site] = (reason, known[1], look.now_s)
         return known[1]

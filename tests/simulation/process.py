@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from hybrid.cluster.candidates import newest_spec
+import msgspec
+
+from hybrid.cluster.candidates import ailing, newest_spec
 from hybrid.cluster.election import (
     AwaitPick,
     Decision,
@@ -49,8 +51,8 @@ class Process:
         self.membership = Membership(self.me, disk.incarnation, world.timing, self.started_s)
         self.ledger = Ledger(self.me, disk.incarnation)
         self.ledger.restore(disk.saved)
-        started_s = self.started_s - (1000 if world.mutant == "no quarantine" else 0)
-        self.elections = Elections(self.me, world.timing, started_s)
+        timing = msgspec.structs.replace(world.timing, boot_s=0.0) if world.mutant == "no quarantine" else world.timing
+        self.elections = Elections(self.me, timing, self.started_s)
         for node in world.names:
             self.membership.know(node, self.started_s)
         self.role: Role = "none" if not disk.line else "replica"
@@ -124,15 +126,16 @@ class Process:
 
     def _register(self) -> SiteRegister:
         head = self.world.oracle.snapshots[self.disk.line[-1]]
+        told = self.world.mutant != "history untold"
         return SiteRegister(
             role=self.role,
             claim=self.disk.claim,
             seen=self.disk.seen,
             head=head.guid,
-            head_epoch=head.claim.epoch,
-            head_counter=head.counter,
+            head_epoch=head.claim.epoch if told else 0,
+            head_counter=head.counter if told else 0,
             head_at_s=int(head.at_s),
-            length=len(self.disk.line),
+            length=len(self.disk.line) if told else 0,
             recent=self.disk.line[:-9:-1],
             serving=self.serving,
             trouble="storage does not answer" if self.disk.sick else self.trouble,
@@ -167,8 +170,7 @@ class Process:
             if self.disk.live and chance.random() < 0.3 and self.disk.claim is not None:
                 self.disk.snapshot(self.disk.claim, self.world.clock.seconds())
                 self.publish()
-            if chance.random() < 0.5:
-                self.replicate()
+            self.replicate()
         self.look()
 
     def heard(self, sender: NodeId, gossip: Gossip) -> None:
@@ -268,11 +270,13 @@ class Process:
         self.disk.hold(claim)
         self.role, self.serving, self.trouble, self.successor = "opening", False, "", None
         self.world.count("stood")
+        if any(ailing(register) for register in self.ledger.registers(SITE).values()):
+            self.world.count("relieved")
         self.disk.snapshot(claim, self.world.clock.seconds())
         self.publish()
 
         def opened() -> None:
-            failed = self.disk.sick or self.world.chance.random() < 0.1
+            failed = self.disk.sick or self.world.chance.random() < self.world.flaky
             if failed:
                 self.world.count("could not open")
                 self.disk.claim = None
@@ -372,7 +376,8 @@ class Process:
         registers, live = self.ledger.registers(SITE), self.live()
         for node in sorted(live - {self.me}):
             register = registers.get(node)
-            if register is not None and register.role != "none" and register.head != self.disk.line[-1]:
+            behind = register is not None and register.role != "none" and register.head != self.disk.line[-1]
+            if behind and self.world.chance.random() < 0.3:
                 self._push(node, lambda: None)
 
     def _push(self, node: NodeId, then: Callable[[], None]) -> None:

@@ -29,6 +29,8 @@ class World:
         """`copies` of the `nodes` hold the one site. `mutant` names a rule that is broken on purpose."""
         self.chance = random.Random(seed)
         self.mutant = mutant
+        self.flaky = 0.1
+        """How often a container does not start."""
         self.clock = Clock()
         self.timing = Timing()
         self.names = [NodeId(f"n{number}") for number in range(nodes)]
@@ -110,10 +112,11 @@ class World:
         """All directions are open again."""
         self.network.cut = set()
 
-    def crash(self) -> None:
+    def crash(self) -> Process:
         """A whole node stops: process and container."""
         process = self.processes[self.chance.choice(self.names)]
         process.up, process.container = False, False
+        return process
 
     def kill(self) -> None:
         """SIGKILL of the node process; its container goes on, and it is started again at once."""

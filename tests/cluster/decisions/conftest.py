@@ -63,6 +63,7 @@ class Scene:
 
     def __post_init__(self) -> None:
         self.elections = Elections(self.me, self.timing, 0.0)
+        self.elections.decide(SiteId("s-other"), {}, frozenset(), None, 0.0, True, True, {})
 
     def say(self, text: str) -> None:
         """Replace what the named nodes say."""

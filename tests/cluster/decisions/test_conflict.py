@@ -127,6 +127,11 @@ def test_policy_ask(scene: MakeScene, spec: MakeSpec) -> None:
     """With policy `ask` both stop writing until a person has picked; then the picked one goes on."""
     facts = TWO.format(50, 7)
     assert contest(scene, facts, spec=spec(policy="ask")) == {"a": AwaitPick((B,)), "b": AwaitPick((A,))}
+    third = scene(
+        "c", "a owner(3) 3.7 trouble=pick | b owner(4) 4.7 trouble=pick | c replica 3.7", spec=spec(policy="ask")
+    )
+    third.decide()
+    assert isinstance(third.decide(200.0), Stay)
     decisions = contest(scene, facts, spec=spec(policy="ask"), picked=B)
     assert decisions["a"] == Fence(B, Claim(4, B))
     assert isinstance(decisions["b"], Stay)

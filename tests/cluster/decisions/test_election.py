@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hybrid.cluster.election import Decision, Fence, Reaffirm, Stand, Stay, confirmation, owner_seen, refuted
+from hybrid.cluster.election import Decision, Elections, Fence, Reaffirm, Stand, Stay, confirmation, owner_seen, refuted
 from hybrid.model import Claim, NodeId, SiteSpec
 
 MakeScene = Callable[..., Any]
@@ -28,7 +28,8 @@ VACANT = [
     ("newest epoch wins", "a replica 3.7 | b replica 4.1 | !c owner(4) 4.1", B),
     ("newest snapshot wins", "a replica 3.8 | b replica 3.7 | !c owner(3) 3.9", A),
     ("equal: the larger id, the same on all", "a replica 3.7 | b replica 3.7 | !c owner(3) 3.7", B),
-    ("in trouble comes last", "a replica 3.6 | b replica 3.7 trouble=full | !c owner(3) 3.7", A),
+    ("in trouble comes after its equals", "a replica 3.7 | b replica 3.7 trouble=full | !c owner(3) 3.7", A),
+    ("but before poorer copies", "a replica 3.6 | b replica 3.7 trouble=full | !c owner(3) 3.7", B),
     ("dead does not count", "a replica 3.6 | !b replica 3.9 | !c owner(3) 3.9", A),
     ("busy with a stash does not count", "a replica 3.6 | b stashing 3.9 | !c owner(3) 3.9", A),
     ("an empty copy does not count", "a replica 3.6 | b replica | !c owner(3) 3.9", A),
@@ -100,8 +101,8 @@ def test_next_candidate_when_best_does_not_stand(scene: MakeScene) -> None:
 
 
 def test_next_candidate_at_once_when_best_failed(scene: MakeScene) -> None:
-    """A best candidate that tried and says it could not is passed over without more waiting."""
-    seen = scene("a", "a replica 3.6 | b replica 3.7 | !c owner(3) 3.7")
+    """A candidate that tried and says it could not is passed over by an equally good one without more waiting."""
+    seen = scene("a", "a replica 3.7 | b replica 3.7 | !c owner(3) 3.7")
     seen.decide(100.0)
     assert isinstance(seen.decide(103.0), Stay)
     seen.say("b replica 3.7 seen=4b trouble=mount")
@@ -138,6 +139,15 @@ def test_boot_quarantine(scene: MakeScene) -> None:
     for at_s in (1.0, 5.0, 9.9, 10.0, 11.9):
         assert isinstance(seen.decide(at_s), Stay), at_s
     assert isinstance(seen.decide(12.0), Stand)
+
+
+def test_quarantine_begins_with_the_first_look(scene: MakeScene) -> None:
+    """A server that was long busy with its storage before it began to listen still listens first."""
+    seen = scene("a", "a replica 3.7 | !b owner(3) 3.7")
+    seen.elections = Elections(A, seen.timing, 0.0)
+    seen.decide(100.0)
+    assert isinstance(seen.decide(111.5), Stay)
+    assert isinstance(seen.decide(112.0), Stand)
 
 
 def test_single_server_need_not_listen(scene: MakeScene) -> None:
