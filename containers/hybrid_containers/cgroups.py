@@ -141,8 +141,16 @@ class ControlGroups:
 
     def remove(self, site: SiteId) -> None:
         """Remove the empty groups; LXC refuses to start where a monitor's group is left."""
+        self._remove(Path(self.parent, site))
+
+    def remove_parent(self) -> None:
+        """Remove the common group too, unless there are containers."""
+        if not self.running():
+            self._remove(Path(self.parent))
+
+    def _remove(self, below: Path) -> None:
         for one in self._hierarchies:
-            for folder, _, _ in os.walk(one.base / self.parent / site, topdown=False):
+            for folder, _, _ in os.walk(one.base / below, topdown=False):
                 try:
                     os.rmdir(folder)
                 except OSError as error:

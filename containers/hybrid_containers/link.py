@@ -34,7 +34,8 @@ class WorkerLink:
 
     log = Logger()
 
-    def __init__(self, reactor: Reactor, command: tuple[str, ...] = ()) -> None:
+    def __init__(self, reactor: Reactor, command: tuple[str, ...] = (), slack_s: float = SLACK_S) -> None:
+        self._slack_s = slack_s
         self._reactor = reactor
         self._command = command or (sys.executable, "-m", "hybrid_containers.worker")
         self._worker: _Worker | None = None
@@ -97,7 +98,7 @@ class WorkerLink:
             self._reactor.spawnProcess(self._worker, self._command[0], list(self._command), env=CLEAN, childFDs=_FDS)
         worker = self._worker
         answer = worker.ask(call)
-        late = self._reactor.callLater(call.deadline_s + SLACK_S, worker.kill)
+        late = self._reactor.callLater(call.deadline_s + self._slack_s, worker.kill)
         try:
             return await answer
         except CancelledError:
@@ -134,6 +135,7 @@ class _Worker(ProcessProtocol):
         """For a worker that does not answer any more."""
         if self.transport is not None and self.transport.pid:
             self.transport.signalProcess("KILL")
+            self.transport.loseConnection()  # whatever else holds its pipes open is not waited for
 
     def outReceived(self, data: bytes) -> None:
         try:

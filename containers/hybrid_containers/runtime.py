@@ -135,6 +135,7 @@ class LxcContainers:
         """See `hybrid.ports.Containers`."""
         await self._worker.close()
         await self._network.close()
+        self._groups.remove_parent()
 
     def memory_bytes(self, site: SiteId) -> int:
         """What the container uses now; 0 when it does not run."""
