@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Protocol
 
+from hybrid.api.ports import IssuedJoinToken
+from hybrid.cluster.admission import Admission
 from hybrid.cluster.ledger import Ledger
 from hybrid.model import NodeId, NodeRegister, Shared, image_dataset
 from hybrid.ports import Pool, Progress
@@ -56,6 +58,22 @@ class SharedValues:
         """See `hybrid.api.ports.SharedMap`."""
         return {key: value for key, value in self._ledger.shared().items() if key.startswith(prefix)}
 
+    def entries(self, keys: Collection[str] | None = None) -> dict[str, Shared]:
+        """The entries themselves (of `keys`, or all), tombstones too: what another node needs to have the same map."""
+        kept = self._ledger.snapshot().shared
+        return {key: entry for key, entry in kept.items() if keys is None or key in keys}
+
+
+class JoinTokens:
+    """The judge of newcomers, as the API asks it. See `hybrid.api.ports.JoinTokens`."""
+
+    def __init__(self, admission: Admission) -> None:
+        self._admission = admission
+
+    def create(self, ttl_s: float) -> IssuedJoinToken:
+        """See `hybrid.api.ports.JoinTokens`."""
+        return IssuedJoinToken(*self._admission.issue(ttl_s))
+
 
 class ImageImports:
     """The store of built images and the shelf of the pool. See `hybrid.api.ports.ImageStore`."""
@@ -74,9 +92,3 @@ class ImageImports:
 def restore(ledger: Ledger, memory: Memory) -> None:
     """Bring back what the last run knew of nodes and shared values."""
     ledger.merge(Gossip(heartbeats={}, nodes=memory.nodes(), shared=memory.shared()))
-
-
-def entries(ledger: Ledger, keys: frozenset[str]) -> dict[str, Shared]:
-    """The ledger's entries of `keys`, tombstones too."""
-    kept = ledger.snapshot().shared
-    return {key: kept[key] for key in keys if key in kept}

@@ -8,7 +8,7 @@ same code runs in `hybrid.node` on real drivers and in tests on the fakes, sever
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -18,7 +18,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from hybrid.adapters import Memory, SharedValues, entries, restore
+from hybrid.adapters import Memory, SharedValues, restore
 from hybrid.cluster import placement, viewing
 from hybrid.cluster.election import Elections
 from hybrid.cluster.gossip import Gossiping, Links
@@ -247,7 +247,7 @@ class Core(MultiService):
             nodes = self._ledger.nodes()
             self._drivers.memory.keep_nodes(nodes[node] for node in merged.nodes if node in nodes)
         if merged.shared:
-            self._drivers.memory.keep_shared(entries(self._ledger, merged.shared))
+            self._drivers.memory.keep_shared(self.shared.entries(merged.shared))
             self.hosting.bury_deleted(dict(self._ledger.shared()))
         for site in merged.disputed:
             if self._holdings.get(site) is not None:
@@ -310,6 +310,10 @@ class Core(MultiService):
     def _pinned(self, site: SiteId) -> frozenset[Guid]:
         heads = (register.head for register in self._ledger.registers(site).values())
         return frozenset(head for head in heads if head is not None)
+
+    def nodes(self) -> Mapping[NodeId, NodeRegister]:
+        """What every node known says of itself."""
+        return self._ledger.nodes()
 
     def addresses(self) -> dict[NodeId, tuple[str, int]]:
         """Where to find every other node ever known: host and cluster port."""

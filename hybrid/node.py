@@ -15,11 +15,12 @@ from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 
-from hybrid.adapters import ImageImports
+from hybrid.adapters import ImageImports, JoinTokens
 from hybrid.api.changes import Told
 from hybrid.api.service import ApiService
+from hybrid.cluster.admission import Admission
 from hybrid.cluster.identity import Identity
-from hybrid.cluster.join import JoinTokens
+from hybrid.cluster.join import JoinDesk
 from hybrid.cluster.peers import PeerLinks
 from hybrid.cluster.store import Store
 from hybrid.core import Core, Drivers
@@ -48,8 +49,18 @@ class Node(MultiService):
         self._reactor, me, state = reactor, identity.node, Path(settings.state_dir)
         self._store = Store(state / "hybrid.db")
         self._containers = LxcContainers(reactor, settings)
-        tokens = JoinTokens(identity, settings, self._store)
-        self._links = PeerLinks(reactor, identity, settings, self._addresses, random.random, tokens)
+        admission = Admission(
+            identity,
+            (settings.address, settings.cluster_port),
+            self._store,
+            lambda: self._core.nodes(),
+            lambda: self._core.shared.entries(),
+            time.time,
+            os.urandom,
+        )
+        self._links = PeerLinks(
+            reactor, identity, settings, self._addresses, random.random, newcomer=JoinDesk(reactor, admission)
+        )
         drivers = Drivers(
             pool=pool,
             containers=self._containers,
@@ -75,7 +86,7 @@ class Node(MultiService):
             self._links,
             self._core.shared,
             self._store,
-            tokens,
+            JoinTokens(admission),
             ImageImports(images, self._core.shelf, pool, state / "temporary"),
             time.time,
             os.urandom,
