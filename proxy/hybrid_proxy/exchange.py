@@ -367,8 +367,8 @@ class Exchange:
         self._client.cut()
 
     def _over(self) -> None:
-        self._upstream = None
         self._stop_producing()
+        self._upstream = None
         self._count()
 
     def _count(self) -> None:
@@ -379,3 +379,5 @@ class Exchange:
         if self._producing:
             self._producing = False
             self._client.transport.unregisterProducer()
+            if self._upstream is not None:  # paused by the last piece, maybe, and on its shelf already
+                self._upstream.transport.resumeProducing()

@@ -133,6 +133,20 @@ def test_a_slow_reader_slows_the_site(world: World) -> None:
     assert client.aborted and site.aborted
 
 
+def test_a_connection_is_not_left_paused(world: World) -> None:
+    """When the last piece of a response was too much for the client, the connection still serves the next request."""
+    client, site = asked(world)
+    site.send(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nabc")
+    assert client.producer is not None
+    client.producer.pauseProducing()
+    site.send(b"def")
+    assert site.producerState == "producing" and client.producer is None
+    client.taken()
+    client.send(GET)
+    site.send(OK)
+    assert client.taken().endswith(b"ok")
+
+
 def test_a_client_that_leaves_is_not_served_on(world: World) -> None:
     """The site's connection ends with the client."""
     client, site = asked(world)

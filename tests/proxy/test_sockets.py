@@ -293,6 +293,15 @@ async def test_a_large_download_does_not_pile_up(pair: Pair) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_connections_go_on_after_large_responses(pair: Pair) -> None:
+    """Several downloads one after the other, on the same connections all the way."""
+    url = f"http://127.0.0.1:{pair.entry}/big/5"
+    outputs = ["-o", "/dev/null", "-o", "/dev/null", "-o", "/dev/null", "-w", "%{size_download} %{num_connects}\n"]
+    said = await pair.curl(*outputs, url, url, "/big/5")
+    assert said.split(b"\n")[:3] == [b"5242880 1", b"5242880 0", b"5242880 0"]
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_large_upload_arrives_whole(pair: Pair, tmp_path: Path) -> None:
     """30 MB with Expect: 100-continue through both nodes: every byte, and memory stays flat."""
     data = os.urandom(MEGABYTE) * 30
