@@ -1,0 +1,289 @@
+"""Joining a cluster over loopback: who is let in, who is not, and what each of them learns."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+import pytest
+import pytest_twisted
+from OpenSSL import SSL
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol, wrapClientTLS
+from twisted.logger import capturedLogs
+from twisted.python.failure import Failure
+
+from hybrid.cluster import join as joining
+from hybrid.cluster import tls
+from hybrid.cluster.admission import NEUTRAL, Admission, JoinAsk, JoinLetter, Unwelcome, Welcome
+from hybrid.cluster.certificates import BadName, new_key
+from hybrid.cluster.framed import Connections, Framed
+from hybrid.cluster.identity import Identity
+from hybrid.cluster.join import JoinDesk, Joined, JoinRefused, join
+from hybrid.cluster.link import LinkTiming
+from hybrid.cluster.peers import PeerLinks, Reactor
+from hybrid.cluster.store import Store
+from hybrid.cluster.token import Attempts, TokenError, parse
+from hybrid.model import NodeId, NodeRegister, Shared
+from hybrid.ports import PeerError
+from hybrid.settings import Settings
+from hybrid.wire import Ping, pack
+
+NODES = {NodeId("n-x"): NodeRegister(id=NodeId("n-x"), name="taken", dc="paris", address="10.0.0.9")}
+SHARED = {"token/1": Shared(stamp=(1, 0, NodeId("n-x")), value="{}")}
+
+
+class Hour:
+    """A wall clock that can be set."""
+
+    def __init__(self) -> None:
+        self.ahead_s = 0.0
+
+    def __call__(self) -> float:
+        """Now."""
+        return time.time() + self.ahead_s
+
+
+@dataclass
+class Issuer:
+    """A node that lets others in."""
+
+    identity: Identity
+    links: PeerLinks
+    admission: Admission
+    store: Store
+    hour: Hour
+
+    def token(self, ttl_s: float = 60.0) -> str:
+        """A fresh one, for where this node really listens."""
+        text, _ = self.admission.issue(ttl_s)
+        return msgspec.structs.replace(parse(text), places=(("127.0.0.1", self.links.port),)).text
+
+
+@pytest_twisted.async_yield_fixture
+async def issuer(alpha: Identity, tmp_path: Path) -> AsyncIterator[Issuer]:
+    """The first node of a cluster, on a port of its own."""
+    store, hour = Store(tmp_path / "issuer.db"), Hour()
+    place = ("127.0.0.1", 7946)
+    admission = Admission(alpha, place, store, lambda: NODES, lambda: SHARED, hour, os.urandom, Attempts(most=6))
+    desk = JoinDesk(cast(Reactor, reactor), admission, refuse_after_s=0.05)
+    settings = Settings(name="alpha", address="127.0.0.1", cluster_port=0)
+    timing = LinkTiming(connect_s=1.0)
+    links = PeerLinks(cast(Reactor, reactor), alpha, settings, dict, lambda: 0.5, timing, desk)
+    links.startService()
+    yield Issuer(alpha, links, admission, store, hour)
+    await links.stopService()
+    store.close()
+
+
+async def joined(token: str, name: str = "beta") -> Joined:
+    """What `join` gives a newcomer."""
+    return await join(cast(joining.Reactor, reactor), token, name, "paris", "127.0.0.1", time.time())
+
+
+class Raw(Framed):
+    """A newcomer that says what it likes."""
+
+    def __init__(self, *frames: bytes) -> None:
+        super().__init__(1_000_000, Connections(), None)
+        self._frames_out = frames
+        self.answer: Deferred[bytes] = Deferred()
+
+    def shaken(self) -> None:
+        """Say it."""
+        for frame in self._frames_out:
+            self.put(frame)
+
+    def frame_received(self, data: bytes) -> None:
+        """Keep the first answer."""
+        if not self.answer.called:
+            self.answer.callback(data)
+
+    def ended(self, error: PeerError) -> None:
+        """No answer."""
+        if not self.answer.called:
+            self.answer.errback(Failure(error))
+
+
+async def say(issuer: Issuer, *frames: bytes, protocol: bytes = tls.JOIN) -> bytes:
+    """The first frame that comes back to a connection without a certificate. Raises `PeerError` when it is closed."""
+    context = SSL.Context(SSL.TLS_METHOD)
+    context.set_alpn_protos([protocol])
+    raw = Raw(*frames)
+    plain = TCP4ClientEndpoint(reactor, "127.0.0.1", issuer.links.port)
+    await connectProtocol(wrapClientTLS(tls.ClientTLS(context), plain), raw)
+    try:
+        return await raw.answer.addTimeout(5, reactor)
+    finally:
+        raw.abort("done")
+
+
+def reasons(logged: Sequence[dict[str, Any]]) -> str:
+    """The reasons of refusals in the issuer's log."""
+    return " ".join(str(event.get("reason", "")) for event in logged)
+
+
+@pytest_twisted.ensureDeferred
+async def test_invited_node_becomes_a_member(issuer: Issuer, tmp_path: Path) -> None:
+    """One command and one token make a machine a full member that can let in others itself."""
+    new = await joined(issuer.token())
+    new.identity.save(tmp_path / "beta")
+    beta = Identity.load(tmp_path / "beta")
+    assert (beta.name, beta.cluster) == ("beta", issuer.identity.cluster)
+    assert beta.node != issuer.identity.node
+    assert (new.nodes, new.shared) == (NODES, SHARED)
+
+
+@pytest_twisted.ensureDeferred
+async def test_token_counts_once(issuer: Issuer) -> None:
+    """A token found in a shell's history lets nobody in; the joiner hears the neutral answer, the log the reason."""
+    token = issuer.token()
+    await joined(token)
+    with capturedLogs() as logged, pytest.raises(JoinRefused) as caught:
+        await joined(token, "gamma")
+    assert caught.value.what == NEUTRAL.what
+    assert "used already" in reasons(logged)
+
+
+@pytest_twisted.ensureDeferred
+async def test_wrong_secret_and_expired_token_get_the_same_answer(issuer: Issuer) -> None:
+    """Whoever guesses learns nothing from the answers."""
+    wrong = msgspec.structs.replace(parse(issuer.token()), secret=b"x" * 16).text
+    expired = issuer.token(ttl_s=30.0)
+    answers = []
+    with capturedLogs() as logged:
+        for token, ahead_s in ((wrong, 0.0), (expired, 3600.0)):
+            issuer.hour.ahead_s = ahead_s
+            with pytest.raises(JoinRefused) as caught:
+                await joined(token)
+            answers.append(str(caught.value))
+    assert answers[0] == answers[1]
+    assert "proof is wrong" in reasons(logged) and "expired" in reasons(logged)
+
+
+@pytest_twisted.ensureDeferred
+async def test_expired_token_is_not_even_sent(issuer: Issuer) -> None:
+    """The newcomer says so itself, and mentions the clock."""
+    with pytest.raises(TokenError, match="clock"):
+        await joined(issuer.token(ttl_s=-5.0))
+
+
+@pytest_twisted.ensureDeferred
+async def test_newcomer_speaks_only_to_the_cluster_of_its_token(issuer: Issuer) -> None:
+    """Somebody else at that address learns nothing, not even the token's number."""
+    token = msgspec.structs.replace(parse(issuer.token()), authority_sha256=bytes(32)).text
+    with capturedLogs() as logged, pytest.raises(PeerError, match="not the cluster of the token"):
+        await joined(token)
+    assert reasons(logged) == ""
+
+
+@pytest_twisted.ensureDeferred
+async def test_seventh_attempt_in_a_minute_is_refused_unseen(issuer: Issuer) -> None:
+    """Even the right token waits when its source has tried too often."""
+    wrong = msgspec.structs.replace(parse(issuer.token()), secret=b"x" * 16).text
+    for _ in range(6):
+        with pytest.raises(JoinRefused):
+            await joined(wrong)
+    with capturedLogs() as logged, pytest.raises(JoinRefused):
+        await joined(issuer.token())
+    assert "too many attempts" in reasons(logged)
+
+
+@pytest_twisted.ensureDeferred
+async def test_taken_name_is_told_and_the_token_stays_good(issuer: Issuer) -> None:
+    """Two nodes never share a name, and a slip costs no second token."""
+    token = issuer.token()
+    with pytest.raises(JoinRefused, match="taken"):
+        await joined(token, "taken")
+    assert (await joined(token, "free")).identity.name == "free"
+
+
+@pytest_twisted.ensureDeferred
+async def test_bad_names_are_refused_on_both_sides(issuer: Issuer) -> None:
+    """A newcomer that skips its own checks does not get past the issuer's."""
+    with pytest.raises(BadName):
+        await joined(issuer.token(), "../x")
+    token = parse(issuer.token())
+    ask = JoinAsk(request=joining._request(new_key()), name="../x", dc="paris", address="10.0.0.1")
+    answer = decode(await say(issuer, joining._letter(token, new_key(), ask)))
+    assert isinstance(answer, Unwelcome) and "cannot be a node's name" in answer.what
+
+
+def decode(data: bytes) -> Welcome | Unwelcome:
+    """An answer."""
+    answer: Welcome | Unwelcome = msgspec.msgpack.decode(data, type=Welcome | Unwelcome)
+    return answer
+
+
+@pytest_twisted.ensureDeferred
+async def test_garbage_gets_the_neutral_answer(issuer: Issuer) -> None:
+    """Noise at the door crashes nothing."""
+    for noise in (b"", b"\x00" * 1000, msgspec.msgpack.encode({"token_id": 5}), b"\x91" * 15_000):
+        assert decode(await say(issuer, noise)) == NEUTRAL
+    assert await issuer_is_well(issuer)
+
+
+async def issuer_is_well(issuer: Issuer) -> bool:
+    """Whether the next honest newcomer gets in."""
+    return (await joined(issuer.token(), "honest")).identity.name == "honest"
+
+
+@pytest_twisted.ensureDeferred
+async def test_ten_megabytes_are_cut_off_at_the_length(issuer: Issuer) -> None:
+    """A message that announces itself too long is not read."""
+    with pytest.raises(PeerError):
+        await say(issuer, b"x" * 10_000_000)
+    assert any("frame of 10000000 bytes" in reason for reason in issuer.links.ends())
+    assert await issuer_is_well(issuer)
+
+
+@pytest_twisted.ensureDeferred
+async def test_tampered_request_is_not_what_was_proven(issuer: Issuer) -> None:
+    """The proof covers name, address and key: nothing of it can be changed on the way."""
+    token = parse(issuer.token())
+    ask = JoinAsk(request=joining._request(new_key()), name="beta", dc="paris", address="10.0.0.1")
+    letter = msgspec.msgpack.decode(joining._letter(token, new_key(), ask), type=JoinLetter)
+    changed = msgspec.msgpack.encode(msgspec.structs.replace(ask, address="10.6.6.6"))
+    assert decode(await say(issuer, msgspec.msgpack.encode(msgspec.structs.replace(letter, ask=changed)))) == NEUTRAL
+
+
+@pytest_twisted.ensureDeferred
+async def test_without_a_certificate_one_can_only_join(issuer: Issuer) -> None:
+    """Asking for a link or a stream, or speaking a link's language to the join desk, leads nowhere."""
+    for protocol in (tls.CONTROL, tls.STREAM, b"h2"):
+        with pytest.raises(PeerError):
+            await say(issuer, pack(1, Ping()), protocol=protocol)
+    assert decode(await say(issuer, pack(1, Ping()))) == NEUTRAL
+
+
+@pytest_twisted.ensureDeferred
+async def test_node_that_is_not_there_is_named(issuer: Issuer) -> None:
+    """A closed port is told as such, with what to look at."""
+    token = parse(issuer.token())
+    gone = msgspec.structs.replace(token, places=(("127.0.0.1", 1),)).text
+    with pytest.raises(PeerError, match="port 1 cannot be reached"):
+        await joined(gone)
+    second = msgspec.structs.replace(token, places=(("127.0.0.1", 1), *token.places)).text
+    assert (await joined(second)).identity.name == "beta"
+
+
+@pytest_twisted.ensureDeferred
+async def test_new_member_gets_links_at_once(issuer: Issuer) -> None:
+    """What joining gives is enough for mutual TLS with the other nodes."""
+    identity = (await joined(issuer.token())).identity
+    up: Deferred[NodeId] = Deferred()
+    where = {issuer.identity.node: ("127.0.0.1", issuer.links.port)}
+    settings = Settings(name="beta", address="127.0.0.1", cluster_port=0)
+    links = PeerLinks(cast(Reactor, reactor), identity, settings, lambda: where, lambda: 0.5)
+    links.on_connected(up.callback)
+    links.startService()
+    try:
+        assert await up.addTimeout(5, reactor) == issuer.identity.node
+    finally:
+        await links.stopService()
