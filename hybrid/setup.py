@@ -27,9 +27,12 @@ from hybrid.cli.exits import CONFLICT, FAILED, USAGE, CliError
 from hybrid.cli.settingsfile import render
 from hybrid.cluster.certificates import check_address, check_name
 from hybrid.cluster.identity import Identity, create_cluster, refuse_member
+from hybrid.cluster.join import Joined
+from hybrid.cluster.join import join as ask_to_join
 from hybrid.cluster.keyfiles import write_private
 from hybrid.cluster.ledger import Ledger
 from hybrid.cluster.store import Store
+from hybrid.cluster.token import parse as parse_token
 from hybrid.ports import AlreadyExists, BadRequest, HybridError
 from hybrid.process import begin_logging, install_reactor
 from hybrid.settings import Settings
@@ -67,6 +70,39 @@ def init(options: argparse.Namespace, say: Say) -> None:
     identity = _in_reactor(settings, found)
     _write_credentials(settings, identity, ())
     say(f"cluster {identity.cluster.name} ({identity.cluster.id}) begins with {settings.name} ({identity.node})")
+    _say_next(settings, say)
+
+
+def join(options: argparse.Namespace, say: Say) -> None:
+    """
+    Make this machine a node of the cluster that `options.token` names.
+
+    The token is used up last of all that can fail, so that a full disk or a missing pool does not cost one.
+
+    Raises:
+        CliError: As `init`; or the token is none, expired, or the cluster did not let this node in.
+    """
+    settings = settings_of(options)
+    try:
+        if parse_token(options.token).expires_at_s < time.time():
+            raise BadRequest("this join token has expired", "", "make a new one: `hybrid token create-join` on a node")
+    except HybridError as error:
+        raise CliError(error.what, error.why, error.try_, USAGE) from error
+
+    async def enter(reactor: Any) -> Joined:
+        await _prepare_storage(reactor, settings, options, say)
+        joined = await ask_to_join(
+            reactor, options.token, settings.name, settings.dc, settings.address, time.time(), settings.address
+        )
+        _write_settings(settings, options)
+        _remember(settings, joined)
+        joined.identity.save(Path(settings.state_dir))
+        return joined
+
+    joined = _in_reactor(settings, enter)
+    others = tuple(f"https://{node.address}:{node.api_port}" for node in joined.nodes.values())
+    _write_credentials(settings, joined.identity, others)
+    say(f"{settings.name} ({joined.identity.node}) joined cluster {joined.identity.cluster.name}")
     _say_next(settings, say)
 
 
@@ -188,6 +224,16 @@ def _write_settings(settings: Settings, options: argparse.Namespace) -> None:
         path.rename(path.with_suffix(".toml.before"))
     values = {name: getattr(settings, name) for name in _SETTINGS if getattr(options, name, None) is not None}
     path.write_text(render(values))
+
+
+def _remember(settings: Settings, joined: Joined) -> None:
+    """What the cluster told: its nodes, to be found at the first start, and its shared values."""
+    store = Store(Path(settings.state_dir) / "hybrid.db")
+    try:
+        store.keep_nodes(joined.nodes.values())
+        store.keep_shared(joined.shared)
+    finally:
+        store.close()
 
 
 def _write_credentials(settings: Settings, identity: Identity, more_urls: tuple[str, ...]) -> None:

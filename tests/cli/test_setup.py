@@ -1,4 +1,4 @@
-"""`hybrid init`: from a bare machine to the first node; a second time it refuses."""
+"""`hybrid init` and `hybrid join`: from a bare machine to a node; a second time they refuse."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import shutil
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from hybrid.cluster.store import Store
 from hybrid.settings import load
 from hybrid.wire import Gossip
 
+ADMIT = Path(__file__).with_name("admit.py")
 PRIVATE = (
     'for d in /run/zfs /etc/zfs /run/lock/zfs /var/lib/zfs; do mkdir -p $d; mount -t tmpfs none $d; done; exec "$@"'
 )
@@ -126,3 +128,49 @@ def test_init_can_be_tried_again(tmp_path: Path) -> None:
     assert again.returncode == 0, again.stderr
     assert "is there already and is used as it is" in again.stderr
     assert (state / "hybrid.toml.before").exists()
+
+
+@pytest.fixture
+def token(tmp_path: Path) -> Iterator[str]:
+    """A join token of a cluster whose first node waits on 127.0.0.1."""
+    admitting = subprocess.Popen(
+        [sys.executable, str(ADMIT), str(tmp_path / "n1"), "127.0.0.1"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert admitting.stdout is not None and admitting.stdin is not None
+    yield admitting.stdout.readline().strip()
+    admitting.stdin.close()
+    admitting.wait(timeout=20)
+    admitting.stdout.close()
+
+
+@pytest.mark.zfs
+def test_join_makes_a_node(tmp_path: Path, token: str) -> None:
+    """One command with a token: the new node knows the cluster, and its credentials name all nodes."""
+    needs_zfs_fuse()
+    state, pool = tmp_path / "n2", f"hybjoin{os.getpid()}"
+    words: tuple[str, ...] = ("--state-dir", str(state), "--name", "n2", "--dc", "london", "--address", "127.0.0.2")
+    words += ("--pool", pool, "--create-pool", str(tmp_path / "disk"), "--pool-size", "128M", "--zfs-daemon")
+    ran = hybrid("join", token, *words, private=True)
+    assert ran.returncode == 0, ran.stderr
+    ours, theirs = Identity.load(state), Identity.load(tmp_path / "n1")
+    assert ours.cluster == theirs.cluster and ours.node != theirs.node
+    store = Store(state / "hybrid.db")
+    assert [(node.name, node.address) for node in store.nodes().values()] == [("n1", "127.0.0.1")]
+    assert sorted(key.partition("/")[0] for key in store.shared()) == ["token", "zone"]
+    store.close()
+    urls = json.loads((state / "admin.json").read_text())["urls"]
+    assert urls == ["https://127.0.0.2:8443", "https://127.0.0.1:18443"]
+    used = hybrid("join", token, *(word.replace(str(state), str(tmp_path / "n3")) for word in words), private=True)
+    assert used.returncode == 1 and "make a new one" in used.stderr
+    assert not (tmp_path / "n3" / "cluster.json").exists()
+
+
+def test_tokens_that_let_nobody_in(tmp_path: Path) -> None:
+    """A text that is no token is refused before anything is touched."""
+    for text in ("hyb1.", "hyb1.AAAA", "K10abc::x", "hyb1." + "A" * 5000):
+        ran = hybrid("join", text, "--state-dir", str(tmp_path / "n2"), "--name", "n2", "--address", "127.0.0.2")
+        assert ran.returncode == 2 and "try:" in ran.stderr, ran.stderr
+    assert not (tmp_path / "n2").exists()

@@ -22,6 +22,15 @@ def add(nouns: argparse._SubParsersAction[Any], common: argparse.ArgumentParser)
     init.add_argument("--zone", action="append", dest="zones", metavar="NAME", help="DNS zone; the main one first")
     init.add_argument("--cluster", default="hybrid", help="a name for people (default: %(default)s)")
     init.set_defaults(run=_init)
+    join = nouns.add_parser(
+        "join",
+        help="make this machine a node of an existing cluster",
+        description="Make this machine a node of an existing cluster. `hybrid token create-join` makes a token.",
+        epilog="example:\n  hybrid join hyb1.… --name n2 --dc paris --address 203.0.113.2 --pool tank",
+    )
+    join.add_argument("token", metavar="TOKEN")
+    _node_options(join)
+    join.set_defaults(run=_join)
     for name, (_, text) in PROCESSES.items():
         nouns.add_parser(name, help=text, add_help=False)
 
@@ -48,4 +57,11 @@ def _init(session: Session) -> int:
     from hybrid.setup import init
 
     init(session.options, session.out.say)
+    return 0
+
+
+def _join(session: Session) -> int:
+    from hybrid.setup import join
+
+    join(session.options, session.out.say)
     return 0
