@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -12,17 +12,20 @@ from hybrid.ports import Busy
 from hybrid_replicator.copies import StashCopies
 from hybrid_replicator.forgetting import Forgetting
 from hybrid_replicator.gate import Gates
+from hybrid_replicator.holds import BaseHolds
 from hybrid_replicator.index import HistoryIndex
 from hybrid_replicator.names import site_dataset
 from hybrid_replicator.past import Past
 from hybrid_replicator.stash import Stashes
 from hybrid_replicator.tasks import Tasks
 
+TICK_S = 1.0
 FORGET_EVERY_S = 300.0
 """Each history is thinned out so often."""
 FORGET_AT_ONCE = 8
 """Histories per tick."""
 FINISH_EVERY_S = 10.0
+HOLD_EVERY_S = 60.0
 SPREAD_EVERY_S = 30.0
 """Stashes that are on no other node are offered so often."""
 
@@ -41,42 +44,50 @@ class Chores:
         stashes: Stashes,
         past: Past,
         copies: StashCopies,
+        holds: BaseHolds,
         tasks: Tasks,
         kept: Callable[[SiteId], frozenset[Guid]],
     ) -> None:
         """`kept(site)` are the snapshots that others still need."""
         self._clock, self._index, self._gates, self._forgetting = clock, index, gates, forgetting
-        self._stashes, self._past, self._copies, self._tasks, self._kept = stashes, past, copies, tasks, kept
+        self._stashes, self._past, self._copies, self._holds = stashes, past, copies, holds
+        self._tasks, self._kept = tasks, kept
         self._forgotten_s: dict[SiteId, float] = {}
-        self._finished_s = self._spread_s = clock.seconds()
+        self._began_s: dict[str, float] = {}
         self._unfinished: set[SiteId] = set()
         self._busy: set[str] = set()
 
     def begin(self) -> None:
         """Begin what is due."""
-        now_s = self._clock.seconds()
-        sites = self._index.sites()
-        self._forgotten_s = {site: self._forgotten_s.get(site, now_s) for site in sites}
-        due = sorted((at_s, site) for site, at_s in self._forgotten_s.items() if now_s - at_s >= FORGET_EVERY_S)
-        if due and "forget" not in self._busy:
-            self._busy.add("forget")
-            self._tasks.start("forgetting", lambda: self._forget([site for _, site in due[:FORGET_AT_ONCE]]))
-        if now_s - self._finished_s >= FINISH_EVERY_S and "finish" not in self._busy:
-            self._busy.add("finish")
-            self._finished_s = now_s
-            self._tasks.start("finishing", self._finish)
-        if now_s - self._spread_s >= SPREAD_EVERY_S and "spread" not in self._busy:
-            self._busy.add("spread")
-            self._spread_s = now_s
-            self._tasks.start("copying stashes", self._spread)
+        self._every(TICK_S, "forget", self._forget)
+        self._every(FINISH_EVERY_S, "finish", self._finish)
+        self._every(SPREAD_EVERY_S, "spread", self._copies.spread)
+        self._every(HOLD_EVERY_S, "hold", self._holds.settle)
 
-    async def _forget(self, sites: list[SiteId]) -> None:
-        try:
-            for site in sites:
-                self._forgotten_s[site] = self._clock.seconds()
-                await self._tidy(site)
-        finally:
-            self._busy.discard("forget")
+    def _every(self, period_s: float, name: str, chore: Callable[[], Awaitable[None]]) -> None:
+        """Begin `chore` when its last beginning is `period_s` ago and it has ended."""
+        now_s = self._clock.seconds()
+        if name in self._busy or now_s - self._began_s.setdefault(name, now_s) < period_s:
+            return
+
+        async def run() -> None:
+            try:
+                await chore()
+            finally:
+                self._busy.discard(name)
+
+        self._began_s[name] = now_s
+        self._busy.add(name)
+        self._tasks.start(f"chore {name}", run)
+
+    async def _forget(self) -> None:
+        """Thin out the histories whose turn it is."""
+        now_s = self._clock.seconds()
+        self._forgotten_s = {site: self._forgotten_s.get(site, now_s) for site in self._index.sites()}
+        due = sorted((at_s, site) for site, at_s in self._forgotten_s.items() if now_s - at_s >= FORGET_EVERY_S)
+        for _, site in due[:FORGET_AT_ONCE]:
+            self._forgotten_s[site] = now_s
+            await self._tidy(site)
 
     async def _tidy(self, site: SiteId) -> None:
         try:
@@ -91,12 +102,6 @@ class Chores:
         if gone:
             self.log.info("{gone} old snapshots of {site} destroyed", gone=gone, site=site)
 
-    async def _spread(self) -> None:
-        try:
-            await self._copies.spread()
-        finally:
-            self._busy.discard("spread")
-
     async def _finish(self) -> None:
         """Finish stashes that were unfinished at the last look already, so not those just being made."""
         try:
@@ -106,4 +111,3 @@ class Chores:
                     await self._stashes.finish(site)
         finally:
             self._unfinished = set(self._stashes.unfinished)
-            self._busy.discard("finish")

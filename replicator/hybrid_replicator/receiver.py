@@ -223,7 +223,7 @@ class Receiver:
         if changed:
             await self._pool.set_properties(offer.dataset, changed)
             self._index.wrote(offer.dataset, changed)
-        await self._holds.move(offer.dataset, sender, offer.to.guid)
+        self._holds.want(offer.dataset, sender, offer.to.guid)
         self._report(Received(site, offer.claim, offer.to.guid))
 
     def _refusal(self, offer: Offer, error: Exception) -> Refused:

@@ -119,7 +119,7 @@ class Sender:
                 await deferLater(self._clock, delay_s, lambda: None)
                 continue
             if delivered is not None:
-                await self._acknowledged(site, node, delivered)
+                self._acknowledged(site, node, delivered)
             return delivered.head if delivered is not None else None
         raise AssertionError("unreachable: the last attempt returns or raises")
 
@@ -138,7 +138,7 @@ class Sender:
                 if duty is not None:
                     delivered = await self._delivery.bring(site, node, duty.claim, duty.spec, cut)
                     if delivered is not None:
-                        await self._acknowledged(site, node, delivered)
+                        self._acknowledged(site, node, delivered)
             self._outbox.sent(site, node)
         except Exception as error:
             if cut.wanted:
@@ -147,10 +147,10 @@ class Sender:
                 await self._failed(site, node, error, began_s)
         self.pump()
 
-    async def _acknowledged(self, site: SiteId, node: NodeId, delivered: Delivered) -> None:
+    def _acknowledged(self, site: SiteId, node: NodeId, delivered: Delivered) -> None:
         self.protection(site).acknowledged(node, delivered.head, self._clock.seconds())
         self._report(Replicated(site, node, delivered.head, delivered.bytes, delivered.seconds))
-        await self._holds.move(site_dataset(site), node, delivered.head)
+        self._holds.want(site_dataset(site), node, delivered.head)
 
     async def _failed(self, site: SiteId, node: NodeId, error: Exception, began_s: float) -> None:
         now_s = self._clock.seconds()

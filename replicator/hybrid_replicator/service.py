@@ -122,6 +122,7 @@ class Replicator(Service):
             self._stashes,
             self._past,
             self._copies,
+            holds,
             self._tasks,
             self._needed,
         )

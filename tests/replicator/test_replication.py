@@ -795,7 +795,7 @@ def test_old_snapshots_go_and_common_bases_stay(tell: Tell) -> None:
         a, b, c = await world.start(A, B, C)
         await world.site(a, b, c)
         a.pool.write(main_of(), "data", b"base")
-        await world.wait(10)
+        await world.wait(70)
         base = a.replicator.history(SITE)[-1].guid
         world.network.cut(A, C)
         world.down.add(C)
@@ -827,7 +827,7 @@ def test_a_hold_left_by_an_earlier_process_does_not_last_for_ever(tell: Tell) ->
     async def story(world: World) -> None:
         a, b = await world.start(A, B)
         await world.site(a, b)
-        await world.wait(10)
+        await world.wait(70)
         first = a.replicator.history(SITE)[0].guid
         await a.stop()
         world.nodes[A] = a = Node(world, A, a.pool)
