@@ -19,6 +19,8 @@ from hybrid_proxy.relay import IStream
 
 HEADER_S = 5.0
 """For a TLS handshake and the PROXY header."""
+MAX_STRANGERS = 256
+"""Connections that have not shown yet that they are of a member."""
 
 Passage = Callable[[Passport], Protocol]
 """Makes the protocol of a raw TCP connection that another node passed on."""
@@ -71,6 +73,7 @@ class InteriorFactory(Factory):
     def __init__(self, house: House, passage: Passage) -> None:
         self.house, self.passage = house, passage
         self.fronts: set[Front] = set()
+        self.strangers: set[InteriorReception] = set()
 
     def buildProtocol(self, addr: IAddress | None) -> InteriorReception:
         """See `IProtocolFactory`."""
@@ -91,6 +94,10 @@ class InteriorReception(Protocol):
 
     def connectionMade(self) -> None:
         """See `twisted.internet.protocol.Protocol`."""
+        if len(self._home.strangers) >= MAX_STRANGERS:
+            self.transport.abortConnection()
+            return
+        self._home.strangers.add(self)
         deadlines = self._home.house.deadlines
         self.due_s = deadlines.now_s + HEADER_S
         deadlines.watch(self)
@@ -116,6 +123,7 @@ class InteriorReception(Protocol):
 
     def _admit(self, passport: Passport, rest: bytes) -> None:
         self._home.house.deadlines.forget(self)
+        self._home.strangers.discard(self)
         self._buffer = b""
         if passport.hops != 1:
             self.transport.write(LOOP.bytes(close=True))
@@ -140,6 +148,7 @@ class InteriorReception(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """See `twisted.internet.protocol.Protocol`."""
         self._home.house.deadlines.forget(self)
+        self._home.strangers.discard(self)
         inner, self._inner = self._inner, None
         if isinstance(inner, Front):
             self._home.fronts.discard(inner)

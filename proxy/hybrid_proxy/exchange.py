@@ -113,7 +113,7 @@ class Exchange:
     def _go(self, destination: Destination) -> None:
         house, self._destination, self.site = self._house, destination, destination.site
         if house.room.doubted(self.site) and not self._scout:
-            self._wait(self._page, self._hold_s(destination))
+            self._wait_for(destination)
             return
         upstream = house.pool.take(destination, self.method in SAFE)
         if upstream is not None:
@@ -144,12 +144,14 @@ class Exchange:
         """The destination does not answer: wait for a better time or a better view."""
         assert self._destination is not None
         self._house.room.doubt(self.site)
-        page = pages.BAD_GATEWAY if isinstance(self._destination, Here) else pages.WAITED
-        self._wait(page, self._hold_s(self._destination))
+        self._wait_for(self._destination)
 
-    def _hold_s(self, destination: Destination) -> float:
-        limits = self._house.limits
-        return limits.local_hold_s if isinstance(destination, Here) else limits.hold_s
+    def _wait_for(self, destination: Destination) -> None:
+        """Wait for a destination that does not answer."""
+        if isinstance(destination, Here):
+            self._wait(pages.BAD_GATEWAY, self._house.limits.local_hold_s)
+        else:
+            self._wait(pages.WAITED, self._house.limits.hold_s)
 
     def _wait(self, page: Page, hold_s: float) -> None:
         """Wait until resumed; `page` is the answer if nobody does so within `hold_s` of the first wait."""

@@ -37,6 +37,8 @@ class Shelf:
         self.waiting: list[Upstream] = []
         """Idle connections, longest idle first."""
         self.busy: set[Upstream] = set()
+        self.tunnels: set[Upstream] = set()
+        """They may be many and last for days, so they do not count as in use."""
         self.connecting = 0
         self.retired = False
 
@@ -48,6 +50,11 @@ class Shelf:
     def gone(self, upstream: Upstream) -> None:
         """See `hybrid_proxy.upstream.Shelf`."""
         self._pool.drop(self, upstream)
+
+    def tunnelled(self, upstream: Upstream) -> None:
+        """See `hybrid_proxy.upstream.Shelf`."""
+        self.tunnels.add(upstream)
+        self._pool.done(self, upstream)
 
     @property
     def in_use(self) -> int:
@@ -136,7 +143,14 @@ class Pool:
         self._deadlines.forget(upstream)
         if upstream in shelf.waiting:
             shelf.waiting.remove(upstream)
-        elif upstream in shelf.busy:
+        if upstream in shelf.tunnels:
+            shelf.tunnels.discard(upstream)
+            self._free(shelf)
+        self.done(shelf, upstream)
+
+    def done(self, shelf: Shelf, upstream: Upstream) -> None:
+        """A connection carries no request any more."""
+        if upstream in shelf.busy:
             shelf.busy.discard(upstream)
             self._free(shelf)
 
@@ -152,7 +166,7 @@ class Pool:
                 self._retire(shelf)
         for shelf in list(self._retired):
             if _leads_nowhere(shelf.destination, routes):
-                for upstream in list(shelf.busy):
+                for upstream in [*shelf.busy, *shelf.tunnels]:
                     upstream.transport.abortConnection()
 
     def close(self) -> None:
@@ -174,7 +188,7 @@ class Pool:
         del self._shelves[shelf.destination.site]
         for upstream in list(shelf.waiting):
             upstream.abandon()
-        if shelf.busy or shelf.connecting:
+        if shelf.in_use or shelf.tunnels:
             self._retired.add(shelf)
 
     def _free(self, shelf: Shelf) -> None:
@@ -182,7 +196,7 @@ class Pool:
         if not shelf.retired:
             if shelf.in_use == self._limits.busy_per_site - 1:
                 self._freed(shelf.destination.site)
-        elif not shelf.in_use:
+        elif not shelf.in_use and not shelf.tunnels:
             self._retired.discard(shelf)
 
 

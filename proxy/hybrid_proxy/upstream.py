@@ -57,6 +57,9 @@ class Shelf(Interface):
     def gone(self, upstream: Upstream) -> None:
         """It is closed, or must not be used again."""
 
+    def tunnelled(self, upstream: Upstream) -> None:
+        """It carries no request any more, but a tunnel."""
+
 
 @implementer(IHalfCloseableProtocol)
 class Upstream(Protocol):
@@ -102,6 +105,7 @@ class Upstream(Protocol):
     def tunnel(self, splice: Splice) -> None:
         """All that comes is `splice`'s now."""
         self._splice = splice
+        self.shelf.tunnelled(self)
 
     # --------------------------------------------------------------------------------------------------- reading
 

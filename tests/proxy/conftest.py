@@ -139,6 +139,7 @@ class World:
         self.calls: list[Call] = []
         self.house = House(self.clock, limits, self.connect)
         self.house.deadlines.start()
+        self._interior = InteriorFactory(self.house, passage_of(self.house, self.connect))
         self.nodes = {node: node_view(node) for node in (ME, OTHER, THIRD)}
         self.sites: dict[SiteId, SiteView] = {}
 
@@ -186,8 +187,7 @@ class World:
 
     def member(self, header: bytes = b"") -> Wire:
         """Connect another front door, which sends `header` first."""
-        passage = passage_of(self.house, self.connect)
-        wire = self.plug(InteriorFactory(self.house, passage))
+        wire = self.plug(self._interior)
         if header:
             wire.send(header)
         return wire

@@ -140,3 +140,12 @@ def test_connections_between_nodes_follow_the_claim(world: World) -> None:
     assert wire.closed
     client.send(b"GET / HTTP/1.1\r\nHost: shop.test\r\n\r\n")
     assert b"5,n-other" in world.call().accept().taken()
+
+
+def test_strangers_are_few(world: World) -> None:
+    """Connections that do not say who they are cannot crowd out members."""
+    wires = [world.member() for _ in range(257)]
+    assert [wire.closed for wire in wires] == [False] * 256 + [True]
+    world.pass_time(6)
+    assert all(wire.closed for wire in wires)
+    assert not world.member().closed

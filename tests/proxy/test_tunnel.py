@@ -9,6 +9,7 @@ import pytest
 
 from hybrid.model import Claim, NodeId, Port, Served, SiteId
 from hybrid_proxy.body import LAST_CHUNK, chunk
+from hybrid_proxy.limits import Limits
 from hybrid_proxy.proxyv2 import Passport, header_bytes, parse_header
 from hybrid_proxy.tcp import JOINED, PortFactory
 
@@ -102,6 +103,37 @@ def test_a_silent_websocket_ends_after_an_hour(world: World) -> None:
     assert not client.closed
     world.clock.pump([60] * 80)
     assert client.closed and site.closed
+
+
+def test_tunnels_end_with_the_node_they_lead_to(world: World) -> None:
+    """A WebSocket to a node that died is cut, so that the client connects anew; a planned move leaves it until then."""
+    world.follow(world.site(owner=OTHER))
+    client = world.client()
+    client.send(UPGRADE)
+    node = world.call().accept()
+    node.send(SWITCHING)
+    world.follow(world.site(owner=ME, epoch=2))
+    assert not client.closed
+    world.dies(OTHER)
+    world.follow()
+    assert client.closed and node.closed
+
+
+class TestBusy:
+    """A site gets a bounded number of requests at a time."""
+
+    @pytest.fixture
+    def limits(self) -> Limits:
+        """One."""
+        return Limits(busy_per_site=1)
+
+    def test_tunnels_do_not_keep_requests_away(self, world: World) -> None:
+        """A site with many open WebSockets still serves pages."""
+        switched(world)
+        switched(world)
+        client = world.client()
+        client.send(b"GET / HTTP/1.1\r\nHost: shop.test\r\n\r\n")
+        world.call()
 
 
 def test_a_site_may_refuse_a_websocket(world: World) -> None:
