@@ -8,13 +8,15 @@ from collections.abc import Mapping, Sequence
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessDone, ProcessTerminated
-from twisted.internet.interfaces import IProcessTransport, IReactorProcess, IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IProcessTransport, IReactorProcess, IReactorTime
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
 from hybrid.ports import Executed
 
 MAX_OUTPUT = 1024 * 1024
+LINGER_S = 0.5
+"""How long after a child's end its output may still be held open by what it left running."""
 CLEAN = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "LANG": "C.UTF-8"}
 
 
@@ -48,7 +50,7 @@ async def run(
     Raises:
         TooLate: It took longer than `timeout_s`; the whole group has been killed and the child reaped.
     """
-    child = _Child(stdin, max_output)
+    child = _Child(reactor, stdin, max_output)
     transport = reactor.spawnProcess(child, "setsid", ["setsid", *argv], env={**CLEAN, **(environment or {})})
     timer = reactor.callLater(timeout_s, child.kill, transport)
     try:
@@ -64,7 +66,9 @@ async def run(
 class _Child(ProcessProtocol):
     """Collects what a child writes and how it ends."""
 
-    def __init__(self, stdin: bytes, max_output: int) -> None:
+    def __init__(self, clock: IReactorTime, stdin: bytes, max_output: int) -> None:
+        self._clock = clock
+        self._linger: IDelayedCall | None = None
         self.ended: Deferred[Executed] = Deferred(lambda _: self.kill(self.transport))
         self.killed = False
         self._stdin = stdin
@@ -94,7 +98,14 @@ class _Child(ProcessProtocol):
             pass
         transport.loseConnection()
 
+    def processExited(self, reason: Failure) -> None:
+        """What it left behind may hold its output open: that is not waited for."""
+        if self.transport is not None:
+            self._linger = self._clock.callLater(LINGER_S, self.transport.loseConnection)
+
     def processEnded(self, reason: Failure) -> None:
+        if self._linger is not None and self._linger.active():
+            self._linger.cancel()
         stdout, stderr = (b"".join(self._parts[fd]) for fd in (1, 2))
         if not self.ended.called:
             self.ended.callback(Executed(_status(reason), stdout, stderr))

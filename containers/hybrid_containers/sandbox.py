@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-CLONE_NEWNS, CLONE_NEWNET = 0x00020000, 0x40000000
+CLONE_FS, CLONE_NEWNS, CLONE_NEWNET = 0x00000200, 0x00020000, 0x40000000
 MS_BIND, MS_REC, MS_PRIVATE = 0x1000, 0x4000, 0x40000
 MNT_DETACH = 2
 
@@ -30,7 +30,7 @@ def namespaces() -> Iterator[None]:
     Put the calling thread, with children and threads it starts, into new namespaces; back into the old ones at the end.
 
     Raises:
-        OSError: Not root; or at the end, when a thread started meanwhile still shares the mount namespace.
+        OSError: Not root.
     """
     before = {flag: os.open(f"/proc/thread-self/ns/{name}", os.O_RDONLY) for flag, name in _KINDS.items()}
     folder = os.getcwd()
@@ -42,6 +42,7 @@ def namespaces() -> Iterator[None]:
             subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
             yield
         finally:
+            _checked(_libc.unshare(CLONE_FS))  # or threads started meanwhile would forbid the next
             for flag, descriptor in before.items():
                 _checked(_libc.setns(descriptor, flag))
             os.chdir(folder)

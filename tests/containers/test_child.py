@@ -64,6 +64,16 @@ async def test_the_deadline_ends_all_it_started() -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_what_it_leaves_running_is_not_waited_for() -> None:
+    """A command that starts a service in the background is done when it is done."""
+    before_s = REACTOR.seconds()
+    done = await child.run(REACTOR, ["sh", "-c", "sleep 30 & echo $!"], timeout_s=20)
+    os.kill(int(done.stdout), 9)
+    assert done.status == 0
+    assert REACTOR.seconds() - before_s < 5
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_worker_that_dies_or_talks_nonsense_is_an_error_in_words() -> None:
     """A crash of the binding fails one call, after one more try, and never the node."""
     for script in ("exit 3", "printf 'HTTP/1.1 400'; sleep 60", "read -r x"):
