@@ -23,13 +23,15 @@ class Mounts:
 
     async def mount(self, name: str, path: str) -> None:
         """See `hybrid.ports.Pool.mount`. A dead mount of the same dataset is cleared first."""
-        await self.clear_dead(name)
+        table = await self._table()
+        if parsing.fuse_mounts(table, name) and await self.clear_dead(name):
+            table = await self._table()
         state = await self._zfs.values(name, "mounted", "mountpoint", "canmount")
         if state["mounted"] == "yes":
             if state["mountpoint"] == path:
                 return
             raise Busy(f"{name} was not mounted at {path}", f"it is mounted at {state['mountpoint']}")
-        if path in [taken for _, taken, _ in parsing.mounts(await self._table())]:
+        if path in [taken for _, taken, _ in parsing.mounts(table)]:
             raise Busy(f"{name} was not mounted at {path}", "something else is mounted there")
         await self._mount(name, path, state)
 
