@@ -12,6 +12,7 @@ import errno
 import os
 import pwd
 import struct
+import sys
 from pathlib import Path
 
 USERS = ("hybrid-proxy", "nobody")
@@ -22,25 +23,27 @@ _CAPABILITY_VERSION_3 = 0x20080522
 _CAP_NET_BIND_SERVICE = 1 << 10
 
 
-def drop_root(needed: Path) -> str:
+def drop_root(*needed: Path) -> str:
     """
     Become an ordinary user.
 
     Args:
-        needed: A folder that must still be in reach afterwards (it may be made later).
+        needed: Folders that must still be in reach afterwards (they may be made later). Python and our own code, of
+            which parts are imported only when they are used, are among them without being named.
 
     Returns:
         Its name; empty when this process was not root to begin with.
 
     Raises:
-        OSError: The kernel would not, or `needed` would be out of reach; then nothing has changed.
+        OSError: The kernel would not, or a folder would be out of reach; then nothing has changed.
         KeyError: There is no user to become.
     """
     if os.geteuid() != 0:
         return ""
     user = _user()
-    if not _reaches(user.pw_uid, needed):
-        raise PermissionError(errno.EACCES, f"the user {user.pw_name} could not reach", str(needed))
+    for folder in (*needed, Path(__file__).parent, Path(sys.prefix), Path(sys.base_prefix)):
+        if not _reaches(user.pw_uid, folder):
+            raise PermissionError(errno.EACCES, f"the user {user.pw_name} could not reach", str(folder))
     libc = ctypes.CDLL(None, use_errno=True)
     _check(libc.prctl(_PR_SET_KEEPCAPS, 1, 0, 0, 0))
     os.setgroups([])
