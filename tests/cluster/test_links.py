@@ -1,0 +1,485 @@
+"""Links between nodes when something is wrong: with the wire, with the peer, with who claims to be the peer."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from typing import cast
+
+import msgspec
+import pytest
+import pytest_twisted
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol, wrapClientTLS
+from twisted.internet.interfaces import ITransport
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.task import Clock, deferLater
+from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.python.failure import Failure
+from twisted.test.iosim import IOPump, connectedServerAndClient
+
+from hybrid import wire
+from hybrid.cluster import tls
+from hybrid.cluster.answering import Answers
+from hybrid.cluster.doorway import MAX_STRANGERS_FROM_ONE
+from hybrid.cluster.framed import Connections, Framed
+from hybrid.cluster.frames import header
+from hybrid.cluster.identity import Identity
+from hybrid.cluster.link import AcceptedLink, LinkTiming, OutgoingLink
+from hybrid.cluster.peers import PeerLinks, Reactor
+from hybrid.cluster.tls import ClientTLS, ServerTLS
+from hybrid.model import NO_CLAIM, Guid, NodeId, SiteId, Snapshot
+from hybrid.ports import IncomingStream, PeerError
+from hybrid.settings import Settings
+
+TIMING = LinkTiming(ping_s=0.1, dead_s=1.0, connect_s=0.5, stall_s=1.0, retry_s=0.02, retry_max_s=0.05)
+OFFER = wire.Offer(dataset="sites/s-1", claim=NO_CLAIM, base=None, to=Snapshot(Guid(7), "x", 0))
+Addresses = dict[NodeId, tuple[str, int]]
+
+
+def links_of(identity: Identity, addresses: Addresses, port: int = 0) -> PeerLinks:
+    """Links of a node on loopback."""
+    settings = Settings(name=identity.name, address="127.0.0.1", cluster_port=port)
+    return PeerLinks(cast(Reactor, reactor), identity, settings, lambda: addresses, lambda: 0.5, TIMING)
+
+
+@pytest_twisted.async_yield_fixture
+async def node(alpha: Identity) -> AsyncIterator[PeerLinks]:
+    """Alpha, listening, that knows nobody; it answers `SeesOwner`."""
+    links = links_of(alpha, {})
+    links.handle(wire.SeesOwner, answer_nothing)
+    links.startService()
+    yield links
+    await links.stopService()
+
+
+async def answer_nothing(sender: NodeId, request: msgspec.Struct) -> msgspec.Struct:
+    """No owner is seen."""
+    return wire.OwnerSeen(None)
+
+
+class Raw(Framed):
+    """A member that says what it likes."""
+
+    def __init__(self, *first: bytes) -> None:
+        super().__init__(wire.MAX_FRAME, Connections(), None)
+        self._first = first
+        self.heard: list[bytes] = []
+        self._more: Deferred[None] = Deferred()
+
+    def shaken(self) -> None:
+        """Say it."""
+        for frame in self._first:
+            self.put(frame)
+
+    def frame_received(self, data: bytes) -> None:
+        """Keep it."""
+        self.heard.append(data)
+        self._wake()
+
+    def ended(self, error: PeerError) -> None:
+        """Over."""
+        self._wake()
+
+    def _wake(self) -> None:
+        more, self._more = self._more, Deferred()
+        more.callback(None)
+
+    async def hear(self, count: int) -> list[bytes]:
+        """Wait for so many frames, or the end."""
+        while len(self.heard) < count and not self.over:
+            await self._more.addTimeout(5, reactor)
+        return self.heard
+
+    async def closed(self) -> None:
+        """Wait for the end."""
+        await self.hear(1_000_000)
+
+
+async def dial(links: PeerLinks, target: Identity, me: Identity, protocol: bytes, *first: bytes) -> Raw:
+    """A connection to a node as member `me`."""
+    raw = Raw(*first)
+    plain = TCP4ClientEndpoint(reactor, "127.0.0.1", links.port)
+    await connectProtocol(wrapClientTLS(me.client_options(target.node, [protocol]), plain), raw)
+    return raw
+
+
+def hello(identity: Identity, **changes: str) -> bytes:
+    """A greeting."""
+    greeting = wire.Hello(cluster=identity.cluster.id, node=identity.node)
+    return wire.pack(0, msgspec.structs.replace(greeting, **changes))
+
+
+def number_of(links: PeerLinks, part: str) -> int:
+    """How many connections ended for a reason that contains `part`."""
+    return sum(count for reason, count in links.ends().items() if part in reason)
+
+
+class TestGreeting:
+    """Who speaks must be who the certificate names."""
+
+    @pytest_twisted.ensureDeferred
+    async def test_member_is_greeted_back(self, node: PeerLinks, alpha: Identity, beta: Identity) -> None:
+        """A link begins with both sides saying who they are."""
+        raw = await dial(node, alpha, beta, tls.CONTROL, hello(beta))
+        assert wire.unpack((await raw.hear(1))[0]) == (0, wire.Hello(cluster=alpha.cluster.id, node=alpha.node))
+        raw.abort("done")
+
+    @pytest.mark.parametrize("changes", [{"node": "n-someoneelse00000"}, {"cluster": "c-another"}])
+    @pytest_twisted.ensureDeferred
+    async def test_other_name_than_in_the_certificate(
+        self, node: PeerLinks, alpha: Identity, beta: Identity, changes: dict[str, str]
+    ) -> None:
+        """No member may speak for another: the link is closed and counted."""
+        raw = await dial(node, alpha, beta, tls.CONTROL, hello(beta, **changes))
+        await raw.closed()
+        assert raw.heard == [] and number_of(node, "greets as") == 1
+
+    @pytest_twisted.ensureDeferred
+    async def test_request_before_the_greeting(self, node: PeerLinks, alpha: Identity, beta: Identity) -> None:
+        """Nothing is answered before the greeting."""
+        raw = await dial(node, alpha, beta, tls.CONTROL, wire.pack(1, wire.SeesOwner(SiteId("s-1"))))
+        await raw.closed()
+        assert raw.heard == []
+
+    @pytest_twisted.ensureDeferred
+    async def test_own_identity_from_elsewhere(self, node: PeerLinks, alpha: Identity) -> None:
+        """A cloned disk is noticed: two nodes with one key do not talk."""
+        raw = await dial(node, alpha, alpha, tls.CONTROL, hello(alpha))
+        await raw.closed()
+        assert raw.heard == []
+
+    @pytest_twisted.ensureDeferred
+    async def test_unknown_protocol(self, node: PeerLinks, alpha: Identity, beta: Identity) -> None:
+        """A protocol of a newer release is refused at the door."""
+        raw = await dial(node, alpha, beta, b"hybrid-ctl/2", hello(beta))
+        await raw.closed()
+        assert raw.heard == []
+
+
+class TestBrokenInput:
+    """What a defect or an attacker with a stolen certificate may send."""
+
+    @pytest.mark.parametrize(
+        "noise",
+        [
+            b"",
+            b"\xc1",
+            b"GET / HTTP/1.1\r\n\r\n",
+            wire.pack(1, wire.Done())[:-1],
+            wire.pack(1, wire.Done()) + b"\x00",
+            msgspec.msgpack.encode((1, {"type": "SeesOwner"})),
+            msgspec.msgpack.encode((1, {"type": "SeesOwner", "site": float("nan")})),
+            b"\x92\x01" + b"\x91" * 100_000 + b"\xc0",
+            b"\x92\x01\x81\xa4type\xa2\xff\xff",
+        ],
+        ids=["empty", "not msgpack", "http", "cut short", "too long", "no site", "nan", "deep", "not utf-8"],
+    )
+    @pytest_twisted.ensureDeferred
+    async def test_garbage_ends_the_link_and_nothing_else(
+        self, node: PeerLinks, alpha: Identity, beta: Identity, noise: bytes
+    ) -> None:
+        """A frame that makes no sense closes its link, is counted, and disturbs no other."""
+        other = await dial(node, alpha, beta, tls.CONTROL, hello(beta))
+        raw = await dial(node, alpha, beta, tls.CONTROL, hello(beta), noise)
+        await raw.closed()
+        assert len(raw.heard) <= 1 and number_of(node, "protocol broken") == 1
+        other.put(wire.pack(3, wire.SeesOwner(SiteId("s-1"))))
+        assert wire.unpack((await other.hear(2))[1]) == (3, wire.OwnerSeen(None))
+        other.abort("done")
+
+    @pytest_twisted.ensureDeferred
+    async def test_frame_over_the_limit_is_cut_at_its_length(
+        self, node: PeerLinks, alpha: Identity, beta: Identity
+    ) -> None:
+        """A length of more than 8 MiB ends the link before anything of it is kept."""
+        raw = await dial(node, alpha, beta, tls.CONTROL, hello(beta))
+        await raw.hear(1)
+        cast(ITransport, raw.transport).write(header(wire.MAX_FRAME + 1))
+        await raw.closed()
+        assert number_of(node, "is the most") == 1
+
+    @pytest_twisted.ensureDeferred
+    async def test_message_of_a_newer_release(self, node: PeerLinks, alpha: Identity, beta: Identity) -> None:
+        """Nodes of two releases work together: what is unknown is refused by name, the link stays."""
+        raw = await dial(node, alpha, beta, tls.CONTROL, hello(beta))
+        await raw.hear(1)
+        raw.put(msgspec.msgpack.encode((7, {"type": "Telepathy", "strength": 9})))
+        raw.put(wire.pack(8, wire.SeesOwner(SiteId("s-1"))))
+        _, unsupported, answered = [wire.unpack(frame) for frame in await raw.hear(3)]
+        assert unsupported[0] == 7 and isinstance(unsupported[1], wire.Failed)
+        assert unsupported[1].what == "unsupported"
+        assert answered == (8, wire.OwnerSeen(None))
+        raw.abort("done")
+
+    @pytest_twisted.ensureDeferred
+    async def test_stream_data_that_nobody_asked_for(self, node: PeerLinks, alpha: Identity, beta: Identity) -> None:
+        """Bytes sent before the receiver accepted never reach its handler."""
+        read: list[bytes] = []
+        over: Deferred[None] = Deferred()
+
+        async def hesitate(sender: NodeId, offer: msgspec.Struct, stream: IncomingStream) -> msgspec.Struct:
+            try:
+                read.append(await stream.read())
+            finally:
+                over.callback(None)
+            return wire.Done()
+
+        node.handle_streams(hesitate)
+        raw = await dial(node, alpha, beta, tls.STREAM, wire.pack(1, OFFER), b"data", b"")
+        await raw.closed()
+        await over.addTimeout(5, reactor)
+        assert read == [] and number_of(node, "not asked for") == 1
+
+
+class TestDoor:
+    """Connections that never become anything."""
+
+    @pytest_twisted.ensureDeferred
+    async def test_silent_connections_are_closed_and_few(self, node: PeerLinks) -> None:
+        """Sockets opened and left alone are closed by themselves, and cannot crowd members out."""
+        opened = [await self._connect(node) for _ in range(MAX_STRANGERS_FROM_ONE + 5)]
+        for _ in range(100):
+            if sum(silent.lost for silent in opened) >= 5:
+                break
+            await deferLater(reactor, 0.01)
+        assert sum(silent.lost for silent in opened) == 5
+        await deferLater(reactor, TIMING.connect_s + 0.2)
+        assert all(silent.lost for silent in opened)
+
+    async def _connect(self, node: PeerLinks) -> Silent:
+        silent = Silent()
+        await connectProtocol(TCP4ClientEndpoint(reactor, "127.0.0.1", node.port), silent)
+        return silent
+
+    @pytest_twisted.ensureDeferred
+    async def test_plain_text_is_no_handshake(self, node: PeerLinks, alpha: Identity, beta: Identity) -> None:
+        """A browser or a scanner at the cluster port is closed; members are served all the same."""
+        silent = await self._connect(node)
+        cast(ITransport, silent.transport).write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        raw = await dial(node, alpha, beta, tls.CONTROL, hello(beta))
+        assert len(await raw.hear(1)) == 1
+        raw.abort("done")
+
+
+class Silent(Protocol):
+    """Opens a connection and says nothing."""
+
+    lost = False
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Closed by the other side."""
+        self.lost = True
+
+
+class TestKeeping:
+    """Links come back by themselves."""
+
+    @pytest_twisted.ensureDeferred
+    async def test_link_returns_when_its_node_does(self, alpha: Identity, beta: Identity) -> None:
+        """A node that was restarted is linked again within moments, and can be asked."""
+        addresses: Addresses = {}
+        first = links_of(beta, {})
+        first.startService()
+        port = first.port
+        addresses[beta.node] = ("127.0.0.1", port)
+        ups: list[NodeId] = []
+        ours = links_of(alpha, addresses)
+        ours.on_connected(ups.append)
+        ours.startService()
+        try:
+            await until(lambda: ours.connected() == {beta.node})
+            await first.stopService()
+            await until(lambda: not ours.connected())
+            with pytest.raises(PeerError, match="cannot be reached"):
+                await ours.request(beta.node, wire.Done())
+            second = links_of(beta, {}, port)
+            second.handle(wire.SeesOwner, answer_nothing)
+            second.startService()
+            await until(lambda: ours.connected() == {beta.node})
+            assert await ours.request(beta.node, wire.SeesOwner(SiteId("s-1"))) == wire.OwnerSeen(None)
+            assert ups == [beta.node, beta.node]
+            await second.stopService()
+        finally:
+            await ours.stopService()
+
+    @pytest_twisted.ensureDeferred
+    async def test_another_node_at_that_address_is_no_link(
+        self, node: PeerLinks, alpha: Identity, beta: Identity
+    ) -> None:
+        """When addresses were swapped nobody is taken for somebody else, and the reason is told."""
+        wanted = NodeId("n-someoneelse00000")
+        ours = links_of(beta, {wanted: ("127.0.0.1", node.port)})
+        ours.startService()
+        try:
+            await until(lambda: any("certificate verify failed" in reason for reason in ours.ends()))
+            with pytest.raises(PeerError, match="certificate verify failed"):
+                await ours.request(wanted, wire.Done())
+        finally:
+            await ours.stopService()
+
+    @pytest_twisted.ensureDeferred
+    async def test_node_no_longer_known_is_let_go(self, node: PeerLinks, alpha: Identity, beta: Identity) -> None:
+        """A removed node keeps no link."""
+        addresses: Addresses = {alpha.node: ("127.0.0.1", node.port), beta.node: ("127.0.0.1", 1)}
+        ours = links_of(beta, addresses)
+        ours.startService()
+        try:
+            await until(lambda: bool(ours.connected()))
+            addresses.clear()
+            ours.look()
+            await until(lambda: len(ours._connections) == 0)
+            assert not ours.connected()
+        finally:
+            await ours.stopService()
+
+    @pytest_twisted.ensureDeferred
+    async def test_taken_port_is_told(self, node: PeerLinks, beta: Identity) -> None:
+        """A second node on one machine hears what is wrong."""
+        with pytest.raises(PeerError, match="is another node running"):
+            links_of(beta, {}, node.port).startService()
+
+
+async def until(true: Callable[[], bool]) -> None:
+    """Let the reactor turn until `true()`; at most five seconds."""
+    for _ in range(500):
+        if true():
+            return
+        await deferLater(reactor, 0.01)
+    raise AssertionError("it did not happen")
+
+
+class Ends:
+    """Both ends of a control link in memory, on a clock, with a wire that can be cut."""
+
+    def __init__(self, alpha: Identity, beta: Identity) -> None:
+        self.clock, self.answers = Clock(), Answers()
+        self.ours_open, self.theirs_open = Connections(), Connections()
+        timing = LinkTiming()
+        self.ours = OutgoingLink(self.clock, timing, self.ours_open, beta, alpha.node)
+        self.theirs = AcceptedLink(self.clock, timing, self.theirs_open, alpha, beta.node, self.answers)
+        self.cut = False
+        self._pump = self._connect(alpha.server_options([tls.CONTROL]), beta.client_options(alpha.node, [tls.CONTROL]))
+        self.ready = Deferred.fromCoroutine(self.ours.ready())
+        self.pass_time(0.0)
+
+    def _connect(self, server: ServerTLS, client: ClientTLS) -> IOPump:
+        _, _, pump = connectedServerAndClient(
+            lambda: TLSMemoryBIOFactory(server, False, _Only(self.theirs), self.clock).buildProtocol(None),
+            lambda: TLSMemoryBIOFactory(client, True, _Only(self.ours), self.clock).buildProtocol(None),
+        )
+        return pump
+
+    def pass_time(self, seconds: float, step_s: float = 0.5) -> None:
+        """Let time pass in steps, carrying what is sent unless the wire is cut."""
+        for _ in range(max(1, round(seconds / step_s))):
+            self.clock.advance(step_s if seconds else 0.0)
+            for _ in range(8):
+                self.clock.advance(0.0)
+                if not self.cut:
+                    self._pump.pump()
+
+
+class _Only(Factory):
+    """A factory of one protocol made before."""
+
+    def __init__(self, protocol: Framed) -> None:
+        self._protocol = protocol
+
+    def buildProtocol(self, addr: object) -> Framed:
+        """That one."""
+        return self._protocol
+
+
+@pytest.fixture
+def ends(alpha: Identity, beta: Identity) -> Ends:
+    """A link that is up."""
+    both = Ends(alpha, beta)
+    assert both.ready.called
+    return both
+
+
+class TestSilence:
+    """A dead wire says nothing, not even that it is dead."""
+
+    def test_quiet_link_stays_up(self, ends: Ends) -> None:
+        """A link over which nobody asks anything for an hour is still a link."""
+        ends.pass_time(3600.0, step_s=1.0)
+        assert not ends.ours.over and not ends.theirs.over
+
+    def test_dead_wire_is_noticed_on_both_sides(self, ends: Ends) -> None:
+        """Within five seconds and a ping, requests fail and both sides let the link go."""
+        waiting = Deferred.fromCoroutine(ends.ours.request(wire.Done(), 60.0))
+        ends.cut = True
+        ends.pass_time(4.0)
+        assert not ends.ours.reason
+        ends.pass_time(3.0)
+        assert "nothing heard" in ends.ours.reason and "nothing heard" in ends.theirs.reason
+        ends.cut = False  # for what iosim does in the name of the kernel
+        ends.pass_time(0.0)
+        with pytest.raises(PeerError, match="nothing heard"):
+            _result(waiting)
+        assert len(ends.ours_open) == len(ends.theirs_open) == 0
+
+    def test_process_that_stood_still_blames_nobody(self, ends: Ends) -> None:
+        """After SIGSTOP and SIGCONT links are not dropped for one's own silence."""
+        ends.clock.advance(30.0)
+        ends.pass_time(10.0)
+        assert not ends.ours.over and not ends.theirs.over
+
+    def test_peer_that_takes_nothing_is_not_fed_for_ever(self, ends: Ends) -> None:
+        """Gossip to a peer that does not read is dropped, requests are refused at a bound, memory stays."""
+        ends.ours.pauseProducing()
+        assert not ends.ours.tell(wire.Gossip(heartbeats={}))
+        big = wire.ApiCall(method="PUT", path="/", body=bytes(6 * 1024 * 1024))
+        outcomes = [Deferred.fromCoroutine(ends.ours.request(big, 60.0)) for _ in range(3)]
+        with pytest.raises(PeerError, match="does not read"):
+            _result(outcomes[2])
+        assert not outcomes[0].called
+        ends.ours.resumeProducing()
+        assert ends.ours.tell(wire.Gossip(heartbeats={}))
+        ends.ours.abort("end of test")
+        ends.pass_time(1.0)
+        for outcome in outcomes[:2]:
+            with pytest.raises(PeerError):
+                _result(outcome)
+
+    def test_message_too_large_is_refused_before_it_is_sent(self, ends: Ends) -> None:
+        """A request over the limit fails alone; the link stays."""
+        huge = wire.ApiCall(method="PUT", path="/", body=bytes(wire.MAX_FRAME))
+        with pytest.raises(PeerError, match="is the most"):
+            _result(Deferred.fromCoroutine(ends.ours.request(huge, 60.0)))
+        assert not ends.ours.over
+
+    def test_answer_too_large_is_an_error_of_that_request(self, ends: Ends) -> None:
+        """An answer over the limit fails alone; the link stays."""
+
+        async def huge(sender: NodeId, request: msgspec.Struct) -> msgspec.Struct:
+            return wire.ApiAnswer(status=200, body=bytes(wire.MAX_FRAME))
+
+        ends.answers.handle(wire.ApiCall, huge)
+        asking = Deferred.fromCoroutine(ends.ours.request(wire.ApiCall(method="GET", path="/"), 60.0))
+        ends.pass_time(1.0)
+        with pytest.raises(PeerError, match="too large"):
+            _result(asking)
+        assert not ends.ours.over
+
+    def test_cancelled_request_is_forgotten(self, ends: Ends) -> None:
+        """Who stops waiting leaves nothing behind, and a late answer goes nowhere."""
+        asking = Deferred.fromCoroutine(ends.ours.request(wire.SeesOwner(SiteId("s-1")), 60.0))
+        asking.cancel()
+        asking.addErrback(lambda failure: None)
+        ends.pass_time(1.0)
+        assert not ends.ours.over
+        assert ends.ours._asked == {}
+
+
+def _result(outcome: Deferred[msgspec.Struct]) -> msgspec.Struct:
+    """The result of a Deferred that has fired; raises its error."""
+    results: list[msgspec.Struct | Failure] = []
+    outcome.addBoth(results.append)
+    assert results, "it still waits"
+    if isinstance(results[0], Failure):
+        results[0].raiseException()
+    assert isinstance(results[0], msgspec.Struct)
+    return results[0]
