@@ -17,7 +17,7 @@ from hybrid.feed import Reactor as FeedReactor
 from hybrid.model import Served
 from hybrid.process import run_service
 from hybrid.settings import Settings, load
-from hybrid_proxy.privileges import drop_root
+from hybrid_proxy.privileges import CODE, drop_root
 from hybrid_proxy.service import FrontDoors
 from hybrid_proxy.service import Reactor as DoorsReactor
 
@@ -55,7 +55,7 @@ class ProxyProcess(MultiService):
         """Leave root behind, with the ports bound, then follow the view."""
         if not self._stay_root:
             try:
-                user = drop_root(self._run_dir)
+                user = drop_root((self._run_dir, *CODE))
                 self.log.info("serving as {user}", user=user or "the user who started this")
             except (OSError, KeyError) as error:
                 self.log.warn("still root: {error}", error=str(error))

@@ -13,23 +13,26 @@ import os
 import pwd
 import struct
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 USERS = ("hybrid-proxy", "nobody")
 """The first that exists."""
+
+CODE = (Path(__file__).parent, Path(sys.prefix), Path(sys.base_prefix))
+"""Python and what is ours: some modules are imported only when they are first used."""
 
 _PR_SET_KEEPCAPS = 8
 _CAPABILITY_VERSION_3 = 0x20080522
 _CAP_NET_BIND_SERVICE = 1 << 10
 
 
-def drop_root(*needed: Path) -> str:
+def drop_root(needed: Iterable[Path]) -> str:
     """
     Become an ordinary user.
 
     Args:
-        needed: Folders that must still be in reach afterwards (they may be made later). Python and our own code, of
-            which parts are imported only when they are used, are among them without being named.
+        needed: Folders that must still be in reach afterwards (they may be made later), see `CODE`.
 
     Returns:
         Its name; empty when this process was not root to begin with.
@@ -41,7 +44,7 @@ def drop_root(*needed: Path) -> str:
     if os.geteuid() != 0:
         return ""
     user = _user()
-    for folder in (*needed, Path(__file__).parent, Path(sys.prefix), Path(sys.base_prefix)):
+    for folder in needed:
         if not _reaches(user.pw_uid, folder):
             raise PermissionError(errno.EACCES, f"the user {user.pw_name} could not reach", str(folder))
     libc = ctypes.CDLL(None, use_errno=True)
