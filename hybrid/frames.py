@@ -1,4 +1,4 @@
-"""Frames on a byte stream: a 4-byte big-endian length, then that many bytes. Shell only in its base class."""
+"""Frames on a byte stream: a 4-byte length (big-endian) and so many bytes. Shell only in its base class."""
 
 from __future__ import annotations
 
@@ -9,10 +9,50 @@ from twisted.internet.interfaces import ITCPTransport
 from twisted.internet.protocol import Protocol
 from twisted.logger import Logger
 
+_HEADER = struct.Struct("!I")
+
+
+class FrameTooLarge(ValueError):
+    """A frame announced itself longer than the receiver takes."""
+
+
+def header(length: int) -> bytes:
+    """What stands before a frame of `length` bytes."""
+    return _HEADER.pack(length)
+
 
 def frame(body: bytes) -> bytes:
     """`body` with its length."""
-    return struct.pack("!I", len(body)) + body
+    return header(len(body)) + body
+
+
+class Frames:
+    """Cuts what arrives, in whatever pieces, into frames of at most `limit` bytes."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """
+        The frames that `data` completes, in order, without their lengths; an empty frame is `b""`.
+
+        Raises:
+            FrameTooLarge: As soon as the length is known; what came before is lost with the connection.
+        """
+        self._buffer += data
+        found, at = [], 0
+        while len(self._buffer) - at >= _HEADER.size:
+            (length,) = _HEADER.unpack_from(self._buffer, at)
+            if length > self._limit:
+                raise FrameTooLarge(f"frame of {length} bytes, {self._limit} is the most")
+            end = at + _HEADER.size + length
+            if len(self._buffer) < end:
+                break
+            found.append(bytes(self._buffer[at + _HEADER.size : end]))
+            at = end
+        del self._buffer[:at]
+        return found
 
 
 class FrameProtocol(Protocol):
@@ -22,22 +62,18 @@ class FrameProtocol(Protocol):
     max_frame = 8 * 1024 * 1024
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
+        self._frames = Frames(self.max_frame)
         self.cut_off = False
 
     def dataReceived(self, data: bytes) -> None:
-        """Take frames off the buffer."""
-        self._buffer += data
+        """Take frames off; after `cut` none any more."""
+        if self.cut_off:
+            return
         try:
-            while not self.cut_off and len(self._buffer) >= 4:
-                (length,) = struct.unpack_from("!I", self._buffer)
-                if length > self.max_frame:
-                    raise ValueError(f"a frame of {length} bytes")
-                if len(self._buffer) < 4 + length:
-                    return
-                body = bytes(self._buffer[4 : 4 + length])
-                del self._buffer[: 4 + length]
+            for body in self._frames.feed(data):
                 self.frame_received(body)
+                if self.cut_off:
+                    return
         except ValueError as error:
             self.log.warn("a connection breaks the protocol: {error}", error=str(error))
             self.cut()
@@ -45,7 +81,6 @@ class FrameProtocol(Protocol):
     def cut(self) -> None:
         """End the connection at once, with what is unsent."""
         self.cut_off = True
-        self._buffer.clear()
         if self.transport is not None:
             cast(ITCPTransport, self.transport).abortConnection()
 

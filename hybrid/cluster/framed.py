@@ -13,7 +13,7 @@ from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from hybrid.cluster.frames import Frames, header
+from hybrid.frames import Frames, header
 from hybrid.model import NodeId
 from hybrid.ports import PeerError
 

@@ -23,11 +23,11 @@ from hybrid.cluster import tls
 from hybrid.cluster.answering import Answers
 from hybrid.cluster.doorway import MAX_STRANGERS_FROM_ONE
 from hybrid.cluster.framed import Connections, Framed
-from hybrid.cluster.frames import header
 from hybrid.cluster.identity import Identity
 from hybrid.cluster.link import AcceptedLink, LinkTiming, OutgoingLink
 from hybrid.cluster.peers import PeerLinks, Reactor
 from hybrid.cluster.tls import ClientTLS, ServerTLS
+from hybrid.frames import header
 from hybrid.model import NO_CLAIM, Guid, NodeId, SiteId, Snapshot
 from hybrid.ports import IncomingStream, PeerError
 from hybrid.settings import Settings
