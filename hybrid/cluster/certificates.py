@@ -162,6 +162,12 @@ def due_for_renewal(certificate: x509.Certificate, now_s: float) -> bool:
     return certificate.not_valid_after_utc - _when(now_s) < RENEW_BEFORE
 
 
+def names_address(certificate: x509.Certificate, address: str) -> bool:
+    """Whether a node's certificate names the IP `address`."""
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    return ipaddress.ip_address(address) in names.get_values_for_type(x509.IPAddress)
+
+
 def _uri(authority: x509.Certificate, node: NodeId) -> str:
     return f"hybrid://{cluster_id(authority)}/node/{node}"
 

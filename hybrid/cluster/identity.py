@@ -28,6 +28,7 @@ from hybrid.cluster.certificates import (
     due_for_renewal,
     issue,
     member,
+    names_address,
     new_authority,
     new_key,
     spki_sha256,
@@ -113,8 +114,12 @@ class Identity:
         write_private(state_dir / "cluster.json", msgspec.json.format(msgspec.json.encode(self.cluster), indent=2))
 
     def renewed(self, address: str, now_s: float) -> Identity | None:
-        """This identity with a new certificate, to be saved; `None` while the present one has long enough to live."""
-        if not due_for_renewal(self.certificate, now_s):
+        """
+        This identity with a new certificate, to be saved; `None` while the present one does.
+
+        It does while it has long enough to live and names `address`.
+        """
+        if not due_for_renewal(self.certificate, now_s) and names_address(self.certificate, address):
             return None
         public = self.key.public_key()
         certificate = issue(self.authority, self.authority_key, public, self.name, address, now_s)

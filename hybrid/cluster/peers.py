@@ -75,6 +75,7 @@ class PeerLinks(Service):
         self._reactor, self._identity, self._settings = reactor, identity, settings
         self._addresses, self._jitter, self._timing = addresses, jitter, timing or LinkTiming()
         self._newcomer = newcomer
+        self._options = identity.cluster_port_options()
         self._bind = settings.address if bind_address is None else bind_address
         self._answers = Answers()
         self._connections = Connections()
@@ -89,8 +90,7 @@ class PeerLinks(Service):
     def startService(self) -> None:
         """Listen and connect. Raises `PeerError` when the port is taken."""
         super().startService()
-        options = self._identity.cluster_port_options()
-        doors = Doors(self._reactor, options, self._timing.connect_s, self._show)
+        doors = Doors(self._reactor, self._options, self._timing.connect_s, self._show)
         try:
             port = self._reactor.listenTCP(self._settings.cluster_port, cast(ServerFactory, doors), 100, self._bind)
         except CannotListenError as error:
@@ -122,6 +122,12 @@ class PeerLinks(Service):
         address = self._listening.getHost()
         assert isinstance(address, IPv4Address | IPv6Address)
         return address.port
+
+    def renew(self, identity: Identity) -> None:
+        """Show `identity`'s certificate, of the same node, on every connection from now on."""
+        assert identity.node == self._identity.node
+        self._identity = identity
+        self._options.become(identity.cluster_port_options())
 
     def look(self) -> None:
         """Take new addresses to heart; to be called when they changed, and called by itself each second."""

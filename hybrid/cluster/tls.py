@@ -34,6 +34,10 @@ class ServerTLS:
     def __init__(self, context: SSL.Context) -> None:
         self._context = context
 
+    def become(self, other: ServerTLS) -> None:
+        """From the next connection on be as `other`: a certificate was renewed."""
+        self._context = other._context
+
     def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:  # noqa: N802 (Twisted's name)
         """See `IOpenSSLServerConnectionCreator`."""
         return SSL.Connection(self._context, None)

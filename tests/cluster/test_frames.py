@@ -71,7 +71,8 @@ def test_full_pipe_says_so_and_calls_when_there_is_room(run: Run) -> None:
 
 def test_waiting_reader_gets_what_comes() -> None:
     """A reader that came first waits for bytes, or for the cut."""
-    pushed, results = Pushed(), []
+    pushed = Pushed()
+    results: list[object] = []
     Deferred.fromCoroutine(pushed.pipe.read()).addBoth(results.append)
     assert results == []
     pushed.pipe.push(b"x")

@@ -165,6 +165,12 @@ class TestFiles:
         assert renewed.node == alpha.node
         assert valid_at(renewed.certificate, now_s + 600 * DAY_S)
 
+    def test_node_that_moved_names_its_new_address(self, alpha: Identity, now_s: float) -> None:
+        """After a change of address in the settings clients can check the certificate again."""
+        renewed = alpha.renewed("192.0.2.7", now_s)
+        assert renewed is not None and renewed.node == alpha.node
+        assert renewed.renewed("192.0.2.7", now_s) is None
+
 
 def accepted(shake: Shake, server: tls.ServerTLS, client: tls.ClientTLS) -> bool:
     """Whether both sides of a handshake are content; TLS 1.3 clients learn of a refusal only afterwards."""

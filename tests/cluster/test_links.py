@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import cast
 
@@ -14,7 +15,7 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol, wrap
 from twisted.internet.interfaces import ITransport
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.task import Clock, deferLater
-from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from twisted.test.iosim import IOPump, connectedServerAndClient
 
@@ -212,6 +213,41 @@ class TestBrokenInput:
         assert answered == (8, wire.OwnerSeen(None))
         raw.abort("done")
 
+    @pytest.mark.parametrize("end", [b"", None], ids=["complete", "cut"])
+    @pytest_twisted.ensureDeferred
+    async def test_only_an_empty_frame_is_the_end(
+        self, node: PeerLinks, alpha: Identity, beta: Identity, end: bytes | None
+    ) -> None:
+        """A sender that vanishes, however politely, has not sent a complete stream."""
+        outcome: Deferred[bytes] = Deferred()
+
+        async def take(sender: NodeId, offer: msgspec.Struct, stream: IncomingStream) -> msgspec.Struct:
+            await stream.accept()
+            parts = []
+            try:
+                while data := await stream.read():
+                    parts.append(data)
+            except PeerError as error:
+                outcome.errback(error)
+                raise
+            outcome.callback(b"".join(parts))
+            return wire.Taken(Guid(7))
+
+        node.handle_streams(take)
+        raw = await dial(node, alpha, beta, tls.STREAM, wire.pack(1, OFFER))
+        assert wire.unpack((await raw.hear(1))[0]) == (1, wire.Done())
+        for frame in (b"some", b"thing") if end is None else (b"some", b"thing", end):
+            raw.put(frame)
+        if end is None:
+            cast(TLSMemoryBIOProtocol, raw.transport).unregisterProducer()
+            cast(ITransport, raw.transport).loseConnection()
+            with pytest.raises(PeerError, match="was cut"):
+                await outcome
+        else:
+            assert await outcome == b"something"
+            assert wire.unpack((await raw.hear(2))[1]) == (1, wire.Taken(Guid(7)))
+            raw.abort("done")
+
     @pytest_twisted.ensureDeferred
     async def test_stream_data_that_nobody_asked_for(self, node: PeerLinks, alpha: Identity, beta: Identity) -> None:
         """Bytes sent before the receiver accepted never reach its handler."""
@@ -332,6 +368,19 @@ class TestKeeping:
             assert not ours.connected()
         finally:
             await ours.stopService()
+
+    @pytest_twisted.ensureDeferred
+    async def test_renewed_certificate_is_shown_without_a_restart(
+        self, node: PeerLinks, alpha: Identity, beta: Identity
+    ) -> None:
+        """A certificate is renewed while the node runs: the next connection sees the new one."""
+        renewed = alpha.renewed("192.0.2.7", time.time())
+        assert renewed is not None
+        node.renew(renewed)
+        raw = await dial(node, alpha, beta, tls.CONTROL, hello(beta))
+        await raw.hear(1)
+        assert tls.peer_certificate(raw.transport) == renewed.certificate
+        raw.abort("done")
 
     @pytest_twisted.ensureDeferred
     async def test_taken_port_is_told(self, node: PeerLinks, beta: Identity) -> None:
