@@ -1,7 +1,8 @@
 """
-Which address, MAC and interface name a site's container has: functions of its number and id alone. Pure.
+A container's MAC and device name, functions of its address and its site's id alone, and what may be an id. Pure.
 
-The same on every node, so that nothing about a site changes when it moves.
+The same on every node, so that nothing about a site changes when it moves. Addresses and id ranges come with the
+`ContainerSpec`.
 """
 
 from __future__ import annotations
@@ -40,31 +41,6 @@ def gateway_of(subnet: str) -> str:
 def prefix_of(subnet: str) -> int:
     """The prefix length of `subnet`."""
     return _network(subnet).prefixlen
-
-
-def address_of(number: int, subnet: str) -> str:
-    """
-    The address of the container of site `number` (1 or more); number 1 comes right after the gateway.
-
-    Raises:
-        ContainerError: `subnet` has no room for that number.
-    """
-    network = _network(subnet)
-    if not 1 <= number <= network.num_addresses - 3:
-        raise ContainerError(
-            f"no address for site number {number}",
-            f"{subnet} has room for {network.num_addresses - 3}",
-            "widen `subnet`",
-        )
-    return str(network[number + 1])
-
-
-def id_base_of(number: int, first: int) -> int:
-    """The first uid of site `number`, where `first` is `Settings.id_base`. Raises `ContainerError` beyond 32 bits."""
-    base = first + RANGE * number
-    if number < 1 or base + RANGE > 2**32 - 2:
-        raise ContainerError(f"no id range for site number {number}", f"{base} is outside the 32 bits of a uid")
-    return base
 
 
 def mac_of(address: str) -> str:

@@ -24,7 +24,7 @@ from hybrid.model import SiteId
 from hybrid.ports import ContainerError, ContainerSpec
 from hybrid.settings import Settings
 from hybrid_containers import build, child, sandbox
-from hybrid_containers.addresses import address_of, gateway_of, id_base_of
+from hybrid_containers.addresses import gateway_of
 from hybrid_containers.cgroups import ControlGroups
 from hybrid_containers.image import shift_owners
 from hybrid_containers.network import Reactor
@@ -54,8 +54,8 @@ class Lab:
             site=site,
             hostname="shop.example",
             root=str(self.folder / site),
-            id_base=id_base_of(number, 3_000_000),
-            address=address_of(number, SUBNET),
+            id_base=3_000_000 + 65536 * number,
+            address=f"10.98.0.{number + 1}",
             prefix=24,
             gateway=gateway_of(SUBNET),
             init=("/sbin/hybrid-init",),
