@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hybrid.api.render import node_name
-from hybrid.model import Fact, NodeId, SendFailed, SiteId, SnapshotFailed, Stashed, StorageFailed
+from hybrid.model import Fact, NodeId, SendFailed, SiteId, SnapshotFailed, StorageFailed
 from hybrid.view import NodeView, SiteView, View
 
 
@@ -40,8 +40,6 @@ def of_fact(fact: Fact) -> Told | None:
             return Told("trouble", f"replication did not arrive: {reason}", site=site, node=node)
         case StorageFailed(reason):
             return Told("trouble", f"the pool does not answer: {reason}")
-        case Stashed(stash):
-            return Told("stash", f"history was set aside as {stash.id} ({stash.why})", site=stash.site)
         case _:
             return None
 

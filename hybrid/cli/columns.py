@@ -18,7 +18,7 @@ _BAD = frozenset(("down", "unavailable", "failed", "critical", "no"))
 
 def text(value: object) -> str:
     """Anything as it is; a list joined by commas; nothing as `-`."""
-    if value is None or value == "" or value == []:
+    if value in (None, "", [], {}):
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
@@ -35,6 +35,18 @@ def bytes_(value: object) -> str:
 def seconds(value: object) -> str:
     """A duration."""
     return shown_duration(value) if isinstance(value, int | float) else "-"
+
+
+def ports(value: object) -> str:
+    """`http 80, echo 7 on 7007`: ports of a container and those of the nodes that lead to them."""
+    if not isinstance(value, list):
+        return "-"
+    shown = (f"{port['name']} {port['port']}" + _public(port.get("public_port")) for port in value)
+    return ", ".join(shown) or "-"
+
+
+def _public(port: int | None) -> str:
+    return "" if port is None else f" on {port}"
 
 
 class Column(NamedTuple):

@@ -124,4 +124,4 @@ def _plain(value: object) -> str:
     """A field without a column of its own."""
     if isinstance(value, list) and value and isinstance(value[0], dict):
         return json.dumps(value)
-    return json.dumps(value) if isinstance(value, dict) else text(value)
+    return json.dumps(value) if isinstance(value, dict) and value else text(value)

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from hybrid.model import SendFailed, SnapshotFailed, Stash, Stashed, StorageFailed
+from hybrid.model import SendFailed, SnapshotFailed, StorageFailed
 
 Read = Callable[[Any], Any]
 
@@ -53,10 +53,8 @@ def test_sites_come_and_go(cluster: Any) -> None:
 def test_trouble_is_told(cluster: Any) -> None:
     """Facts that people want to hear of become events."""
     site, node = cluster.blog, cluster.n2.id
-    stash = Stash("x", site, None, cluster.world.history[site][0].guid, 0, "conflict")
     for fact in (SnapshotFailed(site, "pool full"), SendFailed(site, node, "cut"), StorageFailed("gone")):
         cluster.n1.api.report(fact)
-    cluster.n1.api.report(Stashed(stash))
     texts = [event["text"] for event in cluster.n1("GET", "/v1/events").json["items"]]
     assert [text.split(":")[0] for text in texts[:3]] == [
         "no snapshot could be taken",

@@ -42,6 +42,13 @@ def test_columns() -> None:
         columns.chosen("nam", default, items)
 
 
+def test_ports_are_read_at_a_glance() -> None:
+    """Inside and, where nodes lead to them, outside."""
+    ports = [{"name": "http", "port": 80, "public_port": None}, {"name": "echo", "port": 7, "public_port": 7007}]
+    assert columns.ports(ports) == "http 80, echo 7 on 7007"
+    assert columns.ports([]) == columns.text({}) == "-"
+
+
 @pytest.mark.parametrize(("text", "count"), [("20G", 20 * 2**30), ("512m", 2**29), ("1.5 GiB", 3 * 2**29), ("7", 7)])
 def test_sizes(text: str, count: int) -> None:
     """As people write them."""

@@ -6,7 +6,7 @@ import argparse
 import time
 from typing import Any
 
-from hybrid.cli.columns import Column, bytes_
+from hybrid.cli.columns import Column, bytes_, ports
 from hybrid.cli.exits import CliError
 from hybrid.cli.follow import finish
 from hybrid.cli.parser import add_command, add_noun, ask_option, long_options
@@ -28,7 +28,13 @@ NODES = (
     Column("address"),
     Column("release"),
 )
-IMAGES = (Column("name"), Column("kind"), Column("memory_bytes", "MEMORY", bytes_, "right"), Column("description"))
+IMAGES = (
+    Column("name"),
+    Column("kind"),
+    Column("ports", show=ports),
+    Column("memory_bytes", "MEMORY", bytes_, "right"),
+    Column("description"),
+)
 TOKENS = (Column("id"), Column("name"), Column("rights"), Column("created_at", "CREATED"))
 _HEALTH = {"ok": "32", "degraded": "33", "critical": "31"}
 

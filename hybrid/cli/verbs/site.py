@@ -6,7 +6,7 @@ import argparse
 import base64
 from typing import Any
 
-from hybrid.cli.columns import Column, bytes_, seconds
+from hybrid.cli.columns import Column, bytes_, ports, seconds
 from hybrid.cli.exits import USAGE, CliError
 from hybrid.cli.follow import finish
 from hybrid.cli.parser import add_noun, count_of_bytes, long_options
@@ -35,6 +35,7 @@ SHOW = (
     Column("safe_copies"),
     Column("lag_s", show=seconds),
     Column("image"),
+    Column("ports", show=ports),
     Column("memory_bytes", show=bytes_),
     Column("quota_bytes", show=bytes_),
 )
@@ -156,7 +157,8 @@ def show_log(session: Session) -> int:
     if session.out.format in ("json", "jsonl"):
         session.out.one(answer)
     else:
-        session.out.data(answer["text"])
+        text = answer["text"]
+        session.out.data(text if not text or text.endswith("\n") else text + "\n")
     return 0
 
 
