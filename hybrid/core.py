@@ -223,8 +223,9 @@ class Core(MultiService):
         for site in sites:
             try:
                 await self._terms.resume(site, site in running)
-            except Exception:
+            except Exception as error:
                 self.log.failure("resuming {site} failed", site=site)
+                self._holdings.update(site, role="replica", serving=False, trouble=f"could not be resumed: {error}")
 
     async def die(self) -> None:
         """Fall silent; containers go on."""

@@ -18,12 +18,15 @@ from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.main import installReactor
 from twisted.logger import (
     FilteringLogObserver,
+    ILogObserver,
+    LogEvent,
     LogLevel,
     LogLevelFilterPredicate,
     globalLogBeginner,
     jsonFileLogObserver,
     textFileLogObserver,
 )
+from zope.interface import provider
 
 
 class MonotonicReactor(EPollReactor):
@@ -43,7 +46,18 @@ def begin_logging(json: bool = False, level: str = "info") -> None:
     """Log to standard error: text for people, JSON lines for programs."""
     observer = jsonFileLogObserver(sys.stderr) if json else textFileLogObserver(sys.stderr)
     predicate = LogLevelFilterPredicate(LogLevel.levelWithName(level))
-    globalLogBeginner.beginLoggingTo([FilteringLogObserver(observer, [predicate])], redirectStandardIO=False)
+    for chatty in ("twisted", "PortFactory"):
+        predicate.setLogLevelForNamespace(chatty, LogLevel.warn)  # every factory that starts or stops says so
+    observers = [FilteringLogObserver(observer, [predicate]), relay_child_lines]
+    globalLogBeginner.beginLoggingTo(observers, redirectStandardIO=False)
+
+
+@provider(ILogObserver)
+def relay_child_lines(event: LogEvent) -> None:
+    """Lines of supervised children pass as they are, with the child's name: they have their own times."""
+    if "line" in event and "tag" in event:
+        sys.stderr.write(f"{event['tag']:<7} {event['line']}\n")
+        sys.stderr.flush()
 
 
 def run_service(name: str, make: Callable[[Any], IService]) -> int:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
-import pwd
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +11,7 @@ from twisted.application.service import MultiService
 
 from hybrid.feed import FeedClient
 from hybrid.feed import Reactor as FeedReactor
+from hybrid.privileges import CODE, drop_root
 from hybrid.process import run_service
 from hybrid.settings import Settings, load
 from hybrid_dns.limits import Limits
@@ -26,30 +25,23 @@ class DnsProcessReactor(DnsReactor, FeedReactor):
 class DnsProcess(MultiService):
     """DNS and the feed it follows; root until the sockets are bound. Goes on with its last view without a feed."""
 
+    log = Logger()
+
     def __init__(self, reactor: DnsProcessReactor, settings: Settings, limits: Limits) -> None:
         super().__init__()
+        self._run_dir = Path(settings.run_dir)
         answering = DnsService(reactor, settings, limits, time.time)
         answering.setServiceParent(self)
         FeedClient(reactor, f"{settings.run_dir}/view.sock", answering.follow).setServiceParent(self)
 
     def startService(self) -> None:
         """Everything is bound (`privilegedStartService` came before): be nobody from here on."""
-        give_up_root()
+        try:
+            user = drop_root((self._run_dir, *CODE))
+            self.log.info("answering as {user}", user=user or "the user who started this")
+        except (OSError, KeyError) as error:
+            self.log.warn("still root: {error}", error=str(error))
         super().startService()
-
-
-def give_up_root(name: str = "nobody") -> None:
-    """
-    Become the user `name`, keeping only the group root, which may connect to the node's feed (mode 0660).
-
-    A process that is not root stays what it is.
-    """
-    if os.geteuid() != 0:
-        return
-    account = pwd.getpwnam(name)
-    os.setgroups([])
-    os.setresgid(0, 0, 0)
-    os.setresuid(account.pw_uid, account.pw_uid, account.pw_uid)
 
 
 def main(argv: Sequence[str]) -> int:

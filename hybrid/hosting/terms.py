@@ -175,9 +175,18 @@ class Terms:
         async with self._machine.exclusive(site):
             await self._shut(site)
             if holding.claim is not None:
+                await self._replay(site)
                 await self._machine.snapshot(site, holding.claim, only_if_changed=True)
                 await self._holdings.release(site)
         self._holdings.publish(site)
+
+    async def _replay(self, site: SiteId) -> None:
+        """
+        Mount once and unmount: what was written and fsynced just before a crash is in the intent log only, and nothing
+        but a mount brings it back. Until then ZFS refuses to snapshot the dataset ("busy"). Read-only is enough.
+        """
+        await self._pool.mount(dataset_of(site), self.root(site))
+        await self.unmount(site)
 
     async def _healthy(self, site: SiteId, spec: SiteSpec) -> bool:
         dataset = await self._pool.dataset(dataset_of(site))

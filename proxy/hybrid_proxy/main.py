@@ -15,9 +15,9 @@ from hybrid.cluster.identity import Identity
 from hybrid.feed import FeedClient
 from hybrid.feed import Reactor as FeedReactor
 from hybrid.model import Served
+from hybrid.privileges import CODE, drop_root
 from hybrid.process import run_service
 from hybrid.settings import Settings, load
-from hybrid_proxy.privileges import CODE, drop_root
 from hybrid_proxy.service import FrontDoors
 from hybrid_proxy.service import Reactor as DoorsReactor
 

@@ -25,7 +25,7 @@ from hybrid.feed import FeedServer
 from hybrid.feed import Reactor as FeedReactor
 from hybrid.model import Claim, Fact, SiteId, SiteSpec, Version
 from hybrid.view import SiteState, SiteView, View
-from hybrid_proxy.privileges import drop_root
+from hybrid.privileges import drop_root
 
 SHOP = SiteId("s-shop")
 CODE = "import sys; from hybrid_proxy.main import main; sys.exit(main(sys.argv[1:]))"
@@ -125,7 +125,7 @@ def test_it_stays_root_rather_than_lose_the_node(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to give root away")
 def test_it_is_not_root_any_more() -> None:
     """It becomes an ordinary user that may bind low ports and nothing else."""
-    code = "from hybrid_proxy.privileges import drop_root; drop_root(()); print(open('/proc/self/status').read())"
+    code = "from hybrid.privileges import drop_root; drop_root(()); print(open('/proc/self/status').read())"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
     status = dict(line.split(":", 1) for line in ended.stdout.splitlines() if line)
     assert "0" not in status["Uid"].split()

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-USERS = ("hybrid-proxy", "nobody")
+USERS = ("hybrid-front", "nobody")
 """The first that exists."""
 
 CODE = (Path(__file__).parent, Path(sys.prefix), Path(sys.base_prefix))
