@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from twisted.application.service import MultiService
+from twisted.logger import Logger
 
 from hybrid.feed import FeedClient
 from hybrid.feed import Reactor as FeedReactor
