@@ -1,0 +1,383 @@
+"""Three whole nodes on one clock: what a site lives through, with the real `Core`, on fakes for disks and sockets."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Coroutine, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogPublisher
+from twisted.python.failure import Failure
+from zope.interface import provider
+
+from hybrid.cluster.memory_peers import MemoryNetwork
+from hybrid.core import Core, Drivers
+from hybrid.hosting.holdings import dataset_of
+from hybrid.model import NodeId, NodeRegister, Shared, SiteId, SiteSpec
+from hybrid.ports import CreateSite, Entry
+from hybrid.settings import Settings
+from hybrid.storage.memory import MemoryPool
+from hybrid.view import SiteView
+from hybrid_containers.memory import MemoryContainers
+
+T = TypeVar("T")
+MANIFEST = '{"name": "static"}'
+
+
+class Notes:
+    """What a node remembers over a restart, in memory. See `hybrid.adapters.Memory`."""
+
+    def __init__(self) -> None:
+        self._nodes: dict[NodeId, NodeRegister] = {}
+        self._shared: dict[str, Shared] = {}
+        self.starts = 0
+
+    def nodes(self) -> dict[NodeId, NodeRegister]:
+        """See `hybrid.adapters.Memory`."""
+        return dict(self._nodes)
+
+    def keep_nodes(self, registers: Iterable[NodeRegister]) -> None:
+        """See `hybrid.adapters.Memory`."""
+        self._nodes.update({register.id: register for register in registers})
+
+    def shared(self) -> dict[str, Shared]:
+        """See `hybrid.adapters.Memory`."""
+        return dict(self._shared)
+
+    def keep_shared(self, entries: Mapping[str, Shared]) -> None:
+        """See `hybrid.adapters.Memory`."""
+        self._shared.update(entries)
+
+
+class NoFiles:
+    """Content is looked at in the pool directly."""
+
+    async def entries(self, root: str, path: str) -> list[Entry]:
+        """See `hybrid_replicator.ports.Files`."""
+        return []
+
+    async def content(self, root: str, path: str) -> bytes:
+        """See `hybrid_replicator.ports.Files`."""
+        return b""
+
+    async def copy(self, root: str, live_root: str, path: str) -> int:
+        """See `hybrid_replicator.ports.Files`."""
+        return 1
+
+
+class Steps:
+    """A `Progress` that remembers."""
+
+    def __init__(self) -> None:
+        self.done: list[str] = []
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """See `hybrid.ports.Progress`."""
+        yield
+        self.done.append(name)
+
+
+class Member:
+    """One node: what survives a power cut (pool, notes), and what does not (core, containers, links)."""
+
+    def __init__(self, cluster: Cluster, name: str, dc: str) -> None:
+        self.cluster, self.name, self.dc = cluster, name, dc
+        self.id = NodeId(f"n-{name * 16}"[:18])
+        self.pool = MemoryPool(cluster.wall_s, seed=name)
+        self.notes = Notes()
+        self.containers = MemoryContainers()
+        self.up = False
+
+    def start(self) -> None:
+        """Come to life, on the disk there is."""
+        self.notes.starts += 1
+        self.links = self.cluster.network.join(self.id)
+        settings = Settings(name=self.name, dc=self.dc, address=f"10.9.9.{ord(self.name)}", state_dir="/state")
+        drivers = Drivers(
+            pool=self.pool,
+            containers=self.containers,
+            links=self.links,
+            files=NoFiles(),
+            memory=self.notes,
+            accepts=self._accepts,
+            shift_owners=self._shift_owners,
+            wall_s=self.cluster.wall_s,
+            random=random.Random(self.name),
+            load=lambda: 0.0,
+        )
+        self.core = Core(self.cluster.clock, settings, self.id, self.notes.starts, ("hybrid.test",), drivers)
+        self.cluster.run(self.core.live())
+        self.links.startService()
+        self.up = True
+
+    async def _accepts(self, address: str, port: int) -> bool:
+        return any(spec.address == address for spec in self.containers.specs().values())
+
+    async def _shift_owners(self, path: str, id_base: int) -> int:
+        return 0
+
+    def power_cut(self) -> None:
+        """Everything that is not on disk is gone, at once."""
+        self.up = False
+        self.links.stopService()
+        self.cluster.run(self.core.die())
+        self.containers = MemoryContainers()
+        for dataset in self.cluster.run(self.pool.datasets()):
+            self.cluster.run(self.pool.unmount(dataset.name))
+
+    def kill_process(self) -> None:
+        """The node process dies; containers, mounts and the disk go on."""
+        self.up = False
+        self.links.stopService()
+        self.cluster.run(self.core.die())
+
+    def site(self, spec: SiteSpec) -> SiteView:
+        """The site as this node sees it."""
+        return self.core.outlook.view.sites[spec.id]
+
+    def write(self, site: SiteId, path: str, data: bytes) -> None:
+        """What a client's request does, on the owner."""
+        self.pool.write(dataset_of(site), path, data)
+
+    def files(self, site: SiteId) -> dict[str, bytes]:
+        """Live data here."""
+        return dict(self.pool.files(dataset_of(site)))
+
+
+class Cluster:
+    """Nodes a and b in paris, c in london."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.network = MemoryNetwork(self.clock)
+        self.members = {name: Member(self, name, dc) for name, dc in (("a", "paris"), ("b", "paris"), ("c", "london"))}
+
+    def wall_s(self) -> float:
+        """Time of day."""
+        return 1_700_000_000 + self.clock.seconds()
+
+    def run(self, coroutine: Coroutine[Any, Any, T], within_s: float = 60.0) -> T:
+        """What `coroutine` returns; time passes until it does."""
+        results: list[T | Failure] = []
+        Deferred.fromCoroutine(coroutine).addBoth(results.append)
+        until_s = self.clock.seconds() + within_s
+        while not results:
+            assert self.clock.seconds() < until_s, "it did not end in time"
+            self.clock.advance(0.05)
+        result = results[0]
+        if isinstance(result, Failure):
+            result.raiseException()
+            raise AssertionError
+        return result
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass."""
+        for _ in range(round(seconds / 0.05)):
+            self.clock.advance(0.05)
+
+    def start(self) -> None:
+        """Start all nodes and let them meet."""
+        for member in self.members.values():
+            member.start()
+            self._introduce(member)
+        self.wait(15)
+
+    def _introduce(self, member: Member) -> None:
+        """Give it the image, as an operator does once."""
+        pool = member.pool
+        if any(name for name, _ in member.core.shelf.known()):
+            return
+        if member.name == "a":
+            self.run(pool.create("images/static-1", {"image": "static@1", "manifest": MANIFEST, "complete": "yes"}))
+            pool.write("images/static-1", "index.html", b"hello")
+            self.run(pool.snapshot("images/static-1", "image"))
+            self.run(member.core.shelf.load())
+
+    def create(self, name: str = "shop", on: str = "a") -> SiteSpec:
+        """A running site."""
+        request = CreateSite(name=name, image="static")
+        return self.run(self.members[on].core.hosting.create(request, Steps()))
+
+    def owners(self, spec: SiteSpec) -> dict[str, str | None]:
+        """Who owns the site, as each live node sees it."""
+        names = {member.id: member.name for member in self.members.values()}
+        return {
+            member.name: names.get(member.site(spec).owner or NodeId(""))
+            for member in self.members.values()
+            if member.up
+        }
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    """Three nodes that know each other; a failure logged anywhere fails the test."""
+    failures: list[str] = []
+
+    @provider(ILogObserver)
+    def watch(event: LogEvent) -> None:
+        if event["log_level"] >= LogLevel.critical:
+            failures.append(f"{formatEvent(event)}: {event['log_failure'].getTraceback()}")
+
+    globalLogPublisher.addObserver(watch)
+    cluster = Cluster()
+    cluster.start()
+    yield cluster
+    globalLogPublisher.removeObserver(watch)
+    assert failures == []
+
+
+def test_a_new_site_serves_and_everybody_knows(cluster: Cluster) -> None:
+    """A second after its creation, every node routes to it."""
+    spec = cluster.create()
+    cluster.wait(1)
+    assert cluster.owners(spec) == {"a": "a", "b": "a", "c": "a"}
+    assert cluster.members["a"].site(spec).state == "serving"
+    assert cluster.members["a"].site(spec).upstream is not None
+    assert cluster.members["b"].site(spec).upstream is None
+
+
+def test_a_write_is_on_the_other_nodes_within_seconds(cluster: Cluster) -> None:
+    """What was written is on both other nodes well within the promised thirty seconds."""
+    spec = cluster.create()
+    cluster.wait(2)
+    cluster.members["a"].write(spec.id, "guestbook", b"one")
+    cluster.wait(12)
+    assert [cluster.members[name].files(spec.id)["guestbook"] for name in "bc"] == [b"one", b"one"]
+    assert cluster.members["b"].site(spec).safe_copies == 2
+    assert cluster.members["b"].site(spec).lag_s == 0.0
+
+
+def test_the_owner_dies_and_another_serves(cluster: Cluster) -> None:
+    """Fifteen seconds after a power cut another node serves what was replicated, and all agree who."""
+    spec = cluster.create()
+    cluster.members["a"].write(spec.id, "guestbook", b"one")
+    cluster.wait(15)
+    cluster.members["a"].power_cut()
+    cluster.wait(15)
+    owners = set(cluster.owners(spec).values())
+    assert len(owners) == 1 and owners < {"b", "c"}
+    new = cluster.members[owners.pop() or ""]
+    assert new.site(spec).state == "serving"
+    assert new.files(spec.id)["guestbook"] == b"one"
+
+
+def test_what_the_dead_owner_had_not_sent_is_kept_in_a_stash(cluster: Cluster) -> None:
+    """When it returns, its last writes are set aside, listed, and everybody has one main line."""
+    spec = cluster.create()
+    cluster.members["a"].write(spec.id, "guestbook", b"one")
+    cluster.wait(15)
+    cluster.members["a"].write(spec.id, "guestbook", b"one two")
+    cluster.members["a"].power_cut()
+    cluster.wait(15)
+    new = cluster.members[next(iter(set(cluster.owners(spec).values()))) or ""]
+    new.write(spec.id, "guestbook", b"one three")
+    cluster.members["a"].start()
+    cluster.wait(40)
+    (stash,) = new.site(spec).stashes
+    assert cluster.members["a"].pool.read(f"stash/{stash.id}", "guestbook") == b"one two"
+    assert {member.files(spec.id)["guestbook"] for member in cluster.members.values()} == {b"one three"}
+    assert set(cluster.owners(spec).values()) == {new.name}
+
+
+def test_both_sides_of_a_partition_serve_and_nothing_is_lost(cluster: Cluster) -> None:
+    """Each data centre goes on alone; after the cut one main line remains and the other is a stash."""
+    spec = cluster.create()
+    cluster.wait(15)
+    a, b, c = (cluster.members[name] for name in "abc")
+    cluster.network.partition({a.id, b.id}, {c.id})
+    cluster.wait(15)
+    assert (a.site(spec).state, c.site(spec).state) == ("serving", "serving")
+    assert (a.site(spec).owner, c.site(spec).owner) == (a.id, c.id)
+    a.write(spec.id, "guestbook", b"paris")
+    c.write(spec.id, "guestbook", b"london")
+    cluster.wait(10)
+    cluster.network.heal_all()
+    cluster.wait(45)
+    (winner,) = {name for name in cluster.owners(spec).values() if name}
+    main = cluster.members[winner].files(spec.id)["guestbook"]
+    stashes = cluster.members[winner].site(spec).stashes
+    kept = {
+        member.pool.read(f"stash/{stash.id}", "guestbook")
+        for stash in stashes
+        for member in cluster.members.values()
+        if any(held.id == stash.id for held in member.core.replicator.stashes(spec.id))
+    }
+    assert {main} | kept == {b"paris", b"london"}
+    assert {member.files(spec.id)["guestbook"] for member in cluster.members.values()} == {main}
+
+
+def test_the_node_process_dies_alone_and_adopts_its_container(cluster: Cluster) -> None:
+    """Killing the control process interrupts nothing: the container goes on, and is taken back under the same claim."""
+    spec = cluster.create()
+    cluster.wait(15)
+    a = cluster.members["a"]
+    claim = a.site(spec).claim
+    a.kill_process()
+    cluster.wait(3)
+    a.start()
+    cluster.wait(5)
+    assert cluster.owners(spec) == {"a": "a", "b": "a", "c": "a"}
+    assert a.site(spec).claim == claim
+    assert a.site(spec).state == "serving"
+
+
+def test_rollback_and_undo(cluster: Cluster) -> None:
+    """A rollback brings the past back on every node; an undo brings the present back; nothing is lost either way."""
+    spec = cluster.create()
+    a = cluster.members["a"]
+    a.write(spec.id, "guestbook", b"before")
+    cluster.wait(10)
+    moment = a.core.replicator.history(spec.id)[-1]
+    a.write(spec.id, "guestbook", b"after")
+    cluster.wait(10)
+    cluster.run(a.core.hosting.rollback(spec.id, moment.guid, Steps()))
+    cluster.wait(20)
+    assert {member.files(spec.id)["guestbook"] for member in cluster.members.values()} == {b"before"}
+    assert a.site(spec).state == "serving"
+    cluster.run(a.core.hosting.undo(spec.id, Steps()))
+    cluster.wait(30)
+    assert {member.files(spec.id)["guestbook"] for member in cluster.members.values()} == {b"after"}
+
+
+def test_a_planned_move(cluster: Cluster) -> None:
+    """A moved site serves on the other node with all it had, under a new claim, and the old owner is a replica."""
+    spec = cluster.create()
+    a, c = cluster.members["a"], cluster.members["c"]
+    cluster.wait(5)
+    a.write(spec.id, "guestbook", b"moving")
+    cluster.run(a.core.hosting.move(spec.id, c.id, Steps()))
+    cluster.wait(2)
+    assert cluster.owners(spec) == {"a": "c", "b": "c", "c": "c"}
+    assert c.files(spec.id)["guestbook"] == b"moving"
+    assert c.site(spec).state == "serving"
+    assert a.site(spec).stashes == ()
+
+
+def test_a_deleted_site_is_in_the_trash_everywhere(cluster: Cluster) -> None:
+    """After a deletion no node lists the site; its data waits in the trash of each."""
+    spec = cluster.create()
+    cluster.wait(15)
+    cluster.run(cluster.members["a"].core.hosting.delete(spec.id, Steps()))
+    cluster.wait(10)
+    assert [spec.id in member.core.outlook.view.sites for member in cluster.members.values()] == [False] * 3
+    names = [{dataset.name for dataset in cluster.run(member.pool.datasets())} for member in cluster.members.values()]
+    assert [f"trash/{spec.id}" in held for held in names] == [True] * 3
+
+
+def test_the_storage_dies_and_comes_back(cluster: Cluster) -> None:
+    """While the pool is away the site is not served; when it is back, it is, under the same claim."""
+    spec = cluster.create()
+    cluster.wait(5)
+    a = cluster.members["a"]
+    claim = a.site(spec).claim
+    a.pool.sick = "it died"
+    cluster.wait(4)
+    assert a.site(spec).state == "changing"
+    a.pool.sick = ""
+    cluster.wait(4)
+    assert (a.site(spec).state, a.site(spec).claim) == ("serving", claim)
