@@ -13,15 +13,12 @@ import msgspec
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
-from twisted.python.failure import Failure
 
 from hybrid import wire
 from hybrid.cluster.answering import Answers, RequestHandler, StreamHandler, peer_answer
-from hybrid.cluster.pipe import Pipe
+from hybrid.cluster.memory_stream import MemoryStream, fail, fire
 from hybrid.model import NodeId
 from hybrid.ports import ByteSource, PeerError
-
-_PIPE_BYTES = 256 * 1024
 
 
 class MemoryNetwork:
@@ -112,7 +109,7 @@ class MemoryNetwork:
 
     async def wait(self, node: NodeId, peer: NodeId, event: Deferred[None], deadline_s: float) -> None:
         """Wait for `event`. Raises `PeerError` at the deadline or when the link of `node` to `peer` goes down."""
-        late = self.clock.callLater(deadline_s, _fail, event, PeerError(f"{peer} did not answer", f"in {deadline_s} s"))
+        late = self.clock.callLater(deadline_s, fail, event, PeerError(f"{peer} did not answer", f"in {deadline_s} s"))
         self._waiting[event] = (node, peer)
         try:
             await event
@@ -136,7 +133,7 @@ class MemoryNetwork:
         self._up -= {(a, b), (b, a)}
         for event, pair in list(self._waiting.items()):
             if pair in ((a, b), (b, a)):
-                _fail(event, PeerError(f"link between {a} and {b} lost", "", "it is tried again by itself"))
+                fail(event, PeerError(f"link between {a} and {b} lost", "", "it is tried again by itself"))
 
 
 class MemoryPeers(Service):
@@ -197,7 +194,7 @@ class MemoryPeers(Service):
 
         def reply(answer: bytes) -> None:
             replies.append(answer)
-            _fire(arrived)
+            fire(arrived)
 
         self._network.deliver(self.node, node, lambda peers: peers.serve(self.node, data, reply))
         await self._network.wait(self.node, node, arrived, deadline_s)
@@ -216,14 +213,14 @@ class MemoryPeers(Service):
         """See `hybrid.ports.Peers`."""
         try:
             self._check_link(node)
-            stream = _Stream(self._network, self.node, node)
+            stream = MemoryStream(self._network, self.node, node)
             data = wire.encode(offer)
             self._network.deliver(self.node, node, lambda peers: peers.serve_stream(data, stream))
             return peer_answer(node, wire.decode(await stream.carry(source)))
         finally:
             await source.abort()
 
-    def serve_stream(self, data: bytes, stream: _Stream) -> None:
+    def serve_stream(self, data: bytes, stream: MemoryStream) -> None:
         """Answer the offer in `data`, whose bytes will come through `stream`."""
 
         async def answer() -> None:
@@ -235,97 +232,3 @@ class MemoryPeers(Service):
     def _check_link(self, node: NodeId) -> None:
         if node not in self.connected():
             raise PeerError(f"{node} cannot be reached", "no link", "it is tried again by itself")
-
-
-class _Stream:
-    """One offered stream: `carry` on the sender's side, `accept`, `read` and `abort` on the receiver's."""
-
-    def __init__(self, network: MemoryNetwork, sender: NodeId, receiver: NodeId) -> None:
-        self.sender = sender
-        self._network = network
-        self._receiver = receiver
-        self._moved: Deferred[None] = Deferred()
-        self._accepted = False
-        self._over = False
-        self._replies: list[bytes] = []
-        self._pipe = Pipe(_PIPE_BYTES, self._move)
-
-    async def carry(self, source: ByteSource) -> bytes:
-        """Send `source` once accepted; the encoded reply. Raises `PeerError` when cut or without progress."""
-        try:
-            while not (self._accepted or self._replies):
-                await self._progress()
-            while not self._replies and (data := await self._read(source)):
-                self._pipe.push(data)
-                while self._pipe.full and not self._replies:
-                    await self._progress()
-            self._pipe.end()
-            while not self._replies:
-                await self._progress()
-            return self._replies[0]
-        except BaseException:
-            self._pipe.fail(PeerError(f"stream of {self.sender} was cut"))
-            raise
-
-    async def accept(self) -> None:
-        """See `hybrid.ports.IncomingStream`."""
-        self._accepted = True
-        self._network.deliver(self._receiver, self.sender, lambda peers: self._move())
-
-    async def read(self) -> bytes:
-        """See `hybrid.ports.ByteSource`."""
-        if not self._network.reaches(self.sender, self._receiver):
-            self._pipe.fail(PeerError(f"stream of {self.sender} was cut"))
-        return await self._pipe.read()
-
-    async def abort(self) -> None:
-        """See `hybrid.ports.ByteSource`."""
-        self._pipe.fail(PeerError("stream was aborted here"))
-
-    def answered(self, reply: bytes) -> None:
-        """The receiver's last word."""
-
-        def arrive(peers: MemoryPeers) -> None:
-            self._replies.append(reply)
-            self._move()
-
-        self._network.deliver(self._receiver, self.sender, arrive)
-
-    async def _read(self, source: ByteSource) -> bytes:
-        """The next bytes of `source`, or `b""` when the reply came before them. Raises when the link goes down."""
-        reading = Deferred.fromCoroutine(source.read())
-        either: Deferred[None] = Deferred()
-        self._moved = either
-        reading.addBoth(_note, either)
-        try:
-            await self._network.wait(self.sender, self._receiver, either, self._network.stall_s)
-        finally:
-            if not reading.called:
-                reading.addErrback(_forget)
-        return await reading if reading.called else b""
-
-    async def _progress(self) -> None:
-        self._moved = Deferred()
-        await self._network.wait(self.sender, self._receiver, self._moved, self._network.stall_s)
-
-    def _move(self) -> None:
-        _fire(self._moved)
-
-
-def _fire(event: Deferred[None]) -> None:
-    if not event.called:
-        event.callback(None)
-
-
-def _fail(event: Deferred[None], error: Exception) -> None:
-    if not event.called:
-        event.errback(Failure(error))
-
-
-def _note(result: bytes | Failure, event: Deferred[None]) -> bytes | Failure:
-    _fire(event)
-    return result
-
-
-def _forget(failure: Failure) -> None:
-    """The end of a read that nobody waits for any more."""
