@@ -98,8 +98,13 @@ class LxcContainers:
     async def freeze(self, site: SiteId) -> None:
         """See `hybrid.ports.Containers`."""
         async with self._alone(site):
-            if self._state(site) != "frozen":
+            if self._state(site) == "frozen":
+                return
+            try:
                 await self._call_freezer("freeze", site)
+            except ContainerError:
+                self._groups.thaw(site)  # half frozen helps nobody: one process may wait for storage, the others for it
+                raise
 
     async def thaw(self, site: SiteId) -> None:
         """See `hybrid.ports.Containers`."""
@@ -180,7 +185,10 @@ class LxcContainers:
         directory.mkdir(mode=0o711, parents=True, exist_ok=True)
         (directory / "lxc.log").unlink(missing_ok=True)
         (directory / "resolv.conf").write_text(_resolv_conf(Path("/etc/resolv.conf"), spec.gateway))
-        (directory / "config").write_text("\n".join([*lines, ""]))
+        config = directory / "config"
+        config.touch(mode=0o600)  # passwords may be in the environment
+        config.chmod(0o600)
+        config.write_text("\n".join([*lines, ""]))
         return place
 
     def _machine(self) -> Machine:
