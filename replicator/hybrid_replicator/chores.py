@@ -16,6 +16,7 @@ from hybrid_replicator.holds import BaseHolds
 from hybrid_replicator.index import HistoryIndex
 from hybrid_replicator.names import site_dataset
 from hybrid_replicator.past import Past
+from hybrid_replicator.sender import Sender
 from hybrid_replicator.stash import Stashes
 from hybrid_replicator.tasks import Tasks
 
@@ -26,6 +27,8 @@ FORGET_AT_ONCE = 8
 """Histories per tick."""
 FINISH_EVERY_S = 10.0
 HOLD_EVERY_S = 60.0
+CHECK_EVERY_S = 30.0
+"""Every site is compared with what its peers acknowledged."""
 SPREAD_EVERY_S = 30.0
 """Stashes that are on no other node are offered so often."""
 
@@ -45,13 +48,14 @@ class Chores:
         past: Past,
         copies: StashCopies,
         holds: BaseHolds,
+        sender: Sender,
         tasks: Tasks,
         kept: Callable[[SiteId], frozenset[Guid]],
     ) -> None:
         """`kept(site)` are the snapshots that others still need."""
         self._clock, self._index, self._gates, self._forgetting = clock, index, gates, forgetting
         self._stashes, self._past, self._copies, self._holds = stashes, past, copies, holds
-        self._tasks, self._kept = tasks, kept
+        self._sender, self._tasks, self._kept = sender, tasks, kept
         self._forgotten_s: dict[SiteId, float] = {}
         self._began_s: dict[str, float] = {}
         self._unfinished: set[SiteId] = set()
@@ -63,6 +67,7 @@ class Chores:
         self._every(FINISH_EVERY_S, "finish", self._finish)
         self._every(SPREAD_EVERY_S, "spread", self._copies.spread)
         self._every(HOLD_EVERY_S, "hold", self._holds.settle)
+        self._every(CHECK_EVERY_S, "check", self._check)
 
     def _every(self, period_s: float, name: str, chore: Callable[[], Awaitable[None]]) -> None:
         """Begin `chore` when its last beginning is `period_s` ago and it has ended."""
@@ -101,6 +106,9 @@ class Chores:
             return
         if gone:
             self.log.info("{gone} old snapshots of {site} destroyed", gone=gone, site=site)
+
+    async def _check(self) -> None:
+        self._sender.check_all()
 
     async def _finish(self) -> None:
         """Finish stashes that were unfinished at the last look already, so not those just being made."""

@@ -8,7 +8,7 @@ way from its first, so a slow or dead one delays nobody else.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from hybrid.model import NodeId, SiteId
@@ -60,20 +60,20 @@ class Outbox:
 
     def start(self, now_s: float) -> list[tuple[SiteId, NodeId]]:
         """What to begin now, longest waiting first; it counts as under way until `sent` or `failed`."""
-        ready = [
-            (entry.since_s, site, peer)
-            for peer, entries in self._peers.items()
-            if entries.not_before_s <= now_s
-            for site, entry in entries.waiting.items()
-            if entry.not_before_s <= now_s
-        ]
         begun = []
-        for _, site, peer in sorted(ready):
-            entries = self._peers[peer]
-            if self._may_start(entries):
-                entries.sending[site] = entries.waiting.pop(site)
-                begun.append((site, peer))
+        while (entry := min(self._ready(now_s), default=None)) is not None:
+            _, site, peer = entry
+            self._peers[peer].sending[site] = self._peers[peer].waiting.pop(site)
+            begun.append((site, peer))
         return begun
+
+    def _ready(self, now_s: float) -> Iterator[tuple[float, SiteId, NodeId]]:
+        """What may begin now: since when it waits, site, peer."""
+        for peer, entries in self._peers.items():
+            if entries.waiting and entries.not_before_s <= now_s and self._may_start(entries):
+                for site, entry in entries.waiting.items():
+                    if entry.not_before_s <= now_s:
+                        yield entry.since_s, site, peer
 
     def sent(self, site: SiteId, peer: NodeId) -> None:
         """A send ended well."""

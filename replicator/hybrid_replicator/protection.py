@@ -14,6 +14,8 @@ from hybrid.model import Guid, NodeId
 SEEN_WITHIN_S = 30 * 24 * 3600
 """A peer that acknowledged nothing for so long no longer keeps snapshots from being forgotten."""
 
+_NOTHING: tuple[Guid | None, float] = (None, 0.0)
+
 
 class Protection:
     """The acknowledgements of one site, and the looks at its live data."""
@@ -43,9 +45,9 @@ class Protection:
         """The last snapshot that each node acknowledged, without those in doubt."""
         return {node: guid for node, (guid, _) in self._acknowledged.items() if node not in self._doubted}
 
-    def last_bases(self) -> dict[NodeId, Guid]:
-        """The same with those in doubt."""
-        return {node: guid for node, (guid, _) in self._acknowledged.items()}
+    def holds(self, node: NodeId, guid: Guid) -> bool:
+        """Whether `guid` is what `node` acknowledged last."""
+        return node not in self._doubted and self._acknowledged.get(node, _NOTHING)[0] == guid
 
     def bases(self, now_s: float) -> frozenset[Guid]:
         """Snapshots that peers heard of lately have in common with us."""

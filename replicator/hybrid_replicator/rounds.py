@@ -13,8 +13,9 @@ from hybrid.ports import Busy, HybridError
 from hybrid_replicator.gate import Gates
 from hybrid_replicator.index import HistoryIndex
 from hybrid_replicator.names import site_dataset
+from hybrid_replicator.owned import Duty
 from hybrid_replicator.schedule import Schedule
-from hybrid_replicator.sender import Duty, Sender
+from hybrid_replicator.sender import Sender
 from hybrid_replicator.snapshots import Snapshots
 from hybrid_replicator.tasks import Tasks
 
@@ -56,10 +57,9 @@ class Rounds:
             return
         self._starting = True
         try:
-            while self._looking < AT_ONCE and (due := self._schedule.due(self._clock.seconds())):
-                self._schedule.began(due[0])
+            while self._looking < AT_ONCE and (site := self._schedule.next(self._clock.seconds())) is not None:
                 self._looking += 1
-                self._tasks.start(f"looking at {due[0]}", partial(self._look, due[0], self._duties[due[0]].claim))
+                self._tasks.start(f"looking at {site}", partial(self._look, site, self._duties[site].claim))
         finally:
             self._starting = False
 
@@ -73,7 +73,7 @@ class Rounds:
         if snapshot is not None:
             self.log.debug("snapshot {name} of {site}", name=snapshot.name, site=site)
             self._report(Snapshotted(site, snapshot))
-            self._sender.pump()
+            self._sender.changed(site)
         return snapshot
 
     async def _look(self, site: SiteId, claim: Claim) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from heapq import heappop, heappush
 
 from hybrid.model import SiteId
 
@@ -33,48 +34,51 @@ class Schedule:
         """`look_every_s` is the pause between two looks at one site, in seconds."""
         self.look_every_s = look_every_s
         self._rounds: dict[SiteId, _Round] = {}
+        self._queue: list[tuple[float, SiteId]] = []
 
     def follow(self, promises: Mapping[SiteId, float], now_s: float) -> None:
         """Take over which sites are ours, each with its promise in seconds. A new one is due at once."""
         for site in self._rounds.keys() - promises.keys():
             del self._rounds[site]
         for site, promise_s in promises.items():
-            known = self._rounds.setdefault(site, _Round(promise_s, now_s))
-            known.promise_s = promise_s
-            known.due_s = min(known.due_s, now_s + self._interval_s(known))
+            known = self._rounds.get(site)
+            if known is None:
+                self._rounds[site] = known = _Round(promise_s, now_s)
+                self._wait(site, known, now_s)
+            elif known.promise_s != promise_s:
+                known.promise_s = promise_s
+                self._wait(site, known, min(known.due_s, now_s + self._interval_s(known)))
 
-    def due(self, now_s: float) -> list[SiteId]:
-        """Sites to look at now, longest overdue first; those with a look under way are left out."""
-        waiting = [(round_.due_s, site) for site, round_ in self._rounds.items() if not round_.looking]
-        return [site for due_s, site in sorted(waiting) if due_s <= now_s]
-
-    def began(self, site: SiteId) -> None:
-        """A look at `site` is under way."""
-        if site in self._rounds:
-            self._rounds[site].looking = True
+    def next(self, now_s: float) -> SiteId | None:
+        """The longest overdue site; a look at it is under way until `looked` or `failed`. `None`: nothing is due."""
+        while self._queue and self._queue[0][0] <= now_s:
+            due_s, site = heappop(self._queue)
+            round_ = self._rounds.get(site)
+            if round_ is not None and not round_.looking and round_.due_s == due_s:
+                round_.looking = True
+                return site
+        return None
 
     def looked(self, site: SiteId, began_s: float) -> None:
         """A look that began at `began_s` ended well."""
         if site in self._rounds:
             round_ = self._rounds[site]
             round_.looking, round_.failures = False, 0
-            round_.due_s = began_s + self._interval_s(round_)
+            self._wait(site, round_, began_s + self._interval_s(round_))
 
     def failed(self, site: SiteId, now_s: float) -> None:
         """A look ended badly: again soon, then less often, but at least once per promise."""
         if site in self._rounds:
             round_ = self._rounds[site]
             round_.looking = False
-            round_.due_s = now_s + min(RETRY_S * 2.0 ** min(round_.failures, 16), self._retry_cap_s(round_))
+            pause_s = min(RETRY_S * 2.0 ** min(round_.failures, 16), max(round_.promise_s, RETRY_S))
+            self._wait(site, round_, now_s + pause_s)
             round_.failures += 1
 
-    def hurry(self, site: SiteId, now_s: float) -> None:
-        """Look at `site` at the next opportunity."""
-        if site in self._rounds:
-            self._rounds[site].due_s = min(self._rounds[site].due_s, now_s)
+    def _wait(self, site: SiteId, round_: _Round, due_s: float) -> None:
+        """Queue the next look; an entry of another time that still is in the queue counts for nothing."""
+        round_.due_s = due_s
+        heappush(self._queue, (due_s, site))
 
     def _interval_s(self, round_: _Round) -> float:
         return min(self.look_every_s, round_.promise_s)
-
-    def _retry_cap_s(self, round_: _Round) -> float:
-        return max(round_.promise_s, RETRY_S)

@@ -1,21 +1,20 @@
 """
 Keeps the peers of every site owned here at its newest snapshot. Shell; what goes next is decided by `outbox`.
 
-The wish is recomputed at every tick from what the peers acknowledged, so that nothing is ever forgotten by a lost
-event; a peer that comes back is tried at once.
+What is wanted follows from what the peers acknowledged, and is gone through from time to time as a whole, so that
+nothing is ever forgotten by a lost event; a peer that comes back is tried at once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Set
-from dataclasses import dataclass
 from functools import partial
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from hybrid.model import Claim, Fact, Guid, NodeId, Replicated, SendFailed, SiteId, SiteSpec
+from hybrid.model import Claim, Fact, Guid, NodeId, Replicated, SendFailed, SiteId
 from hybrid.ports import Busy, HybridError, PeerError
 from hybrid_replicator.delivery import Cut, Delivered, Delivery, NotTaken
 from hybrid_replicator.gate import Gates
@@ -23,18 +22,10 @@ from hybrid_replicator.holds import BaseHolds
 from hybrid_replicator.index import HistoryIndex
 from hybrid_replicator.names import site_dataset
 from hybrid_replicator.outbox import Outbox
+from hybrid_replicator.owned import Duty
 from hybrid_replicator.ports import Fences
 from hybrid_replicator.protection import Protection
 from hybrid_replicator.tasks import PATIENCE_S, Tasks
-
-
-@dataclass(frozen=True, slots=True)
-class Duty:
-    """A site owned here: under which claim, and which peers should hold it."""
-
-    spec: SiteSpec
-    claim: Claim
-    targets: tuple[NodeId, ...]
 
 
 class Sender:
@@ -59,6 +50,8 @@ class Sender:
         self._duties: Mapping[SiteId, Duty] = {}
         self._live: Set[NodeId] = frozenset()
         self._protections: dict[SiteId, Protection] = {}
+        self._changed: set[SiteId] = set()
+        """Sites that may have to go into the outbox."""
         self._pumping = False
 
     def follow(self, duties: Mapping[SiteId, Duty], live: Set[NodeId]) -> None:
@@ -77,10 +70,24 @@ class Sender:
                 for node in self.protection(site).heads():
                     self.protection(site).doubt(node)
         self._duties, self._live = duties, live
+        self.check_all()
 
     def protection(self, site: SiteId) -> Protection:
         """What is known of the copies of `site`."""
-        return self._protections.setdefault(site, Protection())
+        known = self._protections.get(site)
+        if known is None:
+            known = self._protections[site] = Protection()
+        return known
+
+    def changed(self, site: SiteId) -> None:
+        """`site` has a new snapshot: send it as soon as may be."""
+        self._changed.add(site)
+        self.pump()
+
+    def check_all(self) -> None:
+        """Look at every site again; nothing depends on an event that might have been missed."""
+        self._changed.update(self._duties)
+        self._outbox.keep((site, node) for site in self._duties for node in self._wanting(site))
 
     def pump(self) -> None:
         """Begin what may be begun now."""
@@ -96,10 +103,10 @@ class Sender:
 
     def _begin(self) -> list[tuple[SiteId, NodeId]]:
         now_s = self._clock.seconds()
-        wanted = [(site, node) for site, duty in self._duties.items() for node in self._behind(site, duty)]
-        self._outbox.keep(wanted)
-        for site, node in wanted:
-            self._outbox.want(site, node, now_s)
+        while self._changed:
+            site = self._changed.pop()
+            for node in self._wanting(site):
+                self._outbox.want(site, node, now_s)
         return self._outbox.start(now_s)
 
     async def push(self, site: SiteId, claim: Claim, node: NodeId) -> Guid | None:
@@ -123,11 +130,13 @@ class Sender:
             return delivered.head if delivered is not None else None
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    def _behind(self, site: SiteId, duty: Duty) -> list[NodeId]:
+    def _wanting(self, site: SiteId) -> list[NodeId]:
         """The targets that are not known to hold our head."""
-        history = self._index.history(site_dataset(site))
-        heads = self.protection(site).heads()
-        return [node for node in duty.targets if history and heads.get(node) != history[-1].guid]
+        duty, history = self._duties.get(site), self._index.history(site_dataset(site))
+        if duty is None or not history:
+            return []
+        protection = self.protection(site)
+        return [node for node in duty.targets if not protection.holds(node, history[-1].guid)]
 
     async def _send(self, site: SiteId, node: NodeId) -> None:
         """One entry of the outbox, to its end."""
@@ -135,11 +144,12 @@ class Sender:
         try:
             async with self._gates.of(site).shared(cut):
                 duty = self._duties.get(site)
-                if duty is not None:
+                if duty is not None and node in self._wanting(site):
                     delivered = await self._delivery.bring(site, node, duty.claim, duty.spec, cut)
                     if delivered is not None:
                         self._acknowledged(site, node, delivered)
             self._outbox.sent(site, node)
+            self._changed.add(site)
         except Exception as error:
             if cut.wanted:
                 self._outbox.postponed(site, node, self._clock.seconds())

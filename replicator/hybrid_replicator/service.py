@@ -43,12 +43,13 @@ from hybrid_replicator.holds import BaseHolds
 from hybrid_replicator.index import HistoryIndex
 from hybrid_replicator.names import TRASH, TRASHED, kind_of, site_dataset
 from hybrid_replicator.outbox import Outbox
+from hybrid_replicator.owned import Duty, Owned
 from hybrid_replicator.past import Past
 from hybrid_replicator.ports import Fences, Files, LiveRoot, Pinned, Targets
 from hybrid_replicator.receiver import Receiver
 from hybrid_replicator.rounds import Rounds
 from hybrid_replicator.schedule import Schedule
-from hybrid_replicator.sender import Duty, Sender
+from hybrid_replicator.sender import Sender
 from hybrid_replicator.snapshots import Snapshots
 from hybrid_replicator.stash import Stashes
 from hybrid_replicator.tasks import Tasks, patiently
@@ -96,7 +97,7 @@ class Replicator(Service):
             pinned: Heads that other nodes publish of a site: never forgotten here.
         """
         self._reactor, self._pool, self._peers, self._me = reactor, pool, peers, me
-        self._targets, self._pinned, self._now_s, self._look_every_s = targets, pinned, now_s, max(1.0, look_every_s)
+        self._pinned, self._now_s, self._look_every_s = pinned, now_s, max(1.0, look_every_s)
         self._index, self._gates, self._tasks = HistoryIndex(pool), Gates(), Tasks()
         holds, snapshots = BaseHolds(pool), Snapshots(pool, self._index, me)
         self._delivery = Delivery(reactor, pool, peers, self._index)
@@ -123,9 +124,12 @@ class Replicator(Service):
             self._past,
             self._copies,
             holds,
+            self._sender,
             self._tasks,
             self._needed,
         )
+        self._owned = Owned(me, targets)
+        self._followed: dict[SiteId, tuple[Duty, bool]] = {}
         self._duties: dict[SiteId, Duty] = {}
         self._live: frozenset[NodeId] = frozenset()
         self._sites: dict[SiteId, SiteView] = {}
@@ -157,16 +161,15 @@ class Replicator(Service):
         return Deferred.fromCoroutine(self._wind_up())
 
     def follow(self, view: View) -> None:
-        """Take over who owns what, and who is there."""
-        self._live = frozenset(node.id for node in view.nodes.values() if node.live and node.id != self._me)
-        owned = {
-            site: (Duty(seen.spec, seen.claim, self._targets(seen)), seen.state)
-            for site, seen in view.sites.items()
-            if seen.owner == self._me and seen.claim is not None
-        }
-        self._duties, self._sites = {site: duty for site, (duty, _) in owned.items()}, view.sites
-        self._sender.follow(self._duties, self._live)
-        self._rounds.follow({site: duty for site, (duty, state) in owned.items() if state == "serving"})
+        """Take over who owns what, and who is there. Cheap where little changed."""
+        live = frozenset(node.id for node in view.nodes.values() if node.live and node.id != self._me)
+        owned, self._sites = self._owned.follow(view, self._reactor.seconds()), view.sites
+        if owned == self._followed and live == self._live:
+            return
+        self._followed, self._live = owned, live
+        self._duties = {site: duty for site, (duty, _) in owned.items()}
+        self._sender.follow(self._duties, live)
+        self._rounds.follow({site: duty for site, (duty, serving) in owned.items() if serving})
 
     def _tick(self) -> None:
         """Every second; never raises, or the loop would end."""
