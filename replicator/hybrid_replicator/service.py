@@ -113,21 +113,8 @@ class Replicator(Service):
         self._past = Past(
             reactor, pool, self._index, files, live_root, place, partial(next, count(int(now_s() * 1000)))
         )
-        forgetting = Forgetting(pool, self._index, holds, now_s)
         self._copies = StashCopies(self._index, self._delivery, self._holders, me)
-        self._chores = Chores(
-            reactor,
-            self._index,
-            self._gates,
-            forgetting,
-            self._stashes,
-            self._past,
-            self._copies,
-            holds,
-            self._sender,
-            self._tasks,
-            self._needed,
-        )
+        self._chores = self._upkeep(holds)
         self._owned = Owned(me, targets)
         self._followed: dict[SiteId, tuple[Duty, bool]] = {}
         self._duties: dict[SiteId, Duty] = {}
@@ -138,6 +125,22 @@ class Replicator(Service):
         self._loop.clock = reactor
         peers.handle(AskHistory, self.history_asked)
         peers.handle_streams(self.receive)
+
+    def _upkeep(self, holds: BaseHolds) -> Chores:
+        """What is done when there is time."""
+        return Chores(
+            self._reactor,
+            self._index,
+            self._gates,
+            Forgetting(self._pool, self._index, holds, self._now_s),
+            self._stashes,
+            self._past,
+            self._copies,
+            holds,
+            self._sender,
+            self._tasks,
+            self._needed,
+        )
 
     # ------------------------------------------------------------------------------------------- life and view
 
