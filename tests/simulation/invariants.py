@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from hybrid.model import NO_CLAIM, Guid, NodeId
 from tests.simulation.disk import Line
-from tests.simulation.process import SITE, Process
+from tests.simulation.life import SITE
+from tests.simulation.process import Process
 from tests.simulation.world import STEP_S, World
 
 STABLE_S = 60.0
@@ -21,26 +22,37 @@ class Invariants:
         self._checked: dict[NodeId, Line] = {}
         self._stable: dict[frozenset[NodeId], float] = {}
         self._scene: object = None
+        self._lines_held: list[tuple[NodeId, Line]] = []
+        self._held: dict[Guid, set[NodeId]] = {}
         self.owners_s = self.none_s = self.total_s = 0.0
 
     def check(self) -> None:
         """All of them. Raises `AssertionError` that names the invariant."""
+        self._index()
         self._acknowledged()
         self._reachable()
         self._lines()
         self._durable()
         self._components()
 
+    def _index(self) -> None:
+        """Find out anew who holds what, if any line changed."""
+        lines = [(name, line) for name, disk in self._world.disks.items() for line in disk.lines()]
+        if len(lines) == len(self._lines_held) and all(
+            a[1] is b[1] for a, b in zip(lines, self._lines_held, strict=True)
+        ):
+            return
+        self._lines_held = lines
+        self._held = {}
+        for name, line in lines:
+            for guid in line:
+                self._held.setdefault(guid, set()).add(name)
+
     def _acknowledged(self) -> None:
         """S1: what two nodes acknowledged is on two disks."""
-        holds: dict[Guid, set[NodeId]] = {}
-        for name, disk in self._world.disks.items():
-            for line in disk.lines():
-                for guid in line:
-                    holds.setdefault(guid, set()).add(name)
-        self._held = holds
         for guid in self._world.oracle.acknowledged:
-            assert len(holds.get(guid, ())) >= 2, f"S1 snapshot {guid} was acknowledged by two, is on {holds.get(guid)}"
+            held = self._held.get(guid, set())
+            assert len(held) >= 2, f"S1 snapshot {guid} was acknowledged by two, is on {sorted(held)}"
 
     def _reachable(self) -> None:
         """S2, S3: every snapshot is somewhere, and every write in a snapshot or in live data."""

@@ -13,12 +13,13 @@ from hybrid.cluster.conflict import rivals
 from hybrid.model import Claim, NodeId, SiteSpec, Version
 from hybrid.settings import Timing
 from tests.simulation.disk import Disk, Oracle
+from tests.simulation.life import SITE
 from tests.simulation.network import Network
-from tests.simulation.process import SITE, Process
+from tests.simulation.process import Process
 
 Answer = TypeVar("Answer")
 STEP_S = 0.5
-GRAINS = 10
+GRAINS = 5
 """Parts of a step: `task.Clock` runs all calls of an advance as of its end."""
 
 
