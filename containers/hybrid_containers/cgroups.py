@@ -179,6 +179,12 @@ def _tree(hierarchy: Hierarchy, parent: str, site: SiteId, part: str) -> Iterato
         yield Path(folder)
 
 
+def living(pids: set[int]) -> set[int]:
+    """Those of `pids` that still do something: neither gone nor zombies (`/proc/[pid]/stat` of proc(5))."""
+    states = {pid: _read(Path(f"/proc/{pid}/stat")).rpartition(")")[2].split() for pid in pids}
+    return {pid for pid, fields in states.items() if fields and fields[0] not in "ZX"}
+
+
 def _children(folder: Path) -> list[Path]:
     try:
         return [Path(entry.path) for entry in os.scandir(folder) if entry.is_dir()]

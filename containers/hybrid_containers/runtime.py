@@ -8,7 +8,7 @@ children: that program guards itself against being overwritten from inside (CVE-
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Literal
@@ -22,7 +22,7 @@ from hybrid.ports import ContainerError, ContainerSpec, Executed, NoSuchContaine
 from hybrid.settings import Settings
 from hybrid_containers import child, console
 from hybrid_containers.addresses import PIVOT, check_site, veth_of
-from hybrid_containers.cgroups import ControlGroups, Part
+from hybrid_containers.cgroups import ControlGroups, Part, living
 from hybrid_containers.config import Machine, Place, config_lines
 from hybrid_containers.link import WorkerLink
 from hybrid_containers.network import Network, Reactor
@@ -86,12 +86,14 @@ class LxcContainers:
         """See `hybrid.ports.Containers`. A frozen one gets no grace: thawing it would let it write again."""
         async with self._alone(site):
             state = self._groups.running().get(site)
+            monitors = self._groups.processes(site, "monitor")
             if state == "running" and grace_s > 0:
                 try:
                     await self._worker.call("shutdown", self._home, site, deadline_s=grace_s + 1, grace_s=grace_s)
                 except ContainerError as error:
                     self.log.info("{site} is killed: {why}", site=site, why=error.why)
             await self._kill(site)
+            await self._until(lambda: not living(monitors), MONITOR_S)  # it leaves its group before it ends
             if state is not None:
                 self.log.info("stopped {site}", site=site)
 
@@ -229,12 +231,21 @@ class LxcContainers:
 
     async def _gone(self, site: SiteId, part: Part, seconds: float, kill: bool) -> bool:
         """Wait until that part of the container has no process, killing it over and over if so wished."""
+
+        def gone() -> bool:
+            found = bool(self._groups.processes(site, part))
+            if found and kill:
+                self._groups.kill(site, part)
+            return not found
+
+        return await self._until(gone, seconds)
+
+    async def _until(self, true: Callable[[], bool], seconds: float) -> bool:
+        """Wait until `true()`; `False` when that takes longer than `seconds`."""
         until_s = self._reactor.seconds() + seconds
-        while self._groups.processes(site, part):
+        while not true():
             if self._reactor.seconds() > until_s:
                 return False
-            if kill:
-                self._groups.kill(site, part)
             await deferLater(self._reactor, POLL_S)
         return True
 
