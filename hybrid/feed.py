@@ -115,8 +115,8 @@ class _Reader(FrameProtocol):
         cast(ITransport, self.transport).write(data)
 
     def pauseProducing(self) -> None:
-        """The reader does not keep up: count what it leaves unread."""
-        self._behind = 1
+        """The reader does not keep up: count what it leaves unread. Said again at each write until it does."""
+        self._behind = max(self._behind, 1)
 
     def resumeProducing(self) -> None:
         """It has read everything."""
@@ -206,6 +206,7 @@ class FeedServer(Service):
         self._report(fact)
 
 
+@implementer(IPushProducer)
 class _Follower(FrameProtocol):
     """The client's end."""
 
@@ -215,6 +216,10 @@ class _Follower(FrameProtocol):
         super().__init__()
         self._follow = follow
         self._view: View | None = None
+        self._paused = False
+
+    def connectionMade(self) -> None:
+        cast(IConsumer, self.transport).registerProducer(self, True)  # only to learn when it does not keep up
 
     def frame_received(self, body: bytes) -> None:
         match _understood(_decode, body):
@@ -227,8 +232,20 @@ class _Follower(FrameProtocol):
         self._follow(self._view)
 
     def tell(self, fact: Fact) -> None:
-        """Send a fact up."""
-        cast(ITransport, self.transport).write(_frame(fact))
+        """Send a fact up, unless the node process stands still: then it is dropped."""
+        if not self._paused:
+            cast(ITransport, self.transport).write(_frame(fact))
+
+    def pauseProducing(self) -> None:
+        """The node process does not keep up."""
+        self._paused = True
+
+    def resumeProducing(self) -> None:
+        """It does again."""
+        self._paused = False
+
+    def stopProducing(self) -> None:
+        """The connection ends."""
 
 
 class FeedClient(ClientService):
