@@ -27,7 +27,7 @@ from hybrid.cluster.framed import Connections, Framed
 from hybrid.cluster.identity import Identity
 from hybrid.cluster.link import AcceptedLink, LinkTiming, OutgoingLink
 from hybrid.cluster.peers import PeerLinks, Reactor
-from hybrid.cluster.tls import ClientTLS, ServerTLS
+from hybrid.cluster.streams import AcceptedStream, OutgoingStream
 from hybrid.frames import header
 from hybrid.model import NO_CLAIM, Guid, NodeId, SiteId, Snapshot
 from hybrid.ports import IncomingStream, PeerError
@@ -408,16 +408,28 @@ class Ends:
         self.ours = OutgoingLink(self.clock, timing, self.ours_open, beta, alpha.node)
         self.theirs = AcceptedLink(self.clock, timing, self.theirs_open, alpha, beta.node, self.answers)
         self.cut = False
-        self._pump = self._connect(alpha.server_options([tls.CONTROL]), beta.client_options(alpha.node, [tls.CONTROL]))
+        self._server = alpha.server_options([tls.CONTROL, tls.STREAM])
+        self._client = beta.client_options(alpha.node, [tls.CONTROL])
+        self._pumps = [self._connect(self.theirs, self.ours)]
         self.ready = Deferred.fromCoroutine(self.ours.ready())
         self.pass_time(0.0)
 
-    def _connect(self, server: ServerTLS, client: ClientTLS) -> IOPump:
+    def _connect(self, theirs: Framed, ours: Framed) -> IOPump:
         _, _, pump = connectedServerAndClient(
-            lambda: TLSMemoryBIOFactory(server, False, _Only(self.theirs), self.clock).buildProtocol(None),
-            lambda: TLSMemoryBIOFactory(client, True, _Only(self.ours), self.clock).buildProtocol(None),
+            lambda: TLSMemoryBIOFactory(self._server, False, _Only(theirs), self.clock).buildProtocol(None),
+            lambda: TLSMemoryBIOFactory(self._client, True, _Only(ours), self.clock).buildProtocol(None),
         )
         return pump
+
+    def stream(self) -> OutgoingStream:
+        """A stream beside the link, on a connection of its own; its offer has arrived."""
+        node, peer = self.ours.node, self.theirs.node
+        assert node is not None and peer is not None
+        outgoing = OutgoingStream(self.clock, LinkTiming(), self.ours_open, node, OFFER)
+        accepted = AcceptedStream(self.clock, LinkTiming(), self.theirs_open, peer, self.answers)
+        self._pumps.append(self._connect(accepted, outgoing))
+        self.pass_time(0.0)
+        return outgoing
 
     def pass_time(self, seconds: float, step_s: float = 0.5) -> None:
         """Let time pass in steps, carrying what is sent unless the wire is cut."""
@@ -426,7 +438,25 @@ class Ends:
             for _ in range(8):
                 self.clock.advance(0.0)
                 if not self.cut:
-                    self._pump.pump()
+                    for pump in self._pumps:
+                        pump.pump()
+
+
+class Endless:
+    """A source that gives something once and then nothing for ever."""
+
+    def __init__(self) -> None:
+        self._first = True
+
+    async def read(self) -> bytes:
+        """See `hybrid.ports.ByteSource`."""
+        if not self._first:
+            await Deferred[None]()
+        self._first = False
+        return b"first"
+
+    async def abort(self) -> None:
+        """See `hybrid.ports.ByteSource`."""
 
 
 class _Only(Factory):
@@ -469,6 +499,32 @@ class TestSilence:
         with pytest.raises(PeerError, match="nothing heard"):
             _result(waiting)
         assert len(ends.ours_open) == len(ends.theirs_open) == 0
+
+    def test_dead_wire_ends_streams_as_soon_as_the_link(self, ends: Ends) -> None:
+        """A send over a dead wire is not waited for a minute: the next one starts when the wire is back."""
+        read: list[object] = []
+
+        async def take(sender: NodeId, offer: msgspec.Struct, stream: IncomingStream) -> msgspec.Struct:
+            await stream.accept()
+            try:
+                while data := await stream.read():
+                    read.append(data)
+            except PeerError as error:
+                read.append(error)
+                raise
+            return wire.Done()
+
+        ends.answers.handle_streams(take)
+        sending = Deferred.fromCoroutine(ends.stream().carry(Endless()))
+        ends.pass_time(1.0)
+        assert read == [b"first"]
+        ends.cut = True
+        ends.pass_time(7.0)
+        ends.cut = False  # for what iosim does in the name of the kernel
+        ends.pass_time(0.0)
+        with pytest.raises(PeerError, match="nothing heard"):
+            _result(sending)
+        assert isinstance(read[1], PeerError)
 
     def test_process_that_stood_still_blames_nobody(self, ends: Ends) -> None:
         """After SIGSTOP and SIGCONT links are not dropped for one's own silence."""
