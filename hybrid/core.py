@@ -36,7 +36,7 @@ from hybrid.hosting.tasks import SiteTasks, in_background
 from hybrid.hosting.terms import Accepts, Terms
 from hybrid.hosting.watch import Watch
 from hybrid.loops import Loops
-from hybrid.model import Claim, Fact, Guid, NodeId, NodeRegister, SiteId
+from hybrid.model import Claim, Fact, Guid, NodeId, NodeRegister, SiteId, Stash
 from hybrid.outlook import Outlook
 from hybrid.ports import Containers, HybridError, Peers, Pool
 from hybrid.release import __version__
@@ -175,7 +175,7 @@ class Core(MultiService):
             self._tasks,
             Creation(me, self._settings, drivers.pool, holdings, terms, drivers.shift_owners),
             self._moving,
-            Rolling(me, self.replicator, holdings, terms),
+            Rolling(me, self.replicator, holdings, terms, self._stashes),
             self.shared.put,
             drivers.wall_s,
         )
@@ -307,6 +307,9 @@ class Core(MultiService):
 
     def _targets(self, site: SiteView) -> tuple[NodeId, ...]:
         return placement.replicas(site, self.outlook.view)
+
+    def _stashes(self, site: SiteId) -> tuple[Stash, ...]:
+        return viewing.stashes(self._ledger.registers(site))
 
     def _pinned(self, site: SiteId) -> frozenset[Guid]:
         heads = (register.head for register in self._ledger.registers(site).values())

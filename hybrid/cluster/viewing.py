@@ -8,7 +8,7 @@ from typing import Protocol
 import msgspec
 
 from hybrid.cluster.candidates import HOLDING, Registers, claimant, newest_spec, rank
-from hybrid.model import NodeId, NodeRegister, SiteId, SiteRegister, SiteSpec, Stash
+from hybrid.model import Guid, NodeId, NodeRegister, SiteId, SiteRegister, SiteSpec, Stash
 from hybrid.view import NodeView, SiteState, SiteView, View
 
 
@@ -88,7 +88,7 @@ def site_view(me: NodeId, registers: Registers, live: frozenset[NodeId], upstrea
         holders=holders,
         lag_s=mine.lag_s if mine else None,
         safe_copies=_safe_copies(registers, live, owner),
-        stashes=_stashes(registers),
+        stashes=stashes(registers),
         trouble=_trouble(registers, mine, holders),
     )
 
@@ -117,10 +117,19 @@ def _safe_copies(registers: Registers, live: frozenset[NodeId], owner: NodeId | 
     return sum(node in live and node != owner and register.head == head for node, register in registers.items())
 
 
-def _stashes(registers: Registers) -> tuple[Stash, ...]:
-    """Of all nodes, also of silent ones, each once, oldest first."""
-    stashes = {stash.id: stash for register in registers.values() for stash in register.stashes}
-    return tuple(sorted(stashes.values(), key=lambda stash: (stash.head_at_s, stash.id)))
+_REASONS = ("rollback", "undo", "conflict", "modified")
+"""Of several stashes of one history, the one with the first of these reasons is shown."""
+
+
+def stashes(registers: Registers) -> tuple[Stash, ...]:
+    """Of all nodes, also of silent ones, oldest first; each history once, though several nodes set it aside."""
+    by_head: dict[Guid, Stash] = {}
+    for stash in sorted(
+        (stash for register in registers.values() for stash in register.stashes),
+        key=lambda stash: (_REASONS.index(stash.why), stash.id),
+    ):
+        by_head.setdefault(stash.head, stash)
+    return tuple(sorted(by_head.values(), key=lambda stash: (stash.head_at_s, stash.id)))
 
 
 def _trouble(registers: Registers, owner: SiteRegister | None, holders: tuple[NodeId, ...]) -> str:

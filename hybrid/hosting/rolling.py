@@ -7,7 +7,7 @@ first snapshot outranks the longer history that replicas still hold (otherwise a
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from hybrid.hosting.holdings import Holdings
 from hybrid.hosting.terms import Terms
@@ -18,8 +18,17 @@ from hybrid.ports import BadRequest, Conflict, NoSuchSnapshot, Progress, TimeMac
 class Rolling:
     """Rollback, undo and the restore of single files, on the owner."""
 
-    def __init__(self, me: NodeId, machine: TimeMachine, holdings: Holdings, terms: Terms) -> None:
+    def __init__(
+        self,
+        me: NodeId,
+        machine: TimeMachine,
+        holdings: Holdings,
+        terms: Terms,
+        everywhere: Callable[[SiteId], Iterable[Stash]],
+    ) -> None:
+        """`everywhere(site)`: the stashes of all nodes, oldest first."""
         self._me, self._machine, self._holdings, self._terms = me, machine, holdings, terms
+        self._everywhere = everywhere
 
     async def rollback(self, site: SiteId, to: Guid, progress: Progress) -> Stash:
         """See `hybrid.ports.Hosting.rollback`."""
@@ -34,11 +43,19 @@ class Rolling:
         return await self._switch(site, progress, lambda: self._machine.unstash(stash.id, "undo"))
 
     def undoable(self, site: SiteId) -> Stash:
-        """The stash that an undo brings back. Raises `Conflict` when there is none."""
-        by_hand = [stash for stash in self._machine.stashes(site) if stash.why in ("rollback", "undo")]
-        if not by_hand:
+        """
+        The stash on this node that an undo brings back.
+
+        The node that rolled back may not be the owner any more; the others set the same history aside, by its head.
+
+        Raises:
+            Conflict: There is none.
+        """
+        here = {stash.head: stash for stash in self._machine.stashes(site)}
+        undone = [stash for stash in self._everywhere(site) if stash.why in ("rollback", "undo") and stash.head in here]
+        if not undone:
             raise Conflict("there is no rollback to undo", "", "hybrid snap list shows the moments to roll back to")
-        return by_hand[-1]
+        return here[undone[-1].head]
 
     async def _switch(self, site: SiteId, progress: Progress, swap: Callable[[], Awaitable[Stash]]) -> Stash:
         """Stop, keep the present, swap histories, begin a new term; on failure serve whatever is the main line."""

@@ -344,6 +344,25 @@ def test_rollback_and_undo(cluster: Cluster) -> None:
     assert {member.files(spec.id)["guestbook"] for member in cluster.members.values()} == {b"after"}
 
 
+def test_an_undo_after_the_owner_changed(cluster: Cluster) -> None:
+    """Who rolled back and lost the server right after can still undo it: the others set the same history aside."""
+    spec = cluster.create()
+    a = cluster.members["a"]
+    a.write(spec.id, "guestbook", b"before")
+    cluster.wait(10)
+    moment = a.core.replicator.history(spec.id)[-1]
+    a.write(spec.id, "guestbook", b"after")
+    cluster.wait(10)
+    cluster.run(a.core.hosting.rollback(spec.id, moment.guid, Steps()))
+    cluster.wait(20)
+    assert len(a.site(spec).stashes) == 1
+    a.power_cut()
+    cluster.wait(15)
+    new = cluster.members[next(iter(set(cluster.owners(spec).values()))) or ""]
+    cluster.run(new.core.hosting.undo(spec.id, Steps()))
+    assert new.files(spec.id)["guestbook"] == b"after"
+
+
 def test_a_planned_move(cluster: Cluster) -> None:
     """A moved site serves on the other node with all it had, under a new claim, and the old owner is a replica."""
     spec = cluster.create()
