@@ -28,6 +28,7 @@ from hybrid.hosting.creation import Creation
 from hybrid.hosting.holdings import Holdings
 from hybrid.hosting.moving import Moving
 from hybrid.hosting.observer import Observer
+from hybrid.hosting.purge import Purge
 from hybrid.hosting.rolling import Rolling
 from hybrid.hosting.service import HostingService
 from hybrid.hosting.steward import Steward
@@ -51,6 +52,7 @@ DECIDE_EVERY_S = 0.5
 CHECK_EVERY_S = 1.0
 WATCH_EVERY_S = 5.0
 DESCRIBE_EVERY_S = 10.0
+PURGE_EVERY_S = 3600.0
 SPACE_STEP = 16 * 1024 * 1024
 """Free space is published in steps of this size, so that not every write is news."""
 
@@ -163,6 +165,7 @@ class Core(MultiService):
         self._moving = Moving(me, drivers.pool, drivers.links, self.replicator, holdings, terms)
         self._watch = Watch(drivers.containers, holdings, terms, self._tasks)
         self._check = StorageCheck(drivers.pool, self._storage_lost, self._watch.storage_still_lost, self._storage_back)
+        self._purge = Purge(drivers.pool, drivers.wall_s)
         self.shelf = Shelf(drivers.pool)
         self.hosting = HostingService(
             lambda: self.outlook.view,
@@ -203,6 +206,7 @@ class Core(MultiService):
             (WATCH_EVERY_S, self._watch.look),
             (WATCH_EVERY_S, self._observer.look),
             (DESCRIBE_EVERY_S, self._describe),
+            (PURGE_EVERY_S, self._purge.look),
         ):
             self._loops.every(interval_s, deed)
         self.log.info("node {name} ({node}) is up", name=self._settings.name, node=self._me)

@@ -5,15 +5,23 @@ from __future__ import annotations
 from ipaddress import IPv4Network
 
 from hybrid.model import SiteSpec
-from hybrid.ports import ContainerSpec
+from hybrid.ports import Conflict, ContainerSpec
 from hybrid.settings import Settings
 
 IDS_PER_SITE = 65536
 
 
 def address_of(number: int, subnet: str) -> str:
-    """The container's address: host `number + 255` of the subnet (the first 255 are the node's own)."""
-    return str(IPv4Network(subnet)[number + 255])
+    """
+    The container's address: host `number + 255` of the subnet (the first 255 are the node's own).
+
+    Raises:
+        Conflict: The subnet has no such host.
+    """
+    network = IPv4Network(subnet)
+    if not 1 <= number <= network.num_addresses - 257:
+        raise Conflict(f"no address for site number {number}", f"{subnet} is too small", "set `subnet` to a /16")
+    return str(network[number + 255])
 
 
 def container_spec(spec: SiteSpec, root: str, settings: Settings) -> ContainerSpec:

@@ -85,4 +85,6 @@ def test_addresses_and_ids_follow_from_the_number() -> None:
     spec = container_spec(SPEC, "/x", settings)
     assert (spec.address, spec.prefix, spec.gateway) == ("10.88.1.1", 16, "10.88.0.1")
     assert spec.id_base == 1_000_000 + 2 * 65536
-    assert address_of(60000, "10.88.0.0/16") == "10.88.235.95"
+    assert address_of(32000, "10.88.0.0/16") == "10.88.125.255"
+    with pytest.raises(Conflict, match="too small"):
+        address_of(2, "10.88.0.0/24")
