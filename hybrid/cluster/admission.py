@@ -7,6 +7,7 @@ A wrong, a used and an expired token get one and the same answer; only this node
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import islice
 from typing import Protocol
 
 import msgspec
@@ -22,6 +23,9 @@ from hybrid.cluster.keyfiles import key_pem
 from hybrid.cluster.token import SECRET_BYTES, Attempts, JoinToken, proof_key, proven
 from hybrid.model import NodeId, NodeRegister, Shared
 from hybrid.ports import HybridError
+
+TOLD_AT_ONCE = 1000
+"""Nodes, and shared values, in a welcome; gossip brings the rest."""
 
 
 class JoinAsk(msgspec.Struct, frozen=True, kw_only=True):
@@ -197,8 +201,8 @@ class Admission:
             authority=self._identity.authority.public_bytes(Encoding.PEM),
             authority_key=key_pem(self._identity.authority_key),
             cluster=self._identity.cluster,
-            nodes=dict(self._nodes()),
-            shared=dict(self._shared()),
+            nodes=dict(islice(self._nodes().items(), TOLD_AT_ONCE)),
+            shared=dict(islice(self._shared().items(), TOLD_AT_ONCE)),
         )
 
 

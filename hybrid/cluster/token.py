@@ -106,7 +106,7 @@ class Attempts:
         self._made.move_to_end(source)
         if len(self._made) > self._sources:
             self._made.popitem(last=False)
-        if len(made) == self._most and now_s - made[0] < self._within_s:
+        if len(made) == self._most and 0 <= now_s - made[0] < self._within_s:
             return False
         made.append(now_s)
         return True
