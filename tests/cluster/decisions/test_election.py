@@ -260,6 +260,14 @@ def test_owner_in_trouble_is_relieved(scene: MakeScene) -> None:
     assert seen.decide(115.0) == Stand(Claim(4, B))
 
 
+def test_switched_off_is_no_trouble(scene: MakeScene, spec: MakeSpec) -> None:
+    """A site that is off by its user's wish stays where it is, even if its owner complains about something."""
+    seen = scene("b", "a owner(3) 3.7 trouble=full | b replica 3.7")
+    seen.change("a", spec=spec(wanted="stopped"))
+    seen.decide(100.0)
+    assert isinstance(seen.decide(200.0), Stay)
+
+
 def test_sites_own_fault_does_not_wander(scene: MakeScene) -> None:
     """A site that fails to start on the replica too is not passed round."""
     seen = scene("b", "a opening(3) 3.7 trouble=start | b replica 3.7 trouble=start")
