@@ -27,7 +27,7 @@ def live_claims(registers: Registers, live: Collection[NodeId]) -> dict[NodeId, 
 
 
 def ailing(register: SiteRegister) -> bool:
-    """Whether a claimant cannot do what it claimed to: in trouble (its storage died …), and not serving as it should."""
+    """Whether a claimant cannot do what it claimed to: it is in trouble and does not serve (storage died …)."""
     if register.spec is not None and register.spec.wanted == "stopped":
         return False
     return register.role in ("opening", "owner") and bool(register.trouble) and not register.serving
