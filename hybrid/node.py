@@ -26,6 +26,7 @@ from hybrid.cluster.store import Store
 from hybrid.core import Core, Drivers
 from hybrid.feed import FeedServer
 from hybrid.hosting.dial import Dial
+from hybrid.loops import Loops
 from hybrid.model import NodeId, SiteId
 from hybrid.ports import Pool
 from hybrid.settings import Settings, load
@@ -39,6 +40,9 @@ AnyReactor = Any
 """The process's reactor: it has every interface that the components ask for, each under its own name."""
 
 
+RENEW_EVERY_S = 86400.0
+
+
 class Node(MultiService):
     """A node on this machine."""
 
@@ -46,7 +50,9 @@ class Node(MultiService):
 
     def __init__(self, reactor: AnyReactor, settings: Settings, identity: Identity, pool: Pool) -> None:
         super().__init__()
-        self._reactor, me, state = reactor, identity.node, Path(settings.state_dir)
+        self._reactor, self._settings, self._identity = reactor, settings, identity
+        me, state = identity.node, Path(settings.state_dir)
+        self._loops = Loops(reactor)
         self._store = Store(state / "hybrid.db")
         self._containers = LxcContainers(reactor, settings)
         admission = Admission(
@@ -117,14 +123,25 @@ class Node(MultiService):
             return
         for component in (self._links, self._api, self._feed):
             component.setServiceParent(self)
+        self._loops.every(RENEW_EVERY_S, self._renew)
         self._core.outlook.add(self._api.follow)
         self._core.outlook.add(self._feed.follow)
+
+    async def _renew(self) -> None:
+        """A new certificate in good time. Links take it at once; API and proxies when they start the next time."""
+        renewed = self._identity.renewed(self._settings.address, time.time())
+        if renewed is not None:
+            self._identity = renewed
+            renewed.save(Path(self._settings.state_dir))
+            self._links.renew(renewed)
+            self.log.info("this node has a new certificate")
 
     def stopService(self) -> Deferred[None]:
         """Fall silent; containers go on."""
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
+        self._loops.stop()
         await self._core.die()
         await maybeDeferred(MultiService.stopService, self)
         await self._containers.close()
@@ -150,6 +167,10 @@ class NodeProcess(MultiService):
         try:
             os.chmod(state, 0o711)  # the users of containers must get through to their own files
             identity = Identity.load(state)
+            renewed = identity.renewed(self._settings.address, time.time())
+            if renewed is not None:
+                identity = renewed
+                renewed.save(state)
             pool = await detect(self._reactor, self._settings)
             Node(self._reactor, self._settings, identity, pool).setServiceParent(self)
         except Exception:

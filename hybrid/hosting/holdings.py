@@ -13,6 +13,7 @@ from typing import Protocol
 import msgspec
 from twisted.logger import Logger
 
+from hybrid.cluster.conflict import bids_in_force
 from hybrid.history import History
 from hybrid.model import NO_CLAIM, Bid, Claim, NodeId, Role, SiteId, SiteRegister, SiteSpec, Stash
 from hybrid.ports import Dataset, NoSuchSite, Pool
@@ -127,14 +128,14 @@ class Holdings:
         return sorted(self._held)
 
     async def refresh(self, site: SiteId) -> None:
-        """Read `site` again after the receiver changed it (spec, seen), and publish."""
+        """Read `site` again after the receiver changed it (spec, seen), and publish; old trouble is over then."""
         dataset = await self._pool.dataset(dataset_of(site))
         before = self._held.get(site)
         if before is None or not self.is_writer(site):
             self._take(dataset)
             after = self._held.get(site)
             if before is not None and after is not None:
-                self._held[site] = replace(after, bids=before.bids, trouble=before.trouble)
+                self._held[site] = replace(after, bids=before.bids)
         self.publish(site)
 
     def _take(self, dataset: Dataset) -> None:
@@ -208,13 +209,14 @@ class Holdings:
         holding = self.need(site)
         history = self._past.history(site)
         head = history[-1] if history else None
-        return SiteRegister(
+        ours = next((snapshot for snapshot in reversed(history) if snapshot.epoch), None)
+        register = SiteRegister(
             role=holding.role,
             claim=holding.claim,
             seen=max(holding.seen, holding.claim or NO_CLAIM),
             head=head.guid if head else None,
-            head_epoch=head.epoch if head else 0,
-            head_counter=head.counter if head else 0,
+            head_epoch=ours.epoch if ours else 0,  # the head itself may have a name given by hand
+            head_counter=ours.counter if ours else 0,
             head_at_s=head.created_at_s if head else 0,
             length=len(history),
             recent=tuple(snapshot.guid for snapshot in history[:-9:-1]),
@@ -226,3 +228,4 @@ class Holdings:
             bids=holding.bids,
             successor=holding.successor,
         )
+        return msgspec.structs.replace(register, bids=bids_in_force(register))

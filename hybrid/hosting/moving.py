@@ -62,7 +62,7 @@ class Moving:
     async def _go_on(self, site: SiteId, claim: Claim) -> None:
         """The move failed: serve here again, unless the successor claimed after all."""
         if self._holdings.seen(site) > claim:
-            await self._holdings.release(site)
+            await self._terms.close(site)
             return
         self.log.warn("site {site} stays: the move failed", site=site)
         self._holdings.update(site, role="opening", successor=None)

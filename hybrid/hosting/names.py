@@ -101,6 +101,7 @@ def check_limits(spec: SiteSpec) -> None:
         (spec.pids >= 10, "pids is at least 10"),
         (spec.quota_bytes is None or spec.quota_bytes >= 2**20, "quota_bytes is at least 1 MiB"),
         (bool(spec.domains), "a site has at least one domain"),
+        (spec.policy != "ask", "policy `ask` is not offered yet: nothing could say which history was picked"),
     )
     for holds, rule in rules:
         if not holds:

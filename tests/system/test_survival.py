@@ -1,0 +1,179 @@
+"""
+A real cluster of three nodes: what one site survives, and what bad input gets.
+
+ZFS, LXC, sockets and processes are real.
+
+One cluster for the whole file; every test leaves all nodes up and the site served.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from hybrid.lab.client import ApiError
+from hybrid.lab.cluster import Lab
+from hybrid.lab.visitor import visit
+
+pytestmark = [pytest.mark.cluster, pytest.mark.zfs, pytest.mark.lxc]
+IMAGES = Path(os.environ.get("HYBRID_IMAGES", "/var/cache/hybrid/images"))
+SITE, HOST = "hello", "hello.hybrid.test"
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """Three nodes with one static site on n1, its history on the others."""
+    if os.geteuid() != 0:
+        pytest.skip("nodes need root")
+    if not (IMAGES / "static.tar").exists():
+        pytest.skip(f"no image in {IMAGES}: make images")
+    with Lab(image_dir=IMAGES) as lab:
+        lab.up()
+        lab.deploy(SITE, "static", "n1")
+        lab.wait(lambda: lab.api("n1").site(SITE)["safe_copies"] == 2, "both copies are there", 60)
+        yield lab
+
+
+def serves(lab: Lab, node: str) -> bool:
+    """Whether the site answers through `node`."""
+    try:
+        return "It serves" in visit(lab.nodes[node].address, HOST)
+    except OSError:
+        return False
+
+
+def everywhere(lab: Lab) -> bool:
+    """Whether it answers through every node."""
+    return all(serves(lab, name) for name in lab.nodes)
+
+
+class Visitor:
+    """Asks one node over and over; remembers how long it went without an answer."""
+
+    def __init__(self, lab: Lab, node: str) -> None:
+        self._lab, self._node = lab, node
+        self._stop = threading.Event()
+        self.longest_s, self.answers = 0.0, 0
+        self._thread = threading.Thread(target=self._ask)
+
+    def __enter__(self) -> Visitor:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _ask(self) -> None:
+        answered_s = time.monotonic()
+        while not self._stop.wait(0.05):
+            good = serves(self._lab, self._node)
+            now_s = time.monotonic()
+            self.longest_s = max(self.longest_s, now_s - answered_s)
+            if good:
+                answered_s, self.answers = now_s, self.answers + 1
+
+
+def test_the_node_process_is_killed_and_nobody_notices(lab: Lab) -> None:
+    """SIGKILL of the control process: the container goes on, is adopted under the same claim, requests keep flowing."""
+    before = lab.api("n2").site(SITE)
+    init = lab.nodes["n1"].shell(["pgrep", "-f", "hybrid-init"]).stdout
+    with Visitor(lab, "n1") as visitor:
+        lab.nodes["n1"].kill_process("node")
+        time.sleep(1.0)  # long enough that the old API is certainly gone
+        lab.wait(lambda: lab.api("n1").site(SITE)["state"] == "serving", "the node process is back", 30)
+    after = lab.api("n2").site(SITE)
+    assert (after["owner"], after["claim"]) == ("n1", before["claim"])
+    assert lab.nodes["n1"].shell(["pgrep", "-f", "hybrid-init"]).stdout == init
+    assert visitor.longest_s < 3.0, "requests stopped while the control process was away"
+
+
+def test_the_storage_daemon_is_killed_and_the_site_comes_back(lab: Lab) -> None:
+    """SIGKILL of the node's storage: its daemon restarts, the site is served again, what was fsynced is there."""
+    if Path("/dev/zfs").exists():
+        pytest.skip("the kernel is the storage daemon here")
+    lab.api("n1").execute(SITE, ["sh", "-c", "dd of=/srv/www/kept.txt conv=fsync 2>&1"], "kept")
+    lab.nodes["n1"].kill_process("zfs-fuse")
+    time.sleep(1.0)  # it is dead now; whether the site is back is what is waited for
+    took_s = lab.wait(lambda: everywhere(lab) and lab.api("n1").site(SITE)["state"] == "serving", "served again", 60)
+    assert visit(lab.nodes["n3"].address, HOST, "/kept.txt") == "kept"
+    assert took_s < 40
+
+
+def test_the_whole_node_is_killed_and_returns(lab: Lab) -> None:
+    """A power cut of the owner: others serve within twenty seconds; the node returns as a replica and nobody flaps."""
+    lab.nodes["n1"].kill()
+    took_s = lab.wait(lambda: serves(lab, "n2") and serves(lab, "n3"), "served by the others", 40)
+    assert took_s <= 20
+    owner = lab.api("n2").site(SITE)["owner"]
+    assert owner in ("n2", "n3")
+    lab.start("n1")
+    lab.wait(lambda: everywhere(lab) and lab.sees_all(lab.nodes["n2"]), "all nodes are back", 60)
+    lab.wait(lambda: lab.api(owner).site(SITE)["safe_copies"] == 2, "all copies are equal again", 60)
+    assert lab.api("n1").site(SITE)["owner"] == owner
+
+
+def test_a_planned_move_fails_no_request(lab: Lab) -> None:
+    """A site moved to another node under load: every request is answered, none waits longer than a few seconds."""
+    site = lab.api("n2").site(SITE)
+    target = next(name for name in lab.nodes if name != site["owner"])
+    with Visitor(lab, "n2") as visitor:
+        lab.api("n2").perform(f"/sites/{SITE}/move", {"to": target}, 60.0)
+    assert lab.api("n3").site(SITE)["owner"] == target
+    assert visitor.longest_s < 8.0
+    lab.wait(lambda: everywhere(lab), "served everywhere", 20)
+
+
+def status_of(lab: Lab, node: str, *options: str) -> str:
+    """The HTTP status curl gets from a node's front door."""
+    command = ["curl", "-s", "-m", "10", "-o", "/dev/null", "-w", "%{http_code}", *options]
+    return subprocess.run(
+        [*command, f"http://{lab.nodes[node].address}/"], capture_output=True, text=True, check=False
+    ).stdout
+
+
+def test_bad_requests_get_their_answers(lab: Lab) -> None:
+    """An unknown host is told apart, malformed HTTP is refused, and names of other sites are never shown."""
+    assert status_of(lab, "n1", "-H", "Host: nobody.example") == "421"
+    assert status_of(lab, "n2", "-H", "Host: a b") == "400"
+    assert status_of(lab, "n3", "-X", "TRACE", "-H", f"Host: {HOST}") == "405"
+
+
+def test_bad_calls_of_the_api_get_their_answers(lab: Lab) -> None:
+    """Wrong names, images, tokens and snapshots each get their status, and nothing changes."""
+    api = lab.api("n1")
+    cases = [
+        ("POST", "/sites", {"name": "a/b", "image": "static"}, 400),
+        ("POST", "/sites", {"name": "..", "image": "static"}, 400),
+        ("GET", "/sites/nobody", None, 404),
+        ("POST", f"/sites/{SITE}/rollback", {"to": "1"}, 404),
+        ("POST", f"/sites/{SITE}/move", {"to": "n9"}, 404),
+    ]
+    for method, path, body, status in cases:
+        with pytest.raises(ApiError) as caught:
+            api.call(method, path, body)
+        assert (path, caught.value.status) == (path, status)
+    with pytest.raises(ApiError, match="no image"):
+        api.perform("/sites", {"name": "other", "image": "nothing", "node": "n1"}, 30.0)
+    assert [site["name"] for site in api.items("/sites")] == [SITE]
+
+
+def test_a_site_at_its_quota_is_told_so_and_goes_on(lab: Lab) -> None:
+    """A full quota fails the write inside, and nothing else: the site serves, snapshots go on."""
+    owner = lab.api("n1").site(SITE)["owner"]
+    api = lab.api(owner)
+    api.call("PATCH", f"/sites/{SITE}", {"quota_bytes": 16 * 2**20})
+    lab.wait(lambda: api.site(SITE)["state"] == "serving", "serving after the edit", 20)
+    fill = "dd if=/dev/urandom of=/srv/www/fill bs=1M count=64 2>&1; ls -l /srv/www/fill | wc -l"
+    assert "quota" in api.execute(SITE, ["sh", "-c", fill]).lower()
+    assert everywhere(lab)
+    assert api.call("POST", f"/sites/{SITE}/snapshots", {})
+    api.execute(SITE, ["rm", "-f", "/srv/www/fill"])
+    api.call("PATCH", f"/sites/{SITE}", {"quota_bytes": None})
+    lab.wait(lambda: everywhere(lab), "served everywhere", 20)
