@@ -13,10 +13,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from hybrid.model import Manifest, image_dataset
-from hybrid.ports import ContainerError, Executed, HybridError, ImageError, NoSuchDataset, Pool
+from hybrid.ports import Busy, ContainerError, Executed, HybridError, ImageError, NoSuchDataset, Pool
 from hybrid_containers import child
 from hybrid_containers.recipe import load_manifest
 
@@ -24,6 +25,8 @@ SNAPSHOT = "image"
 UNPACK_S = 600.0
 DIGEST_S = 120.0
 SHIFT_S = 600.0
+BUSY_S = 10.0
+BUSY_PAUSE_S = 0.2
 
 _HERE = Path(__file__).parent
 
@@ -94,12 +97,23 @@ class ImageStore:
         await self._child(
             [sys.executable, "-I", str(_HERE / "unpack.py"), str(self._file(name, ".tar")), str(target)], UNPACK_S
         )
-        await pool.unmount(dataset)
+        await self._unmount(pool, dataset)
         await pool.snapshot(dataset, SNAPSHOT)
         await pool.set_readonly(dataset, True)
 
+    async def _unmount(self, pool: Pool, dataset: str) -> None:
+        """Unmount; zfs-fuse calls a file system busy for a moment after its last user left. Raises `Busy`."""
+        for _ in range(round(BUSY_S / BUSY_PAUSE_S)):
+            try:
+                await pool.unmount(dataset)
+                return
+            except Busy:
+                await deferLater(self._reactor, BUSY_PAUSE_S, lambda: None)
+        await pool.unmount(dataset)
+
     async def _give_up(self, pool: Pool, dataset: str) -> None:
         try:
+            await self._unmount(pool, dataset)
             await _discard(pool, dataset)
         except HybridError as error:
             self.log.warn("{dataset} stays half done until the next import: {why}", dataset=dataset, why=str(error))
