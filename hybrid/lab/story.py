@@ -27,7 +27,7 @@ WATCH_S = 65.0
 """Long enough for a history of more than a minute to go back in."""
 QUIET_S = 5.0
 SIDE_WRITES = 10
-NOTE = "/srv/data/note.txt"
+NOTE = "/srv/www/note.txt"
 
 
 class Story:
@@ -62,6 +62,8 @@ class Story:
             except (LabError, Unanswered) as error:
                 self._say(f"  could not: {error}")
                 self.figures.reasons.update({n: str(error) for n in names if getattr(self.figures, n) is None})
+                if chapter == self.deploy:
+                    break
                 self._recover()
         self._journal.close()
         return self.figures
