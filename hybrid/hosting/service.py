@@ -22,6 +22,7 @@ from hybrid.ports import (
     CreateSite,
     Entry,
     Executed,
+    ImageError,
     NoSuchSite,
     Progress,
     StorageError,
@@ -42,6 +43,9 @@ class Images(Protocol):
 
     def known(self) -> list[tuple[str, Manifest]]:
         """`(name@digest, manifest)`, oldest first."""
+
+    async def load(self) -> None:
+        """Read them from the pool again."""
 
 
 class HostingService:
@@ -96,11 +100,19 @@ class HostingService:
     async def create(self, request: CreateSite, progress: Progress) -> SiteSpec:
         """See `hybrid.ports.Hosting`."""
         view = self._view()
-        image, manifest = find_image(self._images.known(), request.image)
+        image, manifest = await self._image(request.image)
         site = new_site_id()
         spec = new_spec(request, image, manifest, view, free_number(view, site), site)
         await self._tasks.run(site, "create", lambda: self._creation.make(spec, progress))
         return spec
+
+    async def _image(self, wanted: str) -> tuple[str, Manifest]:
+        """Look again before giving up: an image may have come with a replica."""
+        try:
+            return find_image(self._images.known(), wanted)
+        except ImageError:
+            await self._images.load()
+            return find_image(self._images.known(), wanted)
 
     async def edit(self, site: SiteId, changes: dict[str, object]) -> SiteSpec:
         """See `hybrid.ports.Hosting`."""

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 
 from hybrid.model import SiteId
-from hybrid.ports import Conflict
+from hybrid.ports import Conflict, HybridError
 
 T = TypeVar("T")
 
@@ -23,6 +23,8 @@ def in_background(what: str, deed: Callable[[], Coroutine[Any, Any, object]]) ->
     async def logged() -> None:
         try:
             await deed()
+        except HybridError as error:
+            SiteTasks.log.warn("{what} failed: {error}", what=what, error=str(error))
         except Exception:
             SiteTasks.log.failure("{what} failed", what=what)
 
@@ -60,6 +62,8 @@ class SiteTasks:
     async def _logged(self, site: SiteId, what: str, deed: Callable[[], Awaitable[object]]) -> None:
         try:
             await deed()
+        except HybridError as error:
+            self.log.warn("{what} of {site} failed: {error}", what=what, site=site, error=str(error))
         except Exception:
             self.log.failure("{what} of {site} failed", what=what, site=site)
 

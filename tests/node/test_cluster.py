@@ -19,7 +19,7 @@ from hybrid.core import Core, Drivers
 from hybrid.hosting.holdings import dataset_of
 from hybrid.hosting.purge import Purge
 from hybrid.model import NodeId, NodeRegister, Shared, SiteId, SiteSpec
-from hybrid.ports import CreateSite, Entry
+from hybrid.ports import Conflict, ContainerError, CreateSite, Entry, ImageError
 from hybrid.settings import Settings
 from hybrid.storage.memory import MemoryPool
 from hybrid.view import SiteView
@@ -93,6 +93,7 @@ class Member:
         self.notes = Notes()
         self.containers = MemoryContainers()
         self.up = False
+        self.refuses_connections = False
 
     def start(self) -> None:
         """Come to life, on the disk there is."""
@@ -117,7 +118,8 @@ class Member:
         self.up = True
 
     async def _accepts(self, address: str, port: int) -> bool:
-        return any(spec.address == address for spec in self.containers.specs().values())
+        listening = any(spec.address == address for spec in self.containers.specs().values())
+        return listening and not self.refuses_connections
 
     async def _shift_owners(self, path: str, id_base: int) -> int:
         return 0
@@ -415,3 +417,91 @@ def test_the_storage_dies_and_comes_back(cluster: Cluster) -> None:
     a.pool.sick = ""
     cluster.wait(4)
     assert (a.site(spec).state, a.site(spec).claim) == ("serving", claim)
+
+
+def test_a_full_pool_keeps_the_site_up_and_says_so(cluster: Cluster) -> None:
+    """No space for a snapshot: the site goes on serving, its trouble is shown; with space again all is well again."""
+    spec = cluster.create()
+    a = cluster.members["a"]
+    cluster.wait(5)
+    a.write(spec.id, "guestbook", b"one")
+    roomy, a.pool.size_bytes = a.pool.size_bytes, 0
+    cluster.wait(15)
+    assert a.site(spec).state == "serving"
+    assert "the pool is full" in cluster.members["b"].site(spec).trouble
+    assert (cluster.members["b"].site(spec).lag_s or 0) > 5
+    a.pool.size_bytes = roomy
+    cluster.wait(45)
+    assert cluster.members["b"].site(spec).trouble == ""
+    assert cluster.members["b"].files(spec.id)["guestbook"] == b"one"
+
+
+def test_a_container_that_dies_is_started_again(cluster: Cluster) -> None:
+    """A crash of the container costs seconds, not a failover."""
+    spec = cluster.create()
+    a = cluster.members["a"]
+    cluster.wait(5)
+    claim = a.site(spec).claim
+    a.containers.crash(spec.id)
+    cluster.wait(8)
+    assert (a.site(spec).state, a.site(spec).claim) == ("serving", claim)
+    assert spec.id in a.containers.specs()
+
+
+def test_a_site_that_cannot_start_moves_to_a_node_where_it_can(cluster: Cluster) -> None:
+    """A failed start is that node's trouble: it is published, and the next candidate takes over."""
+    spec = cluster.create()
+    cluster.wait(15)
+    a, b, c = (cluster.members[name] for name in "abc")
+    b.containers.broken[spec.id] = "no memory"
+    a.power_cut()
+    cluster.wait(40)
+    assert c.site(spec).state == "serving"
+    assert c.site(spec).owner == c.id
+
+
+def test_names_and_domains_are_taken_once(cluster: Cluster) -> None:
+    """The second site of a name is refused on every node, and nothing of it is left."""
+    spec = cluster.create()
+    cluster.wait(15)
+    with pytest.raises(Conflict, match="named shop"):
+        cluster.create(on="b")
+    with pytest.raises(ImageError, match="no image nothing"):
+        cluster.run(cluster.members["b"].core.hosting.create(CreateSite(name="x", image="nothing"), Steps()))
+    names = [dataset.name for dataset in cluster.run(cluster.members["b"].pool.datasets())]
+    assert names == ["images/static-1", f"sites/{spec.id}", "stash/journal"]
+
+
+def test_a_replica_knows_the_images_it_was_sent(cluster: Cluster) -> None:
+    """A node that got an image with a replica can make sites of it, without anybody importing it there."""
+    cluster.create()
+    cluster.wait(15)
+    other = cluster.create("second", on="b")
+    cluster.wait(2)
+    assert cluster.owners(other) == {"a": "b", "b": "b", "c": "b"}
+
+
+def test_a_start_that_fails_at_creation_leaves_nothing(cluster: Cluster) -> None:
+    """A site that could not be made is not there: no dataset, no name, no claim."""
+    a = cluster.members["a"]
+    a.refuses_connections = True
+    with pytest.raises(ContainerError, match="does not accept"):
+        cluster.create()
+    cluster.wait(1)
+    assert a.core.outlook.view.sites == {}
+    assert [d.name for d in cluster.run(a.pool.datasets()) if d.name.startswith("sites/")] == []
+    assert a.containers.specs() == {}
+
+
+def test_stopping_and_starting_a_site(cluster: Cluster) -> None:
+    """A stopped site keeps its owner and its history, and comes back when it is wanted."""
+    spec = cluster.create()
+    a = cluster.members["a"]
+    cluster.wait(5)
+    cluster.run(a.core.hosting.edit(spec.id, {"wanted": "stopped"}))
+    cluster.wait(10)
+    assert {member.site(spec).state for member in cluster.members.values()} == {"stopped"}
+    assert a.containers.specs() == {}
+    cluster.run(a.core.hosting.edit(spec.id, {"wanted": "running"}))
+    cluster.wait(2)
+    assert {member.site(spec).state for member in cluster.members.values()} == {"serving"}
