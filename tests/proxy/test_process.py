@@ -24,8 +24,8 @@ from hybrid.cluster.identity import Identity, create_cluster
 from hybrid.feed import FeedServer
 from hybrid.feed import Reactor as FeedReactor
 from hybrid.model import Claim, Fact, SiteId, SiteSpec, Version
-from hybrid.view import SiteState, SiteView, View
 from hybrid.privileges import drop_root
+from hybrid.view import SiteState, SiteView, View
 
 SHOP = SiteId("s-shop")
 CODE = "import sys; from hybrid_proxy.main import main; sys.exit(main(sys.argv[1:]))"
