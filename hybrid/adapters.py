@@ -9,8 +9,9 @@ from typing import Protocol
 from hybrid.api.ports import IssuedJoinToken
 from hybrid.cluster.admission import Admission
 from hybrid.cluster.ledger import Ledger
+from hybrid.deeds import Progress
 from hybrid.model import NodeId, NodeRegister, Shared, image_dataset
-from hybrid.ports import Pool, Progress
+from hybrid.ports import Pool
 from hybrid.shelf import Shelf
 from hybrid.wire import Gossip
 

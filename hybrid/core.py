@@ -24,6 +24,7 @@ from hybrid.cluster.election import Elections
 from hybrid.cluster.gossip import Gossiping, Links
 from hybrid.cluster.ledger import Ledger, Merged
 from hybrid.cluster.membership import Membership
+from hybrid.errors import HybridError
 from hybrid.hosting.creation import Creation
 from hybrid.hosting.holdings import Holdings
 from hybrid.hosting.moving import Moving
@@ -39,7 +40,7 @@ from hybrid.hosting.watch import Watch
 from hybrid.loops import Loops
 from hybrid.model import Claim, Fact, Guid, NodeId, NodeRegister, SiteId, Stash
 from hybrid.outlook import Outlook
-from hybrid.ports import Containers, HybridError, Peers, Pool
+from hybrid.ports import Containers, Peers, Pool
 from hybrid.release import __version__
 from hybrid.settings import Settings
 from hybrid.shelf import Shelf
@@ -82,7 +83,7 @@ class Core(MultiService):
     One node.
 
     Attributes:
-        hosting: What the API can have done here (`hybrid.ports.Hosting`).
+        hosting: What the API can have done here (`hybrid.deeds.Hosting`).
         outlook: The newest view, and who follows it.
         shelf: The images on this node.
         shared: The cluster's shared map.

@@ -1,98 +1,22 @@
 """
-The ports: what the node needs of storage, containers and peers, as protocols, with the errors each may raise.
+The ports: what the node needs of storage, containers and peers, as protocols.
 
-Pure declarations. Every driver of a port passes the same contract tests (`tests/contract/`). Calls are coroutines,
-every one with a deadline of its own; when it passes, the call raises and its child is reaped.
+Pure declarations; the errors they name are in `hybrid.errors`. Every driver of a port passes the same contract tests
+(`tests/contract/`). Calls are coroutines, every one with a deadline of its own; when it passes, the call raises and its
+child is reaped.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AbstractContextManager
-from typing import Literal, Protocol
+from typing import Protocol
 
 import msgspec
 
 from hybrid.history import History
-from hybrid.model import Claim, Fact, Guid, Manifest, NodeId, SiteId, SiteSpec, Snapshot, Stash
-from hybrid.view import View
+from hybrid.model import Fact, Guid, NodeId, SiteId, Snapshot
 
-# ---------------------------------------------------------------------------------------------------- errors
-
-
-class HybridError(Exception):
-    """An error worth telling: `what` failed, `why`, and what to `try_`. `temporary` ones are worth a retry."""
-
-    temporary = False
-
-    def __init__(self, what: str, why: str = "", try_: str = "") -> None:
-        super().__init__(": ".join(part for part in (what, why) if part) + (f" ({try_})" if try_ else ""))
-        self.what, self.why, self.try_ = what, why, try_
-
-
-class StorageError(HybridError):
-    """A storage call failed for a reason not named below."""
-
-
-class NoSuchDataset(StorageError):
-    """The dataset does not exist here."""
-
-
-class NoSuchSnapshot(StorageError):
-    """The dataset exists, the snapshot does not."""
-
-
-class AlreadyExists(StorageError):
-    """The target name (or snapshot name) is taken."""
-
-
-class OutOfSpace(StorageError):
-    """The pool is full."""
-
-
-class QuotaReached(StorageError):
-    """The dataset's quota is reached."""
-
-
-class Busy(StorageError):
-    """In use: mounted, held, or with clones. Worth a retry."""
-
-    temporary = True
-
-
-class HasHistory(StorageError):
-    """A destroy was refused because the dataset has snapshots and the caller did not say `with_history`."""
-
-
-class StreamRefused(StorageError):
-    """`receive` did not take the stream: broken, truncated, or not starting where this dataset ends. Head unchanged."""
-
-
-class StorageSick(StorageError):
-    """The pool or its daemon does not answer in time."""
-
-    temporary = True
-
-
-class ContainerError(HybridError):
-    """A container operation failed."""
-
-
-class NoSuchContainer(ContainerError):
-    """There is no container of that site here."""
-
-
-class ImageError(HybridError):
-    """An image is missing, broken, or could not be built."""
-
-
-class PeerError(HybridError):
-    """A peer cannot be reached, or broke the protocol."""
-
-    temporary = True
-
-
-# --------------------------------------------------------------------------------------------------- streams
+# -------------------------------------------------------------------------------- streams
 
 
 class ByteSource(Protocol):
@@ -118,7 +42,7 @@ class ByteSink(Protocol):
         """Stop without effect. Safe to call at any time, more than once."""
 
 
-# --------------------------------------------------------------------------------------------------- storage
+# -------------------------------------------------------------------------------- storage
 
 
 class Capabilities(msgspec.Struct, frozen=True):
@@ -271,7 +195,7 @@ class Pool(Protocol):
         """Answer quickly, or raise `StorageSick`: the health probe."""
 
 
-# ------------------------------------------------------------------------------------------------ containers
+# -------------------------------------------------------------------------------- containers
 
 
 class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -332,7 +256,7 @@ class Containers(Protocol):
         """End the worker; containers go on."""
 
 
-# --------------------------------------------------------------------------------------------------- peers
+# -------------------------------------------------------------------------------- peers
 
 
 class IncomingStream(ByteSource, Protocol):
@@ -368,172 +292,3 @@ class Peers(Protocol):
 
 Report = Callable[[Fact], None]
 """How a component tells what it observed."""
-
-
-# ---------------------------------------------------------------------------------------------- time machine
-
-
-StashReason = Literal["conflict", "rollback", "undo", "modified"]
-
-
-class Entry(msgspec.Struct, frozen=True):
-    """A directory entry of a snapshot."""
-
-    name: str
-    kind: Literal["file", "directory", "link", "other"]
-    size_bytes: int
-    modified_at_s: int
-
-
-class NoSuchPath(HybridError):
-    """The path is not in that snapshot, or leads out of the site."""
-
-
-class TooLarge(HybridError):
-    """More bytes than this call may carry."""
-
-
-MAX_FILE_READ = 64 * 1024 * 1024
-"""The largest file `read_file` returns."""
-
-
-class TimeMachine(Protocol):
-    """
-    The replicator, as those who open, close and roll back sites need it.
-
-    Calls from `stash` to `unstash` want the site unmounted and `exclusive` held by the caller.
-    """
-
-    def history(self, site: SiteId) -> History:
-        """The main line on this node, oldest first, from the index; empty when the site is not here."""
-
-    def stashes(self, site: SiteId) -> tuple[Stash, ...]:
-        """Stashes of `site` on this node, oldest first."""
-
-    def exclusive(self, site: SiteId) -> AbstractAsyncContextManager[None]:
-        """Keep snapshots, sends and receives of `site` away for a while; entered when those under way have ended."""
-
-    async def snapshot(self, site: SiteId, claim: Claim, only_if_changed: bool = False) -> Snapshot | None:
-        """Take one now. With `only_if_changed`, `None` when the newest already is the live data."""
-
-    async def push(self, site: SiteId, claim: Claim, node: NodeId) -> Guid:
-        """Bring `node` to this node's head now (image first where missing). Returns the acknowledged head."""
-
-    async def stash(self, site: SiteId, base: Guid | None, why: StashReason) -> Stash:
-        """Set all after `base` aside; the main line ends at `base` (`None`: nothing of it is left here)."""
-
-    async def unstash(self, stash_id: str, why: StashReason) -> Stash:
-        """Swap: the stash becomes the main line, what was the main line after their base becomes the returned stash."""
-
-    async def browse(self, site: SiteId, guid: Guid, path: str) -> list[Entry]:
-        """The directory `path` as it was in a snapshot, by name. Raises `NoSuchPath`, `NoSuchSnapshot`."""
-
-    async def read_file(self, site: SiteId, source: Guid | str, path: str) -> bytes:
-        """
-        The content of the regular file `path` as it was: one file for a person to look at or download.
-
-        Args:
-            source: A snapshot's guid on the main line, or the id of a stash (read at the stash's head).
-            path: From the site's root, with or without the leading slash; links are not followed.
-
-        Raises:
-            NoSuchPath: Not there, not a regular file, or it leads out of the site.
-            NoSuchSnapshot: This node does not hold `source`.
-            TooLarge: More than `MAX_FILE_READ` bytes; nothing of it was read.
-        """
-
-    async def restore(self, site: SiteId, guid: Guid, path: str) -> int:
-        """Bring `path` (file or folder) back into the mounted live data as it was. Returns files written."""
-
-    async def recover(self) -> None:
-        """At start: load the index, finish every journalled step that a crash cut short."""
-
-
-# --------------------------------------------------------------------------------------------------- hosting
-
-
-class Progress(Protocol):
-    """How a long call tells what it is doing."""
-
-    def step(self, name: str) -> AbstractContextManager[None]:
-        """`with progress.step("stop container"): …`: named, timed, marked failed when the block raises."""
-
-
-class CreateSite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a new site should be; what is left out comes from the image's manifest and the cluster's defaults."""
-
-    name: str
-    image: str
-    """`<name>` (newest) or `<name>@<digest>`."""
-    domains: tuple[str, ...] = ()
-    """Default: `<name>.<main zone>`."""
-    node: str | None = None
-    """Name or id of the first owner; default: the best by placement."""
-    copies: int = 2
-    snapshot_every_s: float = 30.0
-    ttl_s: int = 30
-    quota_bytes: int | None = None
-    memory_bytes: int | None = None
-    cpus: float = 1.0
-    pids: int | None = None
-
-
-class NoSuchSite(HybridError):
-    """No site of that name or id."""
-
-
-class Conflict(HybridError):
-    """It cannot be done in the state things are in (name taken, operation under way, not the owner)."""
-
-
-class BadRequest(HybridError):
-    """What was asked for makes no sense."""
-
-
-class Hosting(Protocol):
-    """What the API can have done on this node. All but `view` and `history` are for the owner of the site."""
-
-    def view(self) -> View:
-        """The newest view."""
-
-    def history(self, site: SiteId) -> History:
-        """Main line on this node, oldest first."""
-
-    def images(self) -> list[Manifest]:
-        """Images on this node, by name."""
-
-    async def create(self, request: CreateSite, progress: Progress) -> SiteSpec:
-        """Make a site on this node and start it. Raises `BadRequest`, `Conflict`, `ImageError`, `OutOfSpace`."""
-
-    async def edit(self, site: SiteId, changes: dict[str, object]) -> SiteSpec:
-        """Change fields of the spec (`domains wanted copies snapshot_every_s ttl_s quota_bytes …`)."""
-
-    async def move(self, site: SiteId, to: NodeId, progress: Progress) -> None:
-        """Hand the site over to `to`, with a gap of a second or two. Raises `Conflict`, `PeerError`."""
-
-    async def delete(self, site: SiteId, progress: Progress) -> None:
-        """Stop it and move its dataset to the trash, here and on the replicas."""
-
-    async def snapshot(self, site: SiteId) -> Snapshot:
-        """Take one now."""
-
-    async def rollback(self, site: SiteId, to: Guid, progress: Progress) -> Stash:
-        """Make the site as it was; what came after is kept as the returned stash."""
-
-    async def undo(self, site: SiteId, progress: Progress) -> Stash:
-        """Undo the newest rollback (or undo). Raises `Conflict` when there is none."""
-
-    async def browse(self, site: SiteId, guid: Guid, path: str) -> list[Entry]:
-        """See `TimeMachine.browse`."""
-
-    async def read_file(self, site: SiteId, source: Guid | str, path: str) -> bytes:
-        """See `TimeMachine.read_file`; also on a node that is not the owner but holds `source`."""
-
-    async def restore(self, site: SiteId, guid: Guid, path: str, progress: Progress) -> int:
-        """See `TimeMachine.restore`; a snapshot of the present is taken first."""
-
-    async def execute(self, site: SiteId, argv: Sequence[str], stdin: bytes) -> Executed:
-        """Run a command in its container."""
-
-    async def logs(self, site: SiteId, lines: int) -> str:
-        """The end of its console log."""

@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from hybrid.ports import HybridError
+from hybrid.errors import HybridError
 
 
 class SettingsError(HybridError):

@@ -33,7 +33,7 @@ from hybrid.cluster.keyfiles import write_private
 from hybrid.cluster.ledger import Ledger
 from hybrid.cluster.store import Store
 from hybrid.cluster.token import parse as parse_token
-from hybrid.ports import AlreadyExists, BadRequest, HybridError
+from hybrid.errors import AlreadyExists, BadRequest, HybridError
 from hybrid.process import begin_logging, install_reactor
 from hybrid.settings import Settings
 from hybrid.storage.daemon import ZfsDaemon

@@ -12,8 +12,8 @@ import hashlib
 import re
 from ipaddress import IPv4Address, IPv4Network
 
+from hybrid.errors import ContainerError
 from hybrid.model import SiteId
-from hybrid.ports import ContainerError
 
 RANGE = 65536
 """Uids (and gids) of one container."""

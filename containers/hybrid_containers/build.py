@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from hybrid.ports import ImageError
+from hybrid.errors import ImageError
 from hybrid_containers.apt_sources import passed_on, usable_sources
 from hybrid_containers.recipe import Recipe, load_recipe, overlay_files, recipe_digest, recipes_in
 from hybrid_containers.tarball import EPOCH_S, write_busybox, write_directories, write_overlay

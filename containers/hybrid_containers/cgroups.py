@@ -16,8 +16,8 @@ from typing import Literal
 
 from twisted.logger import Logger
 
+from hybrid.errors import ContainerError
 from hybrid.model import SiteId
-from hybrid.ports import ContainerError
 from hybrid_containers.addresses import is_site
 
 Part = Literal["payload", "monitor"]

@@ -14,7 +14,8 @@ import re
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from hybrid.ports import ContainerError, ContainerSpec
+from hybrid.errors import ContainerError
+from hybrid.ports import ContainerSpec
 from hybrid_containers.addresses import RANGE, mac_of, veth_of
 
 CPU_PERIOD_US = 100_000

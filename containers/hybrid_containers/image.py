@@ -16,8 +16,9 @@ import msgspec
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from hybrid.errors import Busy, ContainerError, HybridError, ImageError, NoSuchDataset
 from hybrid.model import Manifest, image_dataset
-from hybrid.ports import Busy, ContainerError, Executed, HybridError, ImageError, NoSuchDataset, Pool
+from hybrid.ports import Executed, Pool
 from hybrid_containers import child
 from hybrid_containers.recipe import load_manifest
 

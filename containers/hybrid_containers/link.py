@@ -13,7 +13,7 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from hybrid.ports import ContainerError
+from hybrid.errors import ContainerError
 from hybrid_containers.calls import Call, Frames, Reply, frame
 from hybrid_containers.child import CLEAN, Reactor
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from hybrid.errors import ContainerError, NoSuchContainer
 from hybrid.model import SiteId
-from hybrid.ports import ContainerError, ContainerSpec, Executed, NoSuchContainer
+from hybrid.ports import ContainerSpec, Executed
 from hybrid_containers.addresses import check_site
 
 Command = Callable[[ContainerSpec, Sequence[str], bytes], Executed]

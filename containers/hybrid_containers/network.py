@@ -18,7 +18,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 
-from hybrid.ports import ContainerError
+from hybrid.errors import ContainerError
 from hybrid_containers import child
 from hybrid_containers.addresses import gateway_of, mac_of, prefix_of
 

@@ -8,8 +8,8 @@ from typing import Literal
 
 import msgspec
 
+from hybrid.errors import ImageError
 from hybrid.model import Manifest
-from hybrid.ports import ImageError
 
 FORMAT = "1"
 """Of what the builders do: raise it to have every image built again."""

@@ -17,8 +17,9 @@ from twisted.internet.defer import DeferredLock
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from hybrid.errors import ContainerError, NoSuchContainer
 from hybrid.model import SiteId
-from hybrid.ports import ContainerError, ContainerSpec, Executed, NoSuchContainer
+from hybrid.ports import ContainerSpec, Executed
 from hybrid.settings import Settings
 from hybrid_containers import child, console
 from hybrid_containers.addresses import PIVOT, check_site, veth_of

@@ -8,7 +8,7 @@ import tarfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from hybrid.ports import ImageError
+from hybrid.errors import ImageError
 from hybrid_containers.recipe import Directory
 
 EPOCH_S = 1_767_225_600

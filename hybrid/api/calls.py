@@ -9,7 +9,7 @@ import msgspec
 
 from hybrid.api.names import nearest, shown
 from hybrid.api.problems import CONTENT_TYPE, Problem
-from hybrid.ports import BadRequest
+from hybrid.errors import BadRequest
 
 
 @dataclass(frozen=True, slots=True)

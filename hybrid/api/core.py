@@ -21,8 +21,9 @@ from hybrid.api.problems import Refusal, problem
 from hybrid.api.router import Found, NotAllowed, NotFound, Router
 from hybrid.api.routes import Route
 from hybrid.api.table import ROUTES
+from hybrid.errors import BadRequest, HybridError
 from hybrid.model import NodeId
-from hybrid.ports import BadRequest, HybridError, Peers
+from hybrid.ports import Peers
 
 MAX_KEY = 255
 

@@ -12,7 +12,7 @@ from typing import TypeVar
 import msgspec
 
 from hybrid.api.names import nearest, shown
-from hybrid.ports import BadRequest, TooLarge
+from hybrid.errors import BadRequest, TooLarge
 
 MAX_BYTES = 1024 * 1024
 MAX_DEPTH = 50

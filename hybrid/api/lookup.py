@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from hybrid.api.names import checked_name, nearest, node_of, short_node, shown, site_reference
 from hybrid.api.problems import Refusal, problem
+from hybrid.errors import BadRequest, Conflict, NoSuchSite
 from hybrid.model import NodeId, SiteId
-from hybrid.ports import BadRequest, Conflict, NoSuchSite
 from hybrid.view import NodeView, SiteView, View
 
 

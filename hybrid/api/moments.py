@@ -11,9 +11,9 @@ import re
 from dataclasses import dataclass
 
 from hybrid.api.names import shown
+from hybrid.errors import BadRequest, NoSuchSnapshot
 from hybrid.history import History
 from hybrid.model import Guid, Snapshot
-from hybrid.ports import BadRequest, NoSuchSnapshot
 
 FORMS = "a guid, a snapshot's name, a time like 2026-11-20T14:05:00Z, or an age like 60s, 10m, 2h, 1d"
 _AGE = re.compile(r"([0-9]{1,9})\s*([smhdw])(?:\s+ago)?")

@@ -6,8 +6,8 @@ import difflib
 import re
 from collections.abc import Iterable
 
+from hybrid.errors import BadRequest
 from hybrid.model import NodeId
-from hybrid.ports import BadRequest
 
 RULE = "lower-case letters, digits and inner hyphens (a-z 0-9 -), 1 to 63 of them, beginning and ending with no hyphen"
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")

@@ -24,8 +24,9 @@ from hybrid.api.problems import Problem, Refusal
 from hybrid.api.records import Record
 from hybrid.api.schema import Operation, OperationState, Step
 from hybrid.api.waiting import Waiting
+from hybrid.deeds import Progress
+from hybrid.errors import HybridError
 from hybrid.model import NodeId, SiteId
-from hybrid.ports import HybridError, Progress
 
 MAX_KEPT = 1000
 """Operations remembered; the oldest that have ended go first."""
@@ -212,14 +213,14 @@ class Operations:
 
 
 class _Steps:
-    """`hybrid.ports.Progress` on one record."""
+    """`hybrid.deeds.Progress` on one record."""
 
     def __init__(self, record: Record, clock: IReactorTime, changed: Callable[[Record, bool], None]) -> None:
         self._record, self._clock, self._changed = record, clock, changed
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
-        """See `hybrid.ports.Progress`."""
+        """See `hybrid.deeds.Progress`."""
         index, began_s = len(self._record.steps), self._clock.seconds()
         if index >= MAX_STEPS:
             yield

@@ -9,7 +9,7 @@ from hybrid.api.events import Events
 from hybrid.api.operations import Operations
 from hybrid.api.ports import ImageStore, JoinTokens, Placement
 from hybrid.api.tokens import Tokens
-from hybrid.ports import Hosting
+from hybrid.deeds import Hosting
 from hybrid.view import View
 
 

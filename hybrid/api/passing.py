@@ -10,8 +10,9 @@ from hybrid.api.calls import Actor, Answer, Call, problem_answer
 from hybrid.api.pieces import PIECE, Pieces
 from hybrid.api.problems import Refusal, of_error, problem
 from hybrid.api.render import node_name
+from hybrid.errors import PeerError, TooLarge
 from hybrid.model import NodeId
-from hybrid.ports import PeerError, Peers, TooLarge
+from hybrid.ports import Peers
 from hybrid.view import View
 from hybrid.wire import ApiAnswer, ApiCall
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from hybrid.api import lookup
 from hybrid.cluster import placement
+from hybrid.deeds import CreateSite
+from hybrid.errors import Conflict
 from hybrid.model import NodeId
-from hybrid.ports import Conflict, CreateSite
 from hybrid.view import View
 
 

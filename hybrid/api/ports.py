@@ -7,8 +7,8 @@ from typing import Protocol
 
 import msgspec
 
+from hybrid.deeds import CreateSite, Progress
 from hybrid.model import NodeId
-from hybrid.ports import CreateSite, Progress
 from hybrid.view import View
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from hybrid import ports
+from hybrid import errors
 
 CONTENT_TYPE = "application/problem+json"
 
@@ -58,31 +58,31 @@ def problem(
     )
 
 
-_KNOWN: dict[type[ports.HybridError], tuple[int, str, int | None]] = {
-    ports.NoSuchSite: (404, "no-such-site", None),
-    ports.NoSuchSnapshot: (404, "no-such-snapshot", None),
-    ports.NoSuchDataset: (404, "no-such-dataset", None),
-    ports.NoSuchPath: (404, "no-such-path", None),
-    ports.NoSuchContainer: (409, "not-running", None),
-    ports.BadRequest: (400, "bad-request", None),
-    ports.Conflict: (409, "conflict", None),
-    ports.AlreadyExists: (409, "already-exists", None),
-    ports.HasHistory: (409, "has-history", None),
-    ports.TooLarge: (413, "too-large", None),
-    ports.ImageError: (422, "image", None),
-    ports.OutOfSpace: (507, "out-of-space", None),
-    ports.QuotaReached: (507, "quota-reached", None),
-    ports.Busy: (503, "busy", 2),
-    ports.StorageSick: (503, "storage-sick", 10),
-    ports.PeerError: (503, "peer-unreachable", 5),
-    ports.StreamRefused: (502, "stream-refused", None),
-    ports.ContainerError: (500, "container", None),
-    ports.StorageError: (500, "storage", None),
-    ports.HybridError: (500, "failed", None),
+_KNOWN: dict[type[errors.HybridError], tuple[int, str, int | None]] = {
+    errors.NoSuchSite: (404, "no-such-site", None),
+    errors.NoSuchSnapshot: (404, "no-such-snapshot", None),
+    errors.NoSuchDataset: (404, "no-such-dataset", None),
+    errors.NoSuchPath: (404, "no-such-path", None),
+    errors.NoSuchContainer: (409, "not-running", None),
+    errors.BadRequest: (400, "bad-request", None),
+    errors.Conflict: (409, "conflict", None),
+    errors.AlreadyExists: (409, "already-exists", None),
+    errors.HasHistory: (409, "has-history", None),
+    errors.TooLarge: (413, "too-large", None),
+    errors.ImageError: (422, "image", None),
+    errors.OutOfSpace: (507, "out-of-space", None),
+    errors.QuotaReached: (507, "quota-reached", None),
+    errors.Busy: (503, "busy", 2),
+    errors.StorageSick: (503, "storage-sick", 10),
+    errors.PeerError: (503, "peer-unreachable", 5),
+    errors.StreamRefused: (502, "stream-refused", None),
+    errors.ContainerError: (500, "container", None),
+    errors.StorageError: (500, "storage", None),
+    errors.HybridError: (500, "failed", None),
 }
 
 
-def of_error(error: ports.HybridError, operation: str = "") -> Problem:
+def of_error(error: errors.HybridError, operation: str = "") -> Problem:
     """The problem that tells `error`: by the nearest class of it that is known here."""
     status, code, retry_after_s = next(_KNOWN[kind] for kind in type(error).__mro__ if kind in _KNOWN)
     if error.temporary and status == 500:

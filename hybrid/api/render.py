@@ -7,8 +7,9 @@ from collections.abc import Iterable
 
 from hybrid.api import schema
 from hybrid.api.moments import rfc3339
+from hybrid.deeds import Entry
 from hybrid.model import Manifest, NodeId, Port, Snapshot, Stash
-from hybrid.ports import Entry, Executed
+from hybrid.ports import Executed
 from hybrid.view import NodeView, SiteView, View
 
 MAX_OUTPUT = 1024 * 1024

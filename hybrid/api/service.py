@@ -29,8 +29,9 @@ from hybrid.api.ports import ImageStore, JoinTokens, OperationStore, Placement, 
 from hybrid.api.requests import BoundedConnections, bounded_site
 from hybrid.api.tokens import Tokens
 from hybrid.api.web import ApiResource, Root
+from hybrid.deeds import Hosting
 from hybrid.model import Fact, NodeId
-from hybrid.ports import Hosting, Peers
+from hybrid.ports import Peers
 from hybrid.view import View
 
 AGAIN_S = 2.0

@@ -12,7 +12,7 @@ from twisted.web.server import Request
 from zope.interface import implementer
 
 from hybrid.api.events import Events
-from hybrid.ports import BadRequest
+from hybrid.errors import BadRequest
 
 KEEP_ALIVE_S = 15.0
 BATCH = 100

@@ -22,8 +22,8 @@ from hybrid.api.problems import Refusal, of_error, problem
 from hybrid.api.requests import BoundedRequest
 from hybrid.api.stream import EventStream, start_of
 from hybrid.api.tokens import Tokens
+from hybrid.errors import BadRequest, HybridError, TooLarge
 from hybrid.model import NodeId
-from hybrid.ports import BadRequest, HybridError, TooLarge
 
 MAX_STREAMS = 200
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")

@@ -21,8 +21,8 @@ from hybrid.cluster.certificates import issue, node_id, spki_sha256
 from hybrid.cluster.identity import ClusterDocument, Identity
 from hybrid.cluster.keyfiles import key_pem
 from hybrid.cluster.token import SECRET_BYTES, Attempts, JoinToken, proof_key, proven
+from hybrid.errors import HybridError
 from hybrid.model import NodeId, NodeRegister, Shared
-from hybrid.ports import HybridError
 
 TOLD_AT_ONCE = 1000
 """Nodes, and shared values, in a welcome; gossip brings the rest."""

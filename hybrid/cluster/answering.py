@@ -7,8 +7,9 @@ from collections.abc import Awaitable, Callable
 import msgspec
 from twisted.logger import Logger
 
+from hybrid.errors import HybridError, PeerError
 from hybrid.model import NodeId
-from hybrid.ports import HybridError, IncomingStream, PeerError
+from hybrid.ports import IncomingStream
 from hybrid.wire import Failed
 
 RequestHandler = Callable[[NodeId, msgspec.Struct], Awaitable[msgspec.Struct]]

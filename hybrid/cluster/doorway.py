@@ -24,7 +24,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from hybrid.cluster.framed import Framed
-from hybrid.ports import HybridError
+from hybrid.errors import HybridError
 
 MAX_STRANGERS = 200
 MAX_STRANGERS_FROM_ONE = 20

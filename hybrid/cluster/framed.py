@@ -13,9 +13,9 @@ from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from hybrid.errors import PeerError
 from hybrid.frames import Frames, header
 from hybrid.model import NodeId
-from hybrid.ports import PeerError
 
 MAX_UNSENT = 16 * 1024 * 1024
 """Bytes that may wait for a peer that does not read."""

@@ -34,8 +34,8 @@ from hybrid.cluster.certificates import (
     spki_sha256,
 )
 from hybrid.cluster.keyfiles import key_from_pem, key_pem, write_private
+from hybrid.errors import HybridError
 from hybrid.model import NodeId
-from hybrid.ports import HybridError
 
 _TRY = "restore the file from a backup, or move the directory away and run `hybrid join` again"
 

@@ -31,8 +31,8 @@ from hybrid.cluster.framed import Connections, Framed
 from hybrid.cluster.identity import Identity
 from hybrid.cluster.keyfiles import key_from_pem
 from hybrid.cluster.token import JoinToken, TokenError, parse, proof, proof_key
+from hybrid.errors import HybridError, PeerError
 from hybrid.model import NodeId, NodeRegister, Shared
-from hybrid.ports import HybridError, PeerError
 from hybrid.wire import MAX_FRAME
 
 MAX_LETTER = 16 * 1024

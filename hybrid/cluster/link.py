@@ -20,8 +20,8 @@ from hybrid import wire
 from hybrid.cluster.answering import UNSUPPORTED, Answers, peer_answer
 from hybrid.cluster.framed import Connections, Framed
 from hybrid.cluster.identity import Identity
+from hybrid.errors import PeerError
 from hybrid.model import NodeId
-from hybrid.ports import PeerError
 
 MAX_SERVED = 500
 """Requests of one peer under way at once; more are refused as busy."""

@@ -17,8 +17,9 @@ from twisted.internet.interfaces import IReactorTime
 from hybrid import wire
 from hybrid.cluster.answering import Answers, RequestHandler, StreamHandler, peer_answer
 from hybrid.cluster.memory_stream import MemoryStream, fail, fire
+from hybrid.errors import PeerError
 from hybrid.model import NodeId
-from hybrid.ports import ByteSource, PeerError
+from hybrid.ports import ByteSource
 
 
 class MemoryNetwork:

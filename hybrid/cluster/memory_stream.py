@@ -9,8 +9,9 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from hybrid.cluster.pipe import Pipe
+from hybrid.errors import PeerError
 from hybrid.model import NodeId
-from hybrid.ports import ByteSource, PeerError
+from hybrid.ports import ByteSource
 
 _PIPE_BYTES = 256 * 1024
 

@@ -27,8 +27,9 @@ from hybrid.cluster.identity import Identity
 from hybrid.cluster.link import AcceptedLink, LinkTiming, OutgoingLink
 from hybrid.cluster.neighbour import Neighbour
 from hybrid.cluster.streams import AcceptedStream, OutgoingStream
+from hybrid.errors import HybridError, PeerError
 from hybrid.model import NodeId
-from hybrid.ports import ByteSource, HybridError, PeerError
+from hybrid.ports import ByteSource
 from hybrid.settings import Settings
 
 LOOK_EVERY_S = 1.0

@@ -15,8 +15,8 @@ from pathlib import Path
 import msgspec
 from twisted.logger import Logger
 
+from hybrid.errors import HybridError
 from hybrid.model import NodeId, NodeRegister, Shared
-from hybrid.ports import HybridError
 
 SCHEMA = 1
 """Version of the tables; `_migrate` brings older ones here."""

@@ -19,8 +19,9 @@ from hybrid.cluster.answering import UNSUPPORTED, Answers, peer_answer
 from hybrid.cluster.framed import Connections, Framed
 from hybrid.cluster.link import LinkTiming
 from hybrid.cluster.pipe import Pipe
+from hybrid.errors import PeerError
 from hybrid.model import NodeId
-from hybrid.ports import ByteSource, PeerError
+from hybrid.ports import ByteSource
 
 MAX_DATA = 1024 * 1024
 """Bytes in one frame of data; sources give at most a quarter of that."""

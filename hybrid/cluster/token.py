@@ -15,7 +15,7 @@ from collections import OrderedDict, deque
 
 import msgspec
 
-from hybrid.ports import HybridError
+from hybrid.errors import HybridError
 
 MAX_TEXT = 1000
 """Characters in a token; a longer text is not even decoded."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from ipaddress import IPv4Network
 
+from hybrid.errors import Conflict
 from hybrid.model import SiteSpec
-from hybrid.ports import Conflict, ContainerSpec
+from hybrid.ports import ContainerSpec
 from hybrid.settings import Settings
 
 IDS_PER_SITE = 65536

@@ -7,12 +7,14 @@ import os
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 
+from hybrid.deeds import CreateSite, Progress
+from hybrid.errors import ImageError, NoSuchDataset
 from hybrid.hosting.addresses import id_base
 from hybrid.hosting.holdings import Holdings, dataset_of
 from hybrid.hosting.names import check_domain, check_free, check_limits, check_name
 from hybrid.hosting.terms import Terms
 from hybrid.model import Claim, Manifest, NodeId, SiteId, SiteSpec, Version, image_dataset
-from hybrid.ports import CreateSite, ImageError, NoSuchDataset, Pool, Progress
+from hybrid.ports import Pool
 from hybrid.settings import Settings
 from hybrid.view import View
 

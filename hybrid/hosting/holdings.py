@@ -14,9 +14,10 @@ import msgspec
 from twisted.logger import Logger
 
 from hybrid.cluster.conflict import bids_in_force
+from hybrid.errors import NoSuchSite
 from hybrid.history import History
 from hybrid.model import NO_CLAIM, Bid, Claim, NodeId, Role, SiteId, SiteRegister, SiteSpec, Stash
-from hybrid.ports import Dataset, NoSuchSite, Pool
+from hybrid.ports import Dataset, Pool
 
 PREFIX = "sites/"
 """Datasets of sites: `sites/<site-id>`."""

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from twisted.logger import Logger
 
+from hybrid.deeds import Progress, TimeMachine
+from hybrid.errors import Conflict, HybridError, PeerError
 from hybrid.hosting.holdings import Holdings, dataset_of
 from hybrid.hosting.terms import Terms
 from hybrid.model import Claim, Guid, NodeId, SiteId
-from hybrid.ports import Conflict, HybridError, PeerError, Peers, Pool, Progress, TimeMachine
+from hybrid.ports import Peers, Pool
 from hybrid.wire import Done, TakeOver
 
 HAND_OVER_S = 60.0
@@ -30,7 +32,7 @@ class Moving:
         self._machine, self._holdings, self._terms = machine, holdings, terms
 
     async def move(self, site: SiteId, to: NodeId, progress: Progress) -> None:
-        """See `hybrid.ports.Hosting.move`."""
+        """See `hybrid.deeds.Hosting.move`."""
         holding = self._holdings.need(site)
         claim = holding.claim
         if holding.role != "owner" or claim is None:

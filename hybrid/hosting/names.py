@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 import msgspec
 
+from hybrid.errors import BadRequest, Conflict, NoSuchSite
 from hybrid.model import SiteId, SiteSpec
-from hybrid.ports import BadRequest, Conflict, NoSuchSite
 from hybrid.view import SiteView, View
 
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"

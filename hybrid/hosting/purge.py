@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from twisted.logger import Logger
 
-from hybrid.ports import Dataset, HybridError, Pool
+from hybrid.errors import HybridError
+from hybrid.ports import Dataset, Pool
 
 PREFIX = "trash/"
 KEEP_S = 7 * 86400.0

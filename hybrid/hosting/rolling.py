@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
 
+from hybrid.deeds import Progress, TimeMachine
+from hybrid.errors import BadRequest, Conflict, NoSuchSnapshot
 from hybrid.hosting.holdings import Holdings
 from hybrid.hosting.terms import Terms
 from hybrid.model import Claim, Guid, NodeId, SiteId, Stash
-from hybrid.ports import BadRequest, Conflict, NoSuchSnapshot, Progress, TimeMachine
 
 
 class Rolling:
@@ -31,14 +32,14 @@ class Rolling:
         self._everywhere = everywhere
 
     async def rollback(self, site: SiteId, to: Guid, progress: Progress) -> Stash:
-        """See `hybrid.ports.Hosting.rollback`."""
+        """See `hybrid.deeds.Hosting.rollback`."""
         history = self._machine.history(site)
         if all(snapshot.guid != to for snapshot in history):
             raise NoSuchSnapshot(f"site {site} has no snapshot {to}")
         return await self._switch(site, progress, lambda: self._machine.stash(site, to, "rollback"))
 
     async def undo(self, site: SiteId, progress: Progress) -> Stash:
-        """See `hybrid.ports.Hosting.undo`."""
+        """See `hybrid.deeds.Hosting.undo`."""
         stash = self.undoable(site)
         return await self._switch(site, progress, lambda: self._machine.unstash(stash.id, "undo"))
 
@@ -76,7 +77,7 @@ class Rolling:
         return stash
 
     async def restore(self, site: SiteId, guid: Guid, path: str, progress: Progress) -> int:
-        """See `hybrid.ports.Hosting.restore`."""
+        """See `hybrid.deeds.Hosting.restore`."""
         if not path.strip("/"):
             raise BadRequest("restore of everything is a rollback", "", "name a file or folder, or use rollback")
         claim = self._claim(site)

@@ -1,4 +1,4 @@
-"""What the API can have done on this node: `hybrid.ports.Hosting`, put together from the deeds. Shell."""
+"""What the API can have done on this node: `hybrid.deeds.Hosting`, put together from the deeds. Shell."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from hybrid.cluster.placement import free_number
+from hybrid.deeds import CreateSite, Entry, Progress, TimeMachine
+from hybrid.errors import Conflict, ImageError, NoSuchSite, StorageError
 from hybrid.history import History
 from hybrid.hosting import tombstones
 from hybrid.hosting.creation import Creation, find_image, new_site_id, new_spec
@@ -16,18 +18,7 @@ from hybrid.hosting.rolling import Rolling
 from hybrid.hosting.tasks import SiteTasks
 from hybrid.hosting.terms import Terms
 from hybrid.model import Guid, Manifest, NodeId, SiteId, SiteSpec, Snapshot, Stash
-from hybrid.ports import (
-    Conflict,
-    Containers,
-    CreateSite,
-    Entry,
-    Executed,
-    ImageError,
-    NoSuchSite,
-    Progress,
-    StorageError,
-    TimeMachine,
-)
+from hybrid.ports import Containers, Executed
 from hybrid.view import View
 
 
@@ -49,7 +40,7 @@ class Images(Protocol):
 
 
 class HostingService:
-    """See `hybrid.ports.Hosting`."""
+    """See `hybrid.deeds.Hosting`."""
 
     def __init__(
         self,
@@ -76,29 +67,29 @@ class HostingService:
     # ------------------------------------------------------------------------------------------------- reading
 
     def view(self) -> View:
-        """See `hybrid.ports.Hosting`."""
+        """See `hybrid.deeds.Hosting`."""
         return self._view()
 
     def history(self, site: SiteId) -> History:
-        """See `hybrid.ports.Hosting`."""
+        """See `hybrid.deeds.Hosting`."""
         return self._machine.history(site)
 
     def images(self) -> list[Manifest]:
-        """See `hybrid.ports.Hosting`."""
+        """See `hybrid.deeds.Hosting`."""
         return sorted((manifest for _, manifest in self._images.known()), key=lambda manifest: manifest.name)
 
     async def browse(self, site: SiteId, guid: Guid, path: str) -> list[Entry]:
-        """See `hybrid.ports.Hosting`."""
+        """See `hybrid.deeds.Hosting`."""
         return await self._machine.browse(site, guid, path)
 
     async def read_file(self, site: SiteId, source: Guid | str, path: str) -> bytes:
-        """See `hybrid.ports.Hosting`."""
+        """See `hybrid.deeds.Hosting`."""
         return await self._machine.read_file(site, source, path)
 
     # -------------------------------------------------------------------------------------------------- making
 
     async def create(self, request: CreateSite, progress: Progress) -> SiteSpec:
-        """See `hybrid.ports.Hosting`."""
+        """See `hybrid.deeds.Hosting`."""
         view = self._view()
         image, manifest = await self._image(request.image)
         site = new_site_id()
@@ -115,7 +106,7 @@ class HostingService:
             return find_image(self._images.known(), wanted)
 
     async def edit(self, site: SiteId, changes: dict[str, object]) -> SiteSpec:
-        """See `hybrid.ports.Hosting`."""
+        """See `hybrid.deeds.Hosting`."""
         holding = self._owned(site)
         if "domains" in changes:
             domains = changes["domains"]
@@ -134,7 +125,7 @@ class HostingService:
         await self._terms.start(new.id)
 
     async def delete(self, site: SiteId, progress: Progress) -> None:
-        """See `hybrid.ports.Hosting`."""
+        """See `hybrid.deeds.Hosting`."""
         self._owned(site)
         await self._tasks.run(site, "delete", lambda: self._deleted(site, progress))
 
@@ -169,12 +160,12 @@ class HostingService:
     # --------------------------------------------------------------------------------------------------- deeds
 
     async def move(self, site: SiteId, to: NodeId, progress: Progress) -> None:
-        """See `hybrid.ports.Hosting`."""
+        """See `hybrid.deeds.Hosting`."""
         self._owned(site)
         await self._tasks.run(site, "move", lambda: self._moving.move(site, to, progress))
 
     async def snapshot(self, site: SiteId) -> Snapshot:
-        """See `hybrid.ports.Hosting`."""
+        """See `hybrid.deeds.Hosting`."""
         claim = self._owned(site).claim
         assert claim is not None  # _owned saw to it
         snapshot = await self._machine.snapshot(site, claim)
@@ -183,27 +174,27 @@ class HostingService:
         return snapshot
 
     async def rollback(self, site: SiteId, to: Guid, progress: Progress) -> Stash:
-        """See `hybrid.ports.Hosting`."""
+        """See `hybrid.deeds.Hosting`."""
         self._owned(site)
         return await self._tasks.run(site, "rollback", lambda: self._rolling.rollback(site, to, progress))
 
     async def undo(self, site: SiteId, progress: Progress) -> Stash:
-        """See `hybrid.ports.Hosting`."""
+        """See `hybrid.deeds.Hosting`."""
         self._owned(site)
         return await self._tasks.run(site, "undo", lambda: self._rolling.undo(site, progress))
 
     async def restore(self, site: SiteId, guid: Guid, path: str, progress: Progress) -> int:
-        """See `hybrid.ports.Hosting`."""
+        """See `hybrid.deeds.Hosting`."""
         self._owned(site)
         return await self._tasks.run(site, "restore", lambda: self._rolling.restore(site, guid, path, progress))
 
     async def execute(self, site: SiteId, argv: Sequence[str], stdin: bytes) -> Executed:
-        """See `hybrid.ports.Hosting`."""
+        """See `hybrid.deeds.Hosting`."""
         self._owned(site)
         return await self._containers.execute(site, argv, stdin)
 
     async def logs(self, site: SiteId, lines: int) -> str:
-        """See `hybrid.ports.Hosting`."""
+        """See `hybrid.deeds.Hosting`."""
         self._owned(site)
         return await self._containers.logs(site, lines)
 

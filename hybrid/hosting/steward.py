@@ -29,11 +29,12 @@ from hybrid.cluster.election import (
 )
 from hybrid.cluster.ledger import Ledger
 from hybrid.cluster.membership import Membership
+from hybrid.errors import HybridError, PeerError
 from hybrid.hosting.holdings import Holdings
 from hybrid.hosting.tasks import SiteTasks
 from hybrid.hosting.terms import Terms
 from hybrid.model import Claim, NodeId, SiteId
-from hybrid.ports import HybridError, PeerError, Peers
+from hybrid.ports import Peers
 from hybrid.wire import OwnerSeen, SeesOwner
 
 CONFIRM_S = 1.5

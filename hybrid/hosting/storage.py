@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable
 
 from twisted.logger import Logger
 
-from hybrid.ports import HybridError, Pool
+from hybrid.errors import HybridError
+from hybrid.ports import Pool
 
 MISSES = 2
 """Failed checks in a row that mean the storage is lost."""

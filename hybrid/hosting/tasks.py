@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 
+from hybrid.errors import Conflict, HybridError
 from hybrid.model import SiteId
-from hybrid.ports import Conflict, HybridError
 
 T = TypeVar("T")
 

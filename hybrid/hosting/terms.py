@@ -15,10 +15,12 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from hybrid.deeds import TimeMachine
+from hybrid.errors import Busy, ContainerError, HybridError
 from hybrid.hosting.addresses import address_of, container_spec
 from hybrid.hosting.holdings import Holdings, dataset_of
 from hybrid.model import Claim, SiteId, SiteSpec
-from hybrid.ports import Busy, ContainerError, Containers, HybridError, Pool, TimeMachine
+from hybrid.ports import Containers, Pool
 from hybrid.settings import Settings
 
 ANSWER_WITHIN_S = 20.0

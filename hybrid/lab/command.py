@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Sequence
 
-from hybrid.ports import HybridError
+from hybrid.errors import HybridError
 
 
 class LabError(HybridError):

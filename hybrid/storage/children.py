@@ -26,7 +26,7 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from hybrid.ports import StorageSick
+from hybrid.errors import StorageSick
 
 COMMAND_S = 30.0
 """What an ordinary command may take."""

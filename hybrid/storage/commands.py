@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from hybrid.errors import NoSuchDataset
 from hybrid.model import Guid
-from hybrid.ports import NoSuchDataset
 from hybrid.storage import parsing
 from hybrid.storage.children import COMMAND_S, Children
 

@@ -16,7 +16,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from hybrid.ports import NoSuchDataset, StorageError, StorageSick
+from hybrid.errors import NoSuchDataset, StorageError, StorageSick
 from hybrid.settings import Settings
 from hybrid.storage.children import Child, Children, Reactor
 from hybrid.storage.pools import import_pool

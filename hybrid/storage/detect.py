@@ -9,7 +9,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from hybrid.ports import Capabilities, HybridError, Pool, StorageError, StorageSick
+from hybrid.errors import HybridError, StorageError, StorageSick
+from hybrid.ports import Capabilities, Pool
 from hybrid.settings import Settings
 from hybrid.storage.children import Children, Reactor
 from hybrid.storage.openzfs import OpenZfsPool, unavailable

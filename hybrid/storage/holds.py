@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from twisted.internet.defer import DeferredLock
 
-from hybrid.ports import NoSuchSnapshot, OutOfSpace
+from hybrid.errors import NoSuchSnapshot, OutOfSpace
 from hybrid.storage.children import COMMAND_S
 from hybrid.storage.commands import ZfsCommands
 from hybrid.storage.parsing import failure

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Protocol
 
-from hybrid.ports import (
+from hybrid.errors import (
     AlreadyExists,
     Busy,
     NoSuchDataset,

@@ -9,24 +9,20 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 
-from hybrid.history import History
-from hybrid.model import Guid, Snapshot
-from hybrid.ports import (
+from hybrid.errors import (
     AlreadyExists,
     Busy,
-    ByteSink,
-    ByteSource,
-    Capabilities,
-    Dataset,
     HasHistory,
     NoSuchDataset,
     NoSuchSnapshot,
     OutOfSpace,
     QuotaReached,
-    Space,
     StorageError,
     StreamRefused,
 )
+from hybrid.history import History
+from hybrid.model import Guid, Snapshot
+from hybrid.ports import ByteSink, ByteSource, Capabilities, Dataset, Space
 from hybrid.storage import memory_stream, names
 from hybrid.storage.memory_faults import Faults
 from hybrid.storage.memory_state import OVERHEAD_BYTES, Files, Moment, Volume, content_bytes, promote, used_bytes

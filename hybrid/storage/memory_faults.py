@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable
 
-from hybrid.ports import StorageSick
+from hybrid.errors import StorageSick
 
 Hook = Callable[[], Awaitable[None]]
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from hybrid.errors import AlreadyExists
 from hybrid.model import Guid, Snapshot
-from hybrid.ports import AlreadyExists
 
 Files = Mapping[str, bytes]
 

@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 import msgspec
 
+from hybrid.errors import StorageError, StreamRefused
 from hybrid.model import Guid, Snapshot
-from hybrid.ports import StorageError, StreamRefused
 from hybrid.storage import begin
 from hybrid.storage.memory_state import Files
 

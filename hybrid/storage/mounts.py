@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from twisted.logger import Logger
 
-from hybrid.ports import Busy, StorageError
+from hybrid.errors import Busy, StorageError
 from hybrid.storage import parsing
 from hybrid.storage.commands import ZfsCommands
 

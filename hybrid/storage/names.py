@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from hybrid.ports import StorageError
+from hybrid.errors import StorageError
 
 STRUCTURE = ("images", "sites", "stash", "temporary", "trash")
 """The datasets below Hybrid's root that hold the others; never mounted, never listed."""

@@ -15,8 +15,9 @@ from twisted.internet.defer import TimeoutError as WaitedTooLong
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
+from hybrid.errors import StorageSick, StreamRefused
 from hybrid.model import Guid, Snapshot
-from hybrid.ports import ByteSource, Capabilities, StorageSick, StreamRefused
+from hybrid.ports import ByteSource, Capabilities
 from hybrid.storage import names
 from hybrid.storage.begin import Begin
 from hybrid.storage.children import COMMAND_S, Reactor

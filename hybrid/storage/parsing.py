@@ -9,12 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from hybrid.history import History
-from hybrid.model import Guid, Snapshot
-from hybrid.ports import (
+from hybrid.errors import (
     AlreadyExists,
     Busy,
-    Dataset,
     NoSuchDataset,
     OutOfSpace,
     QuotaReached,
@@ -22,6 +19,9 @@ from hybrid.ports import (
     StorageSick,
     StreamRefused,
 )
+from hybrid.history import History
+from hybrid.model import Guid, Snapshot
+from hybrid.ports import Dataset
 from hybrid.storage import properties
 
 Row = tuple[str, str, str, str]

@@ -11,7 +11,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
-from hybrid.ports import StorageError, StorageSick
+from hybrid.errors import StorageError, StorageSick
 from hybrid.storage.children import Reactor
 from hybrid.storage.streams import COMMIT_S, IDLE_S, PIECE_BYTES, TIDY_S
 

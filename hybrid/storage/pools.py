@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from hybrid.ports import AlreadyExists, NoSuchDataset, StorageError
+from hybrid.errors import AlreadyExists, NoSuchDataset, StorageError
 from hybrid.storage import parsing
 from hybrid.storage.children import Children, Ended, Reactor
 

@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
+from hybrid.errors import StorageError, StreamRefused
 from hybrid.history import History
 from hybrid.model import Guid
-from hybrid.ports import StorageError, StreamRefused
 from hybrid.storage.begin import LENGTH, Begin, NotAStream, parse
 
 

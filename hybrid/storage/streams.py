@@ -15,7 +15,8 @@ from twisted.internet.interfaces import IPushProducer, IReactorTime
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from hybrid.ports import ByteSource, StorageError, StorageSick
+from hybrid.errors import StorageError, StorageSick
+from hybrid.ports import ByteSource
 from hybrid.storage.children import Child, Children, Ended, Slots
 
 PIECE_BYTES = 256 * 1024

@@ -10,21 +10,10 @@ from collections.abc import Mapping, Sequence
 
 from twisted.logger import Logger
 
+from hybrid.errors import Busy, HasHistory, NoSuchDataset, NoSuchSnapshot, StorageError, StorageSick
 from hybrid.history import History
 from hybrid.model import Guid, Snapshot
-from hybrid.ports import (
-    Busy,
-    ByteSink,
-    ByteSource,
-    Capabilities,
-    Dataset,
-    HasHistory,
-    NoSuchDataset,
-    NoSuchSnapshot,
-    Space,
-    StorageError,
-    StorageSick,
-)
+from hybrid.ports import ByteSink, ByteSource, Capabilities, Dataset, Space
 from hybrid.storage import names, parsing
 from hybrid.storage.begin import Begin, NotAStream, parse
 from hybrid.storage.children import Children, Ended, Reactor, Slots

@@ -13,17 +13,8 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from hybrid.ports import (
-    MAX_FILE_READ,
-    Entry,
-    HybridError,
-    NoSuchPath,
-    OutOfSpace,
-    QuotaReached,
-    StorageError,
-    StorageSick,
-    TooLarge,
-)
+from hybrid.deeds import MAX_FILE_READ, Entry
+from hybrid.errors import HybridError, NoSuchPath, OutOfSpace, QuotaReached, StorageError, StorageSick, TooLarge
 from hybrid_replicator.filework import (
     Answer,
     Content,

@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from hybrid.errors import Busy
 from hybrid.model import Guid, SiteId
-from hybrid.ports import Busy
 from hybrid_replicator.copies import StashCopies
 from hybrid_replicator.forgetting import Forgetting
 from hybrid_replicator.gate import Gates

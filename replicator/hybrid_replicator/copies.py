@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 from twisted.logger import Logger
 
+from hybrid.errors import HybridError
 from hybrid.model import NodeId, SiteId, Stash
-from hybrid.ports import HybridError
 from hybrid_replicator.delivery import Cut, Delivery
 from hybrid_replicator.index import HistoryIndex
 from hybrid_replicator.names import short_node, stash_dataset

@@ -13,9 +13,10 @@ from twisted.internet.defer import DeferredLock
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from hybrid.errors import PeerError
 from hybrid.history import History
 from hybrid.model import NO_CLAIM, Claim, Guid, NodeId, SiteId, SiteSpec, Snapshot
-from hybrid.ports import ByteSource, PeerError, Peers, Pool
+from hybrid.ports import ByteSource, Peers, Pool
 from hybrid.wire import AskHistory, HistoryHeld, Offer, Refused, Taken
 from hybrid_replicator.index import HistoryIndex
 from hybrid_replicator.names import site_dataset

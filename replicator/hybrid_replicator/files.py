@@ -15,7 +15,7 @@ import stat
 import sys
 from typing import Literal, assert_never
 
-from hybrid.ports import Entry
+from hybrid.deeds import Entry
 from hybrid_replicator.copying import Copying, TooMuch, closing
 from hybrid_replicator.filework import (
     Answer,

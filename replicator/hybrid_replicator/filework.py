@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from hybrid.ports import Entry
+from hybrid.deeds import Entry
 
 
 class ListEntries(msgspec.Struct, frozen=True, tag=True):

@@ -6,8 +6,9 @@ from collections.abc import Callable, Set
 
 from twisted.logger import Logger
 
+from hybrid.errors import Busy, NoSuchSnapshot
 from hybrid.model import Guid
-from hybrid.ports import Busy, NoSuchSnapshot, Pool
+from hybrid.ports import Pool
 from hybrid_replicator.holds import BaseHolds
 from hybrid_replicator.index import HistoryIndex
 from hybrid_replicator.retention import HOUR_S, MONTH_S, forgettable

@@ -13,8 +13,8 @@ from contextlib import asynccontextmanager
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.logger import Logger
 
+from hybrid.errors import Busy
 from hybrid.model import SiteId
-from hybrid.ports import Busy
 
 Abort = Callable[[], Awaitable[None]]
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from twisted.logger import Logger
 
+from hybrid.errors import HybridError, NoSuchDataset, NoSuchSnapshot
 from hybrid.model import Guid, NodeId
-from hybrid.ports import HybridError, NoSuchDataset, NoSuchSnapshot, Pool
+from hybrid.ports import Pool
 from hybrid_replicator.names import base_tag, peer_of_tag
 
 

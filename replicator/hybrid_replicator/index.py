@@ -12,9 +12,10 @@ from dataclasses import dataclass, field, replace
 import msgspec
 from twisted.logger import Logger
 
+from hybrid.errors import NoSuchDataset
 from hybrid.history import History
 from hybrid.model import Guid, SiteId, Snapshot, Stash
-from hybrid.ports import Dataset, NoSuchDataset, Pool
+from hybrid.ports import Dataset, Pool
 from hybrid_replicator.names import IMAGES, JOURNAL, SITES, STASH, STASHED, STASHED_AT, TEMPORARY, site_dataset
 from hybrid_replicator.tasks import side_by_side
 

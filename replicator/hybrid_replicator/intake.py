@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from hybrid.ports import ByteSink, IncomingStream, OutOfSpace
+from hybrid.errors import OutOfSpace
+from hybrid.ports import ByteSink, IncomingStream
 from hybrid.wire import Offer
 from hybrid_replicator.header import SIZE, BadStream, check, parse
 

@@ -11,8 +11,8 @@ from itertools import chain, count
 
 import msgspec
 
+from hybrid.deeds import StashReason
 from hybrid.model import Guid, NodeId, SiteId, Snapshot, Stash
-from hybrid.ports import StashReason
 from hybrid_replicator.names import CLAIM, short_node
 
 

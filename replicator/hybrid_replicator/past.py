@@ -16,8 +16,10 @@ from twisted.internet.defer import DeferredSemaphore
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from hybrid.deeds import Entry
+from hybrid.errors import Conflict, NoSuchDataset, NoSuchSnapshot
 from hybrid.model import Guid, SiteId
-from hybrid.ports import Conflict, Entry, NoSuchDataset, NoSuchSnapshot, Pool
+from hybrid.ports import Pool
 from hybrid_replicator.index import HistoryIndex
 from hybrid_replicator.names import TEMPORARY, stash_dataset
 from hybrid_replicator.ports import Files, LiveRoot
@@ -49,17 +51,17 @@ class Past:
         self._left_over: set[str] = set()
 
     async def browse(self, site: SiteId, guid: Guid, path: str) -> list[Entry]:
-        """See `hybrid.ports.TimeMachine.browse`."""
+        """See `hybrid.deeds.TimeMachine.browse`."""
         async with self._seen(site, guid) as root:
             return await self._files.entries(root, path)
 
     async def read_file(self, site: SiteId, source: Guid | str, path: str) -> bytes:
-        """See `hybrid.ports.TimeMachine.read_file`."""
+        """See `hybrid.deeds.TimeMachine.read_file`."""
         async with self._seen(site, self._guid(site, source)) as root:
             return await self._files.content(root, path)
 
     async def restore(self, site: SiteId, guid: Guid, path: str) -> int:
-        """See `hybrid.ports.TimeMachine.restore`. What is not in the snapshot stays as it is."""
+        """See `hybrid.deeds.TimeMachine.restore`. What is not in the snapshot stays as it is."""
         live_root = self._live_root(site)
         if live_root is None:
             raise Conflict(f"site {site} is not open on this node", "", "ask its owner")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from hybrid.deeds import Entry
 from hybrid.model import Claim, Guid, NodeId, SiteId
-from hybrid.ports import Entry
 from hybrid.view import SiteView
 
 

@@ -13,19 +13,9 @@ import msgspec
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from hybrid.errors import Busy, HybridError, NoSuchDataset, OutOfSpace, PeerError, QuotaReached, StreamRefused
 from hybrid.model import Fact, NodeId, Received, SiteId
-from hybrid.ports import (
-    Busy,
-    ByteSink,
-    HybridError,
-    IncomingStream,
-    NoSuchDataset,
-    OutOfSpace,
-    PeerError,
-    Pool,
-    QuotaReached,
-    StreamRefused,
-)
+from hybrid.ports import ByteSink, IncomingStream, Pool
 from hybrid.wire import Offer, Refused, Taken
 from hybrid_replicator.fit import Beside, CutBack, Diverges, Extends, Fresh, Held, Misfit, fit
 from hybrid_replicator.gate import Gates

@@ -8,8 +8,8 @@ from functools import partial
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from hybrid.errors import Busy, HybridError
 from hybrid.model import Claim, Fact, SiteId, Snapshot, SnapshotFailed, Snapshotted
-from hybrid.ports import Busy, HybridError
 from hybrid_replicator.gate import Gates
 from hybrid_replicator.index import HistoryIndex
 from hybrid_replicator.names import site_dataset
@@ -64,7 +64,7 @@ class Rounds:
             self._starting = False
 
     async def take(self, site: SiteId, claim: Claim, only_if_changed: bool) -> Snapshot | None:
-        """Snapshot `site` now, tell of it, and send it. See `hybrid.ports.TimeMachine.snapshot` for the errors."""
+        """Snapshot `site` now, tell of it, and send it. See `hybrid.deeds.TimeMachine.snapshot` for the errors."""
         began_s = self._clock.seconds()
         snapshot = await self._snapshots.take(site, claim, only_if_changed)
         head = self._index.history(site_dataset(site))[-1:]

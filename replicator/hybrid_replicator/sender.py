@@ -14,8 +14,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from hybrid.errors import Busy, HybridError, PeerError
 from hybrid.model import Claim, Fact, Guid, NodeId, Replicated, SendFailed, SiteId
-from hybrid.ports import Busy, HybridError, PeerError
 from hybrid_replicator.delivery import Cut, Delivered, Delivery, NotTaken
 from hybrid_replicator.gate import Gates
 from hybrid_replicator.holds import BaseHolds

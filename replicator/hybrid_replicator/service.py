@@ -1,5 +1,5 @@
 """
-The replicator of a node, put together: `hybrid.ports.TimeMachine` for those who open, close and roll back sites. Shell.
+The replicator of a node, put together: `hybrid.deeds.TimeMachine` for those who open, close and roll back sites. Shell.
 
 It looks at the sites owned here, snapshots what changed, sends it to the peers that should hold it, takes what other
 owners send, forgets what is old, and goes back in time.
@@ -20,18 +20,11 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from hybrid.deeds import Entry, StashReason
+from hybrid.errors import AlreadyExists, Busy, NoSuchSnapshot
 from hybrid.history import History
 from hybrid.model import Claim, Fact, Guid, NodeId, SiteId, Snapshot, Stash
-from hybrid.ports import (
-    AlreadyExists,
-    Busy,
-    Entry,
-    IncomingStream,
-    NoSuchSnapshot,
-    Peers,
-    Pool,
-    StashReason,
-)
+from hybrid.ports import IncomingStream, Peers, Pool
 from hybrid.view import SiteView, View
 from hybrid.wire import AskHistory, HistoryHeld, Refused
 from hybrid_replicator.chores import Chores
@@ -63,7 +56,7 @@ def nothing_pinned(site: SiteId) -> frozenset[Guid]:
 
 
 class Replicator(Service):
-    """See `hybrid.ports.TimeMachine`. Until `recover` was awaited, peers are told to wait."""
+    """See `hybrid.deeds.TimeMachine`. Until `recover` was awaited, peers are told to wait."""
 
     log = Logger()
 
@@ -145,7 +138,7 @@ class Replicator(Service):
     # ------------------------------------------------------------------------------------------- life and view
 
     async def recover(self) -> None:
-        """See `hybrid.ports.TimeMachine`. The pool is prepared."""
+        """See `hybrid.deeds.TimeMachine`. The pool is prepared."""
         await self._past.recover()
         await self._index.load()
         await self._stashes.recover()
@@ -209,11 +202,11 @@ class Replicator(Service):
     # --------------------------------------------------------------------------------------------- what is known
 
     def history(self, site: SiteId) -> History:
-        """See `hybrid.ports.TimeMachine`."""
+        """See `hybrid.deeds.TimeMachine`."""
         return self._index.history(site_dataset(site))
 
     def stashes(self, site: SiteId) -> tuple[Stash, ...]:
-        """See `hybrid.ports.TimeMachine`."""
+        """See `hybrid.deeds.TimeMachine`."""
         return self._index.stashes(site)
 
     def acknowledged(self, site: SiteId) -> dict[NodeId, Guid]:
@@ -248,40 +241,40 @@ class Replicator(Service):
     # --------------------------------------------------------------------------------------------------- deeds
 
     def exclusive(self, site: SiteId) -> AbstractAsyncContextManager[None]:
-        """See `hybrid.ports.TimeMachine`. Streams under way are cut, so it is entered soon; they start again later."""
+        """See `hybrid.deeds.TimeMachine`. Streams under way are cut, so it is entered soon; they start again later."""
         return self._gates.of(site).exclusive()
 
     async def snapshot(self, site: SiteId, claim: Claim, only_if_changed: bool = False) -> Snapshot | None:
-        """See `hybrid.ports.TimeMachine`. Raises `Busy` while a stash of the site is unfinished."""
+        """See `hybrid.deeds.TimeMachine`. Raises `Busy` while a stash of the site is unfinished."""
         if site in self._stashes.unfinished:
             raise Busy(f"site {site} is at work", "a change of its history is being finished", "try again soon")
         return await self._rounds.take(site, claim, only_if_changed)
 
     async def push(self, site: SiteId, claim: Claim, node: NodeId) -> Guid:
-        """See `hybrid.ports.TimeMachine`. Raises `PeerError`, also when the peer refused."""
+        """See `hybrid.deeds.TimeMachine`. Raises `PeerError`, also when the peer refused."""
         head = await self._sender.push(site, claim, node)
         if head is None:
             raise NoSuchSnapshot(f"site {site} has no snapshot to send")
         return head
 
     async def stash(self, site: SiteId, base: Guid | None, why: StashReason) -> Stash:
-        """See `hybrid.ports.TimeMachine`."""
+        """See `hybrid.deeds.TimeMachine`."""
         return await self._stashes.stash(site, base, why)
 
     async def unstash(self, stash_id: str, why: StashReason) -> Stash:
-        """See `hybrid.ports.TimeMachine`."""
+        """See `hybrid.deeds.TimeMachine`."""
         return await self._stashes.unstash(stash_id, why)
 
     async def browse(self, site: SiteId, guid: Guid, path: str) -> list[Entry]:
-        """See `hybrid.ports.TimeMachine`."""
+        """See `hybrid.deeds.TimeMachine`."""
         return await self._past.browse(site, guid, path)
 
     async def read_file(self, site: SiteId, source: Guid | str, path: str) -> bytes:
-        """See `hybrid.ports.TimeMachine`."""
+        """See `hybrid.deeds.TimeMachine`."""
         return await self._past.read_file(site, source, path)
 
     async def restore(self, site: SiteId, guid: Guid, path: str) -> int:
-        """See `hybrid.ports.TimeMachine`."""
+        """See `hybrid.deeds.TimeMachine`."""
         return await self._past.restore(site, guid, path)
 
     async def trash(self, site: SiteId) -> None:

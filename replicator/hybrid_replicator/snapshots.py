@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from hybrid.errors import AlreadyExists
 from hybrid.model import Claim, NodeId, SiteId, Snapshot, snapshot_name
-from hybrid.ports import AlreadyExists, Pool
+from hybrid.ports import Pool
 from hybrid_replicator.index import HistoryIndex
 from hybrid_replicator.names import site_dataset
 

@@ -14,18 +14,11 @@ import msgspec
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from hybrid.deeds import StashReason
+from hybrid.errors import AlreadyExists, Conflict, HybridError, NoSuchDataset, NoSuchSnapshot
 from hybrid.history import History
 from hybrid.model import Fact, Guid, NodeId, SiteId, SiteSpec, Stash, Stashed
-from hybrid.ports import (
-    AlreadyExists,
-    Conflict,
-    Dataset,
-    HybridError,
-    NoSuchDataset,
-    NoSuchSnapshot,
-    Pool,
-    StashReason,
-)
+from hybrid.ports import Dataset, Pool
 from hybrid_replicator.index import HistoryIndex
 from hybrid_replicator.journal import Intent, decode, encode, record, stash_id, without_claim
 from hybrid_replicator.names import (
@@ -70,7 +63,7 @@ class Stashes:
 
     async def stash(self, site: SiteId, base: Guid | None, why: StashReason) -> Stash:
         """
-        See `hybrid.ports.TimeMachine.stash`.
+        See `hybrid.deeds.TimeMachine.stash`.
 
         Raises:
             NoSuchDataset: The main line is not here.
@@ -89,7 +82,7 @@ class Stashes:
 
     async def unstash(self, stash_id: str, why: StashReason) -> Stash:
         """
-        See `hybrid.ports.TimeMachine.unstash`.
+        See `hybrid.deeds.TimeMachine.unstash`.
 
         Raises:
             NoSuchDataset: There is no such stash, or no main line to swap it with.

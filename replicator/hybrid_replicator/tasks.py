@@ -11,7 +11,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from hybrid.ports import Busy
+from hybrid.errors import Busy
 
 T = TypeVar("T")
 PATIENCE_S = (0.1, 0.2, 0.4, 0.8, 1.6)

@@ -18,20 +18,11 @@ from twisted.python.failure import Failure
 from hybrid.api.ports import IssuedJoinToken
 from hybrid.api.service import ApiService
 from hybrid.api.tokens import new_token
+from hybrid.deeds import CreateSite, Entry, Progress
+from hybrid.errors import BadRequest, Conflict, NoSuchPath, NoSuchSnapshot, PeerError
 from hybrid.history import History
 from hybrid.model import Claim, Guid, Manifest, NodeId, SiteId, SiteSpec, Snapshot, Stash, Version, snapshot_name
-from hybrid.ports import (
-    BadRequest,
-    Conflict,
-    CreateSite,
-    Entry,
-    Executed,
-    IncomingStream,
-    NoSuchPath,
-    NoSuchSnapshot,
-    PeerError,
-    Progress,
-)
+from hybrid.ports import Executed, IncomingStream
 from hybrid.view import NodeView, SiteView, View
 
 N1, N2, N3 = NodeId("n-aaaaaaaaaaaaaaaa"), NodeId("n-bbbbbbbbbbbbbbbb"), NodeId("n-cccccccccccccccc")
@@ -45,7 +36,7 @@ def site_id(number: int) -> SiteId:
 
 
 class FakeHosting:
-    """A whole `hybrid.ports.Hosting` in memory, on one node of a shared `World`."""
+    """A whole `hybrid.deeds.Hosting` in memory, on one node of a shared `World`."""
 
     def __init__(self, world: World, node: NodeId) -> None:
         self._world, self._node = world, node

@@ -14,8 +14,8 @@ from hybrid.api.idempotency import Again, Fresh, Keys, Reused, UnderWay
 from hybrid.api.jsonbody import MAX_DEPTH, parse
 from hybrid.api.pieces import KEEP_S, PIECE, Pieces
 from hybrid.api.router import Found, NotAllowed, NotFound, Router
+from hybrid.errors import BadRequest, Busy, ContainerError, HybridError, NoSuchSnapshot, QuotaReached, StorageError
 from hybrid.model import Guid, Snapshot
-from hybrid.ports import BadRequest, Busy, ContainerError, HybridError, NoSuchSnapshot, QuotaReached, StorageError
 from hybrid.release import __version__
 
 

@@ -4,8 +4,8 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
+from hybrid.errors import OutOfSpace, PeerError
 from hybrid.model import Guid
-from hybrid.ports import OutOfSpace, PeerError
 from hybrid.wire import ApiCall
 
 

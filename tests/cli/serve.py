@@ -22,7 +22,7 @@ from twisted.protocols.basic import LineReceiver
 
 from hybrid.api.service import ApiService
 from hybrid.cluster.identity import create_cluster
-from hybrid.ports import OutOfSpace
+from hybrid.errors import OutOfSpace
 
 FAKES = Path(__file__).parents[1] / "api" / "conftest.py"
 

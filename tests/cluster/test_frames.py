@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 
 from hybrid.cluster.pipe import Pipe
+from hybrid.errors import PeerError
 from hybrid.frames import Frames, FrameTooLarge, frame, header
-from hybrid.ports import PeerError
 
 Run = Callable[[Coroutine[Deferred[Any], Any, Any]], Any]
 

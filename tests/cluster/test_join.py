@@ -30,8 +30,8 @@ from hybrid.cluster.link import LinkTiming
 from hybrid.cluster.peers import PeerLinks, Reactor
 from hybrid.cluster.store import Store
 from hybrid.cluster.token import Attempts, TokenError, parse
+from hybrid.errors import PeerError
 from hybrid.model import NodeId, NodeRegister, Shared
-from hybrid.ports import PeerError
 from hybrid.settings import Settings
 from hybrid.wire import Ping, pack
 

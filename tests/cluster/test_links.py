@@ -28,9 +28,10 @@ from hybrid.cluster.identity import Identity
 from hybrid.cluster.link import AcceptedLink, LinkTiming, OutgoingLink
 from hybrid.cluster.peers import PeerLinks, Reactor
 from hybrid.cluster.streams import AcceptedStream, OutgoingStream
+from hybrid.errors import PeerError
 from hybrid.frames import header
 from hybrid.model import NO_CLAIM, Guid, NodeId, SiteId, Snapshot
-from hybrid.ports import IncomingStream, PeerError
+from hybrid.ports import IncomingStream
 from hybrid.settings import Settings
 
 TIMING = LinkTiming(ping_s=0.1, dead_s=1.0, connect_s=0.5, stall_s=1.0, retry_s=0.02, retry_max_s=0.05)

@@ -9,8 +9,9 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from hybrid.cluster.memory_peers import MemoryNetwork, MemoryPeers
+from hybrid.errors import PeerError
 from hybrid.model import NO_CLAIM, Guid, NodeId, Snapshot
-from hybrid.ports import IncomingStream, PeerError
+from hybrid.ports import IncomingStream
 from hybrid.wire import AskHistory, Done, Gossip, HistoryHeld, Offer, Taken
 
 A, B, C = NodeId("n-a"), NodeId("n-b"), NodeId("n-c")

@@ -11,7 +11,7 @@ import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.task import deferLater
 
-from hybrid.ports import ContainerError
+from hybrid.errors import ContainerError
 from hybrid_containers import child
 from hybrid_containers.link import WorkerLink
 

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hybrid.errors import ContainerError
 from hybrid.model import SiteId
-from hybrid.ports import ContainerError, ContainerSpec
+from hybrid.ports import ContainerSpec
 from hybrid_containers.addresses import gateway_of, is_site, mac_of, prefix_of, veth_of
 from hybrid_containers.calls import MAX_FRAME, Call, Frames, Reply, frame
 from hybrid_containers.config import Machine, Place, config_lines, limits

@@ -14,8 +14,8 @@ import pytest
 import pytest_twisted
 from twisted.internet import reactor
 
+from hybrid.errors import ImageError, NoSuchDataset, StorageError
 from hybrid.model import Manifest, Snapshot, image_dataset
-from hybrid.ports import ImageError, NoSuchDataset, StorageError
 from hybrid.storage.memory import MemoryPool
 from hybrid_containers import build as builder
 from hybrid_containers.child import Reactor

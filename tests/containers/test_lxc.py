@@ -20,8 +20,9 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 
+from hybrid.errors import ContainerError
 from hybrid.model import SiteId
-from hybrid.ports import ContainerError, ContainerSpec
+from hybrid.ports import ContainerSpec
 from hybrid.settings import Settings
 from hybrid_containers import build, child, sandbox
 from hybrid_containers.addresses import gateway_of

@@ -12,8 +12,9 @@ from typing import Any, Protocol
 import pytest
 from twisted.internet import reactor as _reactor
 
+from hybrid.errors import OutOfSpace, QuotaReached, StorageError
 from hybrid.model import Guid
-from hybrid.ports import OutOfSpace, Pool, QuotaReached, StorageError
+from hybrid.ports import Pool
 from hybrid.storage.memory import MemoryPool
 from hybrid.storage.openzfs import OpenZfsPool, unavailable
 from hybrid.storage.parsing import failure

@@ -16,8 +16,9 @@ import msgspec
 import pytest
 import pytest_twisted
 
+from hybrid.errors import ContainerError, NoSuchContainer
 from hybrid.model import SiteId
-from hybrid.ports import ContainerError, Containers, ContainerSpec, NoSuchContainer
+from hybrid.ports import Containers, ContainerSpec
 from hybrid.settings import Settings
 from hybrid_containers import sandbox
 from hybrid_containers.memory import MemoryContainers

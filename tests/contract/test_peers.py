@@ -21,8 +21,9 @@ from hybrid.cluster.identity import Identity, create_cluster
 from hybrid.cluster.link import LinkTiming
 from hybrid.cluster.memory_peers import MemoryNetwork, MemoryPeers
 from hybrid.cluster.peers import PeerLinks, Reactor
+from hybrid.errors import Busy, PeerError
 from hybrid.model import NO_CLAIM, Guid, NodeId, SiteId, Snapshot
-from hybrid.ports import Busy, IncomingStream, PeerError
+from hybrid.ports import IncomingStream
 from hybrid.settings import Settings
 from hybrid.wire import ApiAnswer, ApiCall, AskHistory, Done, Gossip, HistoryHeld, Offer, Refused, SeesOwner, Taken
 

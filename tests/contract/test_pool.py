@@ -9,18 +9,18 @@ from typing import Any
 import pytest
 import pytest_twisted
 
-from hybrid.model import Guid
-from hybrid.ports import (
+from hybrid.errors import (
     AlreadyExists,
     Busy,
     HasHistory,
     NoSuchDataset,
     NoSuchSnapshot,
     OutOfSpace,
-    Pool,
     QuotaReached,
     StorageError,
 )
+from hybrid.model import Guid
+from hybrid.ports import Pool
 
 SITE, OTHER = "sites/s-one", "sites/s-two"
 NOBODY = Guid(12345)

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import pytest_twisted
 
+from hybrid.errors import AlreadyExists, Busy, NoSuchSnapshot, StorageError
 from hybrid.history import guids
 from hybrid.model import Guid
-from hybrid.ports import AlreadyExists, Busy, NoSuchSnapshot, StorageError
 
 SITE, OTHER, THIRD = "sites/s-one", "sites/s-two", "sites/s-three"
 Pair = Any

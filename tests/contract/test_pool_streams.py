@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import pytest_twisted
 
+from hybrid.errors import AlreadyExists, Busy, NoSuchSnapshot, StorageError, StreamRefused
 from hybrid.history import guids
 from hybrid.model import Guid, Snapshot
-from hybrid.ports import AlreadyExists, Busy, NoSuchSnapshot, Pool, StorageError, StreamRefused
+from hybrid.ports import Pool
 from hybrid.storage.begin import LENGTH, parse
 
 SITE, OTHER, IMAGE = "sites/s-one", "sites/s-two", "images/php"

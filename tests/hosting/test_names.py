@@ -2,10 +2,10 @@
 
 import pytest
 
+from hybrid.errors import BadRequest, Conflict, NoSuchSite
 from hybrid.hosting.addresses import address_of, container_spec
 from hybrid.hosting.names import check_domain, check_free, check_name, edited, find
 from hybrid.model import NodeId, SiteId, SiteSpec, Version
-from hybrid.ports import BadRequest, Conflict, NoSuchSite
 from hybrid.settings import Settings
 from hybrid.view import SiteView, View
 

@@ -4,9 +4,9 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from hybrid.errors import Conflict
 from hybrid.hosting.tasks import SiteTasks
 from hybrid.model import SiteId
-from hybrid.ports import Conflict
 
 SITE = SiteId("s-a")
 

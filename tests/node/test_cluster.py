@@ -16,10 +16,11 @@ from zope.interface import provider
 
 from hybrid.cluster.memory_peers import MemoryNetwork
 from hybrid.core import Core, Drivers
+from hybrid.deeds import CreateSite, Entry
+from hybrid.errors import Conflict, ContainerError, ImageError
 from hybrid.hosting.holdings import dataset_of
 from hybrid.hosting.purge import Purge
 from hybrid.model import NodeId, NodeRegister, Shared, SiteId, SiteSpec
-from hybrid.ports import Conflict, ContainerError, CreateSite, Entry, ImageError
 from hybrid.settings import Settings
 from hybrid.storage.memory import MemoryPool
 from hybrid.view import SiteView
@@ -78,7 +79,7 @@ class Steps:
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
-        """See `hybrid.ports.Progress`."""
+        """See `hybrid.deeds.Progress`."""
         yield
         self.done.append(name)
 

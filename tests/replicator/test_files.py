@@ -12,7 +12,8 @@ import pytest
 import pytest_twisted
 from twisted.internet import reactor
 
-from hybrid.ports import MAX_FILE_READ, Entry, NoSuchPath, StorageError, StorageSick, TooLarge
+from hybrid.deeds import MAX_FILE_READ, Entry
+from hybrid.errors import NoSuchPath, StorageError, StorageSick, TooLarge
 from hybrid_replicator.children import ChildFiles
 from hybrid_replicator.copying import Copying, TooMuch
 from hybrid_replicator.files import do

@@ -15,9 +15,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from hybrid.cluster.memory_peers import MemoryNetwork, MemoryPeers
+from hybrid.deeds import Entry
+from hybrid.errors import Conflict
 from hybrid.history import guids
 from hybrid.model import NO_CLAIM, Claim, Fact, NodeId, SiteId, SiteSpec, Version
-from hybrid.ports import Conflict, Entry
 from hybrid.storage.memory import MemoryPool
 from hybrid.view import NodeView, SiteView, View
 from hybrid_replicator.service import Replicator

@@ -17,9 +17,9 @@ from twisted.internet import reactor
 from twisted.internet.task import deferLater
 
 from hybrid.cluster.memory_peers import MemoryNetwork
+from hybrid.errors import NoSuchPath
 from hybrid.history import guids
 from hybrid.model import NO_CLAIM, Claim, Fact, NodeId, SiteId, SiteSpec, Snapshot, Version
-from hybrid.ports import NoSuchPath
 from hybrid.storage.zfs import ZfsCommandPool
 from hybrid.view import NodeView, SiteView, View
 from hybrid.wire import Offer

@@ -11,6 +11,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from hybrid.cluster.memory_peers import MemoryNetwork
+from hybrid.deeds import Entry, TimeMachine
+from hybrid.errors import Busy, NoSuchDataset, OutOfSpace, PeerError, StorageSick
 from hybrid.history import guids
 from hybrid.model import (
     NO_CLAIM,
@@ -30,7 +32,6 @@ from hybrid.model import (
     Version,
     image_dataset,
 )
-from hybrid.ports import Busy, Entry, NoSuchDataset, OutOfSpace, PeerError, StorageSick, TimeMachine
 from hybrid.storage.memory import MemoryPool
 from hybrid.view import NodeView, SiteState, SiteView, View
 from hybrid.wire import AskHistory, HistoryHeld, Offer, Refused, Taken

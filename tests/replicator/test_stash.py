@@ -9,8 +9,9 @@ import msgspec
 import pytest
 from twisted.internet.task import Clock
 
+from hybrid.errors import Busy, Conflict, NoSuchDataset, NoSuchSnapshot, StorageSick
 from hybrid.model import Claim, Fact, Guid, NodeId, SiteId, SiteSpec, Stash, Stashed, Version
-from hybrid.ports import Busy, Conflict, NoSuchDataset, NoSuchSnapshot, Pool, StorageSick
+from hybrid.ports import Pool
 from hybrid.storage.memory import MemoryPool
 from hybrid_replicator.index import HistoryIndex
 from hybrid_replicator.names import JOURNAL, STASH_TAG

@@ -16,7 +16,7 @@ from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 
-from hybrid.ports import StorageError, StorageSick
+from hybrid.errors import StorageError, StorageSick
 from hybrid.storage.children import Child, Children, Ended, Slots
 from hybrid.storage.parsing import failure
 from hybrid.storage.streams import ChildSink, ChildSource

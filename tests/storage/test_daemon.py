@@ -13,7 +13,7 @@ from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
-from hybrid.ports import AlreadyExists, NoSuchDataset, StorageError, StorageSick
+from hybrid.errors import AlreadyExists, NoSuchDataset, StorageError, StorageSick
 from hybrid.settings import Settings
 from hybrid.storage.children import Children
 from hybrid.storage.daemon import ZfsDaemon

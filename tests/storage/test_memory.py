@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 import pytest
 from twisted.internet.defer import Deferred
 
-from hybrid.ports import Busy, Pool, StorageSick
+from hybrid.errors import Busy, StorageSick
+from hybrid.ports import Pool
 from hybrid.storage.memory import MemoryPool
 
 SITE = "sites/s-one"

@@ -8,16 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hybrid.errors import AlreadyExists, Busy, NoSuchDataset, OutOfSpace, StorageError, StorageSick, StreamRefused
 from hybrid.model import Guid
-from hybrid.ports import (
-    AlreadyExists,
-    Busy,
-    NoSuchDataset,
-    OutOfSpace,
-    StorageError,
-    StorageSick,
-    StreamRefused,
-)
 from hybrid.storage import begin, names, parsing, properties
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=4000)

@@ -11,7 +11,7 @@ from hybrid.api.names import checked_name, image_reference, shown
 from hybrid.api.parts import Parts
 from hybrid.api.problems import Refusal, problem
 from hybrid.api.status import summarise
-from hybrid.ports import Progress
+from hybrid.deeds import Progress
 
 
 async def show_status(parts: Parts, call: Call) -> Answer:

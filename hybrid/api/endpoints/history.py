@@ -13,8 +13,9 @@ from hybrid.api.moments import rfc3339
 from hybrid.api.names import shown, stash_reference
 from hybrid.api.parts import Parts
 from hybrid.api.problems import Refusal, problem
+from hybrid.deeds import Progress
+from hybrid.errors import BadRequest
 from hybrid.model import SiteId, Snapshot
-from hybrid.ports import BadRequest, Progress
 
 MAX_PATH = 4096
 

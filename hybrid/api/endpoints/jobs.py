@@ -9,7 +9,7 @@ from hybrid.api.moments import rfc3339
 from hybrid.api.names import shown
 from hybrid.api.parts import Parts
 from hybrid.api.render import node_name
-from hybrid.ports import BadRequest
+from hybrid.errors import BadRequest
 
 MAX_WAIT_S = 60
 STATES = ("running", "done", "failed", "interrupted")

@@ -13,8 +13,9 @@ from hybrid.api.moments import rfc3339
 from hybrid.api.names import image_reference, nearest, new_site_name, shown
 from hybrid.api.operations import Work
 from hybrid.api.parts import Parts
+from hybrid.deeds import CreateSite, Progress
+from hybrid.errors import BadRequest, Conflict
 from hybrid.model import SiteSpec
-from hybrid.ports import BadRequest, Conflict, CreateSite, Progress
 from hybrid.view import SiteView
 
 STATES = ("serving", "changing", "stopped", "unavailable")

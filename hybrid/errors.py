@@ -1,0 +1,97 @@
+"""
+Errors worth telling people: what failed, why, and what to try. Pure; by the port whose calls raise them.
+"""
+
+from __future__ import annotations
+
+
+class HybridError(Exception):
+    """An error worth telling: `what` failed, `why`, and what to `try_`. `temporary` ones are worth a retry."""
+
+    temporary = False
+
+    def __init__(self, what: str, why: str = "", try_: str = "") -> None:
+        super().__init__(": ".join(part for part in (what, why) if part) + (f" ({try_})" if try_ else ""))
+        self.what, self.why, self.try_ = what, why, try_
+
+
+class StorageError(HybridError):
+    """A storage call failed for a reason not named below."""
+
+
+class NoSuchDataset(StorageError):
+    """The dataset does not exist here."""
+
+
+class NoSuchSnapshot(StorageError):
+    """The dataset exists, the snapshot does not."""
+
+
+class AlreadyExists(StorageError):
+    """The target name (or snapshot name) is taken."""
+
+
+class OutOfSpace(StorageError):
+    """The pool is full."""
+
+
+class QuotaReached(StorageError):
+    """The dataset's quota is reached."""
+
+
+class Busy(StorageError):
+    """In use: mounted, held, or with clones. Worth a retry."""
+
+    temporary = True
+
+
+class HasHistory(StorageError):
+    """A destroy was refused because the dataset has snapshots and the caller did not say `with_history`."""
+
+
+class StreamRefused(StorageError):
+    """`receive` did not take the stream: broken, truncated, or not starting where this dataset ends. Head unchanged."""
+
+
+class StorageSick(StorageError):
+    """The pool or its daemon does not answer in time."""
+
+    temporary = True
+
+
+class ContainerError(HybridError):
+    """A container operation failed."""
+
+
+class NoSuchContainer(ContainerError):
+    """There is no container of that site here."""
+
+
+class ImageError(HybridError):
+    """An image is missing, broken, or could not be built."""
+
+
+class PeerError(HybridError):
+    """A peer cannot be reached, or broke the protocol."""
+
+    temporary = True
+
+
+class NoSuchPath(HybridError):
+    """The path is not in that snapshot, or leads out of the site."""
+
+
+class TooLarge(HybridError):
+    """More bytes than this call may carry."""
+
+
+class NoSuchSite(HybridError):
+    """No site of that name or id."""
+
+
+class Conflict(HybridError):
+    """It cannot be done in the state things are in (name taken, operation under way, not the owner)."""
+
+
+class BadRequest(HybridError):
+    """What was asked for makes no sense."""
