@@ -51,9 +51,8 @@ class Node(MultiService):
     def __init__(self, reactor: AnyReactor, settings: Settings, identity: Identity, pool: Pool) -> None:
         super().__init__()
         self._reactor, self._settings, self._identity = reactor, settings, identity
-        me, state = identity.node, Path(settings.state_dir)
         self._loops = Loops(reactor)
-        self._store = Store(state / "hybrid.db")
+        self._store = Store(Path(settings.state_dir) / "hybrid.db")
         self._containers = LxcContainers(reactor, settings)
         admission = Admission(
             identity,
@@ -67,7 +66,16 @@ class Node(MultiService):
         self._links = PeerLinks(
             reactor, identity, settings, self._addresses, random.random, newcomer=JoinDesk(reactor, admission)
         )
-        drivers = Drivers(
+        incarnation = self._store.next_incarnation(time.time())
+        self._core = Core(reactor, settings, identity.node, incarnation, identity.cluster.zones, self._drivers(pool))
+        self._api = self._new_api(pool, admission)
+        self._feed = FeedServer(reactor, f"{settings.run_dir}/view.sock", self._core.report)
+        self._core.observed.append(self._api.report)
+        self._core.told.append(self._event)
+
+    def _drivers(self, pool: Pool) -> Drivers:
+        reactor = self._reactor
+        return Drivers(
             pool=pool,
             containers=self._containers,
             links=self._links,
@@ -79,35 +87,32 @@ class Node(MultiService):
             random=random.Random(),
             load=lambda: os.getloadavg()[0],
         )
-        incarnation = self._store.next_incarnation(time.time())
-        self._core = Core(reactor, settings, me, incarnation, identity.cluster.zones, drivers)
+
+    def _new_api(self, pool: Pool, admission: Admission) -> ApiService:
+        reactor, settings, identity, core = self._reactor, self._settings, self._identity, self._core
         images = ImageStore(reactor, Path(settings.image_dir))
-        self._api = ApiService(
+        return ApiService(
             reactor,
-            me,
+            identity.node,
             identity.name,
             settings.api_port,
             identity.api_options(),
-            self._core.hosting,
+            core.hosting,
             self._links,
-            self._core.shared,
+            core.shared,
             self._store,
             JoinTokens(admission),
-            ImageImports(images, self._core.shelf, pool, state / "temporary"),
+            ImageImports(images, core.shelf, pool, Path(settings.state_dir) / "temporary"),
             time.time,
             os.urandom,
             interface=settings.address,
         )
-        self._feed = FeedServer(reactor, f"{settings.run_dir}/view.sock", self._core.report)
-        self._core.observed.append(self._api.report)
-        self._core.told.append(self._event)
-        self._me = me
 
     def _addresses(self) -> dict[NodeId, tuple[str, int]]:
         return self._core.addresses()
 
     def _event(self, kind: str, site: SiteId, text: str) -> None:
-        self._api.events.tell(Told(kind=kind, text=text, site=site, node=self._me))
+        self._api.events.tell(Told(kind=kind, text=text, site=site, node=self._identity.node))
 
     def startService(self) -> None:
         """Come to life, or end the process."""
