@@ -127,12 +127,12 @@ class Lab:
         return True
 
     def sees_all(self, node: Node) -> bool:
-        """Whether `node` sees every node up."""
+        """Whether `node` sees every node that runs."""
         try:
             seen = self.api(node.name).items("/nodes")
         except ApiError:
             return False
-        return {entry["name"] for entry in seen if entry["state"] == "up"} == set(self.nodes)
+        return {entry["name"] for entry in seen if entry["state"] == "up"} == {live.name for live in self.live()}
 
     def deploy(self, name: str, image: str, node: str) -> None:
         """Make a site on `node` and wait until it answers there; import its image first."""

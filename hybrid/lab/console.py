@@ -72,6 +72,7 @@ class Console:
                 node.kill()
             case "start":
                 self._lab.start(name)
+                self._lab.wait(lambda: self._lab.sees_all(node), f"{name} sees the others", 60.0)
             case "pause":
                 node.pause()
             case _:

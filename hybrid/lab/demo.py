@@ -7,6 +7,7 @@ Exit status: 0 well (story: every promise kept), 1 not, 8 this machine lacks som
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import signal
 import sys
@@ -32,8 +33,9 @@ class Clock:
         self._begin_s = time.monotonic()
 
     def say(self, line: str) -> None:
-        """One line of progress."""
-        print(f"[{time.monotonic() - self._begin_s:6.1f} s] {line}", flush=True)
+        """One line of progress. A terminal that is gone stops nothing: the end must come."""
+        with contextlib.suppress(OSError):
+            print(f"[{time.monotonic() - self._begin_s:6.1f} s] {line}", flush=True)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -84,9 +86,17 @@ def _demo(lab: Lab, say: Callable[[str], None]) -> int:
     for site, image in (("guestbook", "php"), ("hello", "static")):
         say(f"deploying {site}.{ZONE}")
         lab.deploy(site, image, lab.first.name)
+    say("waiting for the replicas")
+    lab.wait(lambda: all(safe(lab, site) for site in ("guestbook", "hello")), "every site has its replicas", 180.0)
     print(welcome(lab), flush=True)
     Console(lab, say).run()
     return 0
+
+
+def safe(lab: Lab, site: str) -> bool:
+    """Whether every node that shall hold the site holds all of it."""
+    seen = lab.any_api().site(site)
+    return bool(seen["safe_copies"] >= min(seen["copies"], len(lab.nodes) - 1))
 
 
 def welcome(lab: Lab) -> str:
@@ -99,7 +109,7 @@ The cluster is up. Nodes:
 
 Any node answers for any site:
   curl -H 'Host: guestbook.{ZONE}' http://{last.address}/
-  curl -H 'Host: guestbook.{ZONE}' http://{last.address}/append -d id=me -d text=hello
+  curl -H 'Host: guestbook.{ZONE}' http://{last.address}/append -d id=1 -d text=hello
   curl -H 'Host: hello.{ZONE}' http://{first.address}/
   dig @{last.address} guestbook.{ZONE}
 In a browser on this machine:
