@@ -46,8 +46,8 @@ def begin_logging(json: bool = False, level: str = "info") -> None:
     """Log to standard error: text for people, JSON lines for programs."""
     observer = jsonFileLogObserver(sys.stderr) if json else textFileLogObserver(sys.stderr)
     predicate = LogLevelFilterPredicate(LogLevel.levelWithName(level))
-    for chatty in ("twisted", "PortFactory"):
-        predicate.setLogLevelForNamespace(chatty, LogLevel.warn)  # every factory that starts or stops says so
+    for chatty in ("twisted", "PortFactory", "hybrid.feed.FeedClient"):
+        predicate.setLogLevelForNamespace(chatty, LogLevel.warn)  # every factory and retry says so
     observers = [FilteringLogObserver(observer, [predicate]), relay_child_lines]
     globalLogBeginner.beginLoggingTo(observers, redirectStandardIO=False)
 

@@ -95,7 +95,7 @@ class Creation:
                 await self._clone(spec)
                 undo.push_async_callback(self._pool.destroy, name, with_history=True)
                 undo.callback(self._holdings.forget, spec.id)
-                undo.push_async_callback(self._pool.unmount, name)
+                undo.push_async_callback(self._terms.unmount, spec.id)
             with progress.step("give files to the site"):
                 await self._pool.mount(name, self._terms.root(spec.id))
                 await self._shift_owners(self._terms.root(spec.id), id_base(spec, self._settings))

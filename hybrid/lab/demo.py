@@ -23,7 +23,7 @@ from hybrid.lab.leftovers import remove_leftovers
 from hybrid.lab.story import Story
 
 IMAGES = ("php", "static")
-FAILED, LACKING = 1, 8
+FAILED, USAGE, LACKING = 1, 2, 8
 
 
 class Clock:
@@ -41,6 +41,9 @@ class Clock:
 def main(argv: Sequence[str]) -> int:
     """Run the demo or the story. Everything is removed at the end, also after SIGTERM."""
     options = _parser().parse_args(argv)
+    if options.story and options.nodes < 3:
+        print("The story needs 3 nodes: it cuts one data centre off and kills a server of the other.", file=sys.stderr)
+        return USAGE
     base = options.base_dir or BASE
     lacking = checks.missing(options.image_dir, IMAGES, base)
     if lacking:
