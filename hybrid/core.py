@@ -164,7 +164,7 @@ class Core(MultiService):
         )
         self._observer = Observer(holdings, self.replicator, in_background)
         self._moving = Moving(me, drivers.pool, drivers.links, self.replicator, holdings, terms)
-        self._watch = Watch(drivers.containers, holdings, terms, self._tasks)
+        self._watch = Watch(self._reactor, drivers.containers, holdings, terms, self._tasks)
         self._check = StorageCheck(drivers.pool, self._storage_lost, self._watch.storage_still_lost, self._storage_back)
         self._purge = Purge(drivers.pool, drivers.wall_s)
         self.shelf = Shelf(drivers.pool)

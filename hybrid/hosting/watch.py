@@ -1,8 +1,9 @@
-"""Containers that died are started again; storage that came back is used again. Shell."""
+"""What died is started again, what hangs half-way is tried again, storage that came back is used again. Shell."""
 
 from __future__ import annotations
 
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from hybrid.hosting.holdings import Holdings
@@ -11,17 +12,24 @@ from hybrid.hosting.terms import Terms
 from hybrid.model import SiteId
 from hybrid.ports import Containers
 
+AGAIN_S = 30.0
+
 
 class Watch:
     """Keeps what this node owns running."""
 
     log = Logger()
 
-    def __init__(self, containers: Containers, holdings: Holdings, terms: Terms, tasks: SiteTasks) -> None:
+    def __init__(
+        self, clock: IReactorTime, containers: Containers, holdings: Holdings, terms: Terms, tasks: SiteTasks
+    ) -> None:
+        self._clock = clock
         self._containers, self._holdings, self._terms, self._tasks = containers, holdings, terms, tasks
+        self._tried_s: dict[SiteId, float] = {}
 
     async def look(self) -> None:
-        """Start again every container that should run and does not."""
+        """Start again every container that should run and does not; go on with what stopped half-way."""
+        self._unstick()
         wanted = [site for site in self._holdings if self._should_run(site)]
         if not wanted:
             return
@@ -29,6 +37,27 @@ class Watch:
         for site in wanted:
             if site not in running and self._should_run(site):
                 self.log.warn("the container of {site} is gone: starting it again", site=site)
+                self._restart(site)
+
+    def _unstick(self) -> None:
+        """
+        An opening or closing that failed is tried again every `AGAIN_S`.
+
+        Others may have taken the site over meanwhile (its trouble is published); then the elections fence it.
+        """
+        for site in self._holdings:
+            holding = self._holdings.get(site)
+            if holding is None or holding.role not in ("opening", "stashing") or self._tasks.busy(site):
+                self._tried_s.pop(site, None)
+                continue
+            now_s = self._clock.seconds()
+            if now_s - self._tried_s.setdefault(site, now_s) < AGAIN_S:
+                continue
+            self._tried_s[site] = now_s
+            if holding.role == "stashing":
+                self.log.error("site {site} could not be closed: trying again", site=site)
+                self._tasks.start(site, "close", lambda site=site: self._terms.close(site))  # type: ignore[misc]  # default argument
+            elif holding.claim is not None:
                 self._restart(site)
 
     def _should_run(self, site: SiteId) -> bool:

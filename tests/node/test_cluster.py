@@ -506,3 +506,46 @@ def test_stopping_and_starting_a_site(cluster: Cluster) -> None:
     cluster.run(a.core.hosting.edit(spec.id, {"wanted": "running"}))
     cluster.wait(2)
     assert {member.site(spec).state for member in cluster.members.values()} == {"serving"}
+
+
+def test_a_start_that_failed_is_tried_again_where_nobody_else_can(cluster: Cluster) -> None:
+    """On the only server left, a site whose container would not start comes up by itself once it can."""
+    spec = cluster.create()
+    cluster.wait(5)
+    a = cluster.members["a"]
+    for name in "bc":
+        cluster.members[name].power_cut()
+    cluster.wait(10)
+    a.containers.broken[spec.id] = "no memory"
+    a.containers.crash(spec.id)
+    cluster.wait(10)
+    assert (a.site(spec).state, "no memory" in a.site(spec).trouble) == ("unavailable", True)
+    a.containers.broken.clear()
+    cluster.wait(45)
+    assert (a.site(spec).state, a.site(spec).trouble) == ("serving", "")
+
+
+def test_a_close_that_failed_is_tried_again(cluster: Cluster) -> None:
+    """A loser that could not stop its container keeps trying; it never serves meanwhile, and nothing is lost."""
+    spec = cluster.create()
+    cluster.wait(15)
+    a, b, c = (cluster.members[name] for name in "abc")
+    cluster.network.partition({a.id}, {b.id, c.id})
+    cluster.wait(15)
+    a.write(spec.id, "guestbook", b"alone")
+    for member in (b, c):
+        if member.site(spec).upstream:
+            for number in range(8):
+                member.write(spec.id, "guestbook", b"many %d" % number)
+                cluster.wait(6)
+    a.containers.stuck.add(spec.id)
+    cluster.network.heal_all()
+    cluster.wait(30)
+    assert a.site(spec).upstream is None
+    a.containers.stuck.clear()
+    cluster.wait(60)
+    assert len({owner for owner in cluster.owners(spec).values()}) == 1
+    assert {member.files(spec.id)["guestbook"] for member in (a, b, c)} == {b"many 7"}
+    assert b"alone" in {
+        a.pool.files(f"stash/{stash.id}").get("guestbook") for stash in a.core.replicator.stashes(spec.id)
+    }

@@ -9,12 +9,16 @@ One cluster for the whole file; every test leaves all nodes up and the site serv
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import dns.message
+import dns.query
+import dns.rcode
 import pytest
 
 from hybrid.lab.client import ApiError
@@ -127,6 +131,33 @@ def test_a_planned_move_fails_no_request(lab: Lab) -> None:
     assert lab.api("n3").site(SITE)["owner"] == target
     assert visitor.longest_s < 8.0
     lab.wait(lambda: everywhere(lab), "served everywhere", 20)
+
+
+def test_a_tcp_port_is_reached_through_every_node(lab: Lab) -> None:
+    """The port that the image's manifest publishes answers on all nodes, wherever the site lives."""
+    for node in lab.nodes.values():
+        with socket.create_connection((node.address, 7007), timeout=10) as connection:
+            connection.sendall(b"hello\n")
+            assert (node.name, connection.recv(100)) == (node.name, b"hello\n")
+
+
+def test_every_node_answers_dns_for_the_zone(lab: Lab) -> None:
+    """Owner first, a low TTL, SOA and NS from any node, and REFUSED for what is not ours."""
+    owner = lab.api("n1").site(SITE)["owner"]
+    for node in lab.nodes.values():
+        answer = dig(node.address, HOST, "A")
+        addresses = [str(record) for record in answer.answer[0]]
+        assert addresses[0] == lab.nodes[owner].address
+        assert set(addresses) <= {known.address for known in lab.nodes.values()}
+        assert (len(addresses) > 1, answer.answer[0].ttl) == (True, 30)
+        assert len(dig(node.address, "hybrid.test", "NS").answer[0]) >= 2
+        assert len(dig(node.address, "hybrid.test", "SOA").answer[0]) == 1
+        assert dig(node.address, "example.org", "A").rcode() == dns.rcode.REFUSED
+
+
+def dig(address: str, name: str, kind: str) -> dns.message.Message:
+    """A node's answer over UDP."""
+    return dns.query.udp(dns.message.make_query(name, kind), address, timeout=5)
 
 
 def status_of(lab: Lab, node: str, *options: str) -> str:
