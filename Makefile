@@ -56,7 +56,7 @@ format: setup ## put the code in order
 
 simulate: setup ## SEEDS histories of whole clusters, from seed FROM
 	@mkdir -p build
-	@$(BIN)/python tests/simulation/run.py $(SEEDS) $(FROM)
+	@$(BIN)/python -m tests.simulation.run $(SEEDS) $(FROM)
 
 clean: ## what was built in the checkout
 	@rm -rf build $(VENV) .mypy_cache .ruff_cache .pytest_cache
