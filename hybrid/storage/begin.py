@@ -16,13 +16,17 @@ from hybrid.model import Guid
 LENGTH = 312
 """Bytes of the record; every later record of a stream has this length as well."""
 
-_MAGIC = 0x2F5BACBAC
+MAGIC = 0x2F5BACBAC
 _LAYOUT = "IIQQQIIQQ256s"
-_SUBSTREAM, _FILESYSTEM, _CLONE = 1, 2, 1
+SUBSTREAM, COMPOUND = 1, 2
+FILESYSTEM = 2
+"""Objset type `DMU_OST_ZFS`."""
+CLONE = 1
+"""Flag: the receiver makes a clone of its copy of `from_guid`."""
 
 
 class NotAStream(ValueError):
-    """The bytes do not begin a ZFS stream."""
+    """The bytes do not begin a ZFS stream; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,26 +39,36 @@ class Begin:
     to_name: str
     """`pool/dataset@snapshot` at the sender."""
     created_at_s: int
-    clone: bool = False
-    """The receiver makes a clone of its copy of `from_guid`."""
+    flags: int = 0
     features: int = 0
     """Feature flags; 0 for what every ZFS since pool version 23 reads."""
-    compound: bool = False
-    """Several datasets with properties (`send -R`): never taken."""
+    header_type: int = SUBSTREAM
+    objset_type: int = FILESYSTEM
+    payload_bytes: int = 0
+    """Of the nvlist that newer streams put after the record."""
+
+    @property
+    def clone(self) -> bool:
+        """Whether the receiver makes a clone."""
+        return bool(self.flags & CLONE)
+
+    @property
+    def compound(self) -> bool:
+        """Several datasets with properties (`send -R`): never taken."""
+        return self.header_type == COMPOUND
 
 
-def pack(begin: Begin) -> bytes:
-    """The record as bytes, little-endian."""
-    kind = 2 if begin.compound else _SUBSTREAM
+def pack(begin: Begin, byte_order: str = "<") -> bytes:
+    """The record as bytes; `byte_order` is `<` or `>`."""
     return struct.pack(
-        "<" + _LAYOUT,
+        byte_order + _LAYOUT,
         0,
-        0,
-        _MAGIC,
-        kind | begin.features << 2,
+        begin.payload_bytes,
+        MAGIC,
+        begin.header_type | begin.features << 2,
         begin.created_at_s,
-        _FILESYSTEM,
-        _CLONE if begin.clone else 0,
+        begin.objset_type,
+        begin.flags,
         begin.to_guid,
         begin.from_guid or 0,
         begin.to_name.encode()[:255],
@@ -66,22 +80,27 @@ def parse(data: bytes) -> Begin:
     Read the first `LENGTH` bytes of a stream, of either byte order.
 
     Raises:
-        NotAStream: Too short, another record, or not the magic number.
+        NotAStream: Too short, no magic number, or another record.
     """
     if len(data) < LENGTH:
-        raise NotAStream(f"only {len(data)} of {LENGTH} bytes of the first record")
+        raise NotAStream(f"the stream ended after {len(data)} bytes, within its first record")
     for order in "<>":
-        kind, _, magic, version, created, _, flags, to_guid, from_guid, name = struct.unpack(
-            order + _LAYOUT, data[:LENGTH]
-        )
-        if magic == _MAGIC and kind == 0:
-            return Begin(
-                to_guid=Guid(to_guid),
-                from_guid=Guid(from_guid) if from_guid else None,
-                to_name=name.rstrip(b"\0").decode(errors="replace"),
-                created_at_s=created,
-                clone=bool(flags & _CLONE),
-                features=version >> 2 & (1 << 30) - 1,
-                compound=version & 3 == 2,
-            )
-    raise NotAStream("no ZFS stream begins so")
+        fields = struct.unpack_from(order + _LAYOUT, data)
+        if fields[2] == MAGIC:
+            break
+    else:
+        raise NotAStream("this is not a ZFS stream: the magic number is missing")
+    record, payload, _, version, created, objset_type, flags, to_guid, from_guid, name = fields
+    if record != 0:
+        raise NotAStream(f"the stream begins with a record of type {record}")
+    return Begin(
+        to_guid=Guid(to_guid),
+        from_guid=Guid(from_guid) if from_guid else None,
+        to_name=name.split(b"\0", 1)[0].decode("utf-8", "replace"),
+        created_at_s=created,
+        flags=flags,
+        features=version >> 2 & (1 << 30) - 1,
+        header_type=version & 3,
+        objset_type=objset_type,
+        payload_bytes=payload,
+    )

@@ -32,7 +32,9 @@ def encode(dataset: str, snapshot: Snapshot, files: Files, base: Guid | None, ba
     """The stream that makes `snapshot` out of `base` (out of nothing with `None`)."""
     written = {path: data for path, data in files.items() if base_files.get(path) != data}
     removed = [path for path in base_files if path not in files]
-    head = begin.Begin(snapshot.guid, base, f"{dataset}@{snapshot.name}", snapshot.created_at_s, clone)
+    head = begin.Begin(
+        snapshot.guid, base, f"{dataset}@{snapshot.name}", snapshot.created_at_s, begin.CLONE if clone else 0
+    )
     data = begin.pack(head) + msgspec.msgpack.encode(Body(snapshot, written, removed))
     return data + _digest(data)
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from hybrid.errors import OutOfSpace
 from hybrid.ports import ByteSink, IncomingStream
 from hybrid.wire import Offer
-from hybrid_replicator.header import SIZE, BadStream, check, parse
+from hybrid_replicator.header import SIZE, BadStream, check, read
 
 SLACK_BYTES = 16 * 1024 * 1024
 """A stream may be a tenth and this much longer than was announced."""
@@ -37,7 +37,7 @@ async def take_in(
     """
     await stream.accept()
     data = await _first(stream)
-    check(parse(data), offer)
+    check(read(data), offer)
     sink = await open_sink()
     total = 0
     try:

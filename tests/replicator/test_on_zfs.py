@@ -24,7 +24,7 @@ from hybrid.storage.zfs import ZfsCommandPool
 from hybrid.view import NodeView, SiteView, View
 from hybrid.wire import Offer
 from hybrid_replicator.children import ChildFiles
-from hybrid_replicator.header import check, parse
+from hybrid_replicator.header import check, read
 from hybrid_replicator.service import Replicator
 
 pytestmark = pytest.mark.zfs
@@ -234,7 +234,7 @@ async def test_the_head_of_a_real_stream_is_read(nodes: tuple[Node, Node]) -> No
     for base, to in ((None, image), (image, first), (first, second)):
         dataset = IMAGE if to is image else MAIN
         source = await a.pool.send(dataset, to.guid, base.guid if base else None)
-        begin = parse(await source.read())
+        begin = read(await source.read())
         await source.abort()
         check(begin, _offer(dataset, base, to))
         assert begin.to_name.endswith(f"{dataset}@{to.name}")
