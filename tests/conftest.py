@@ -12,6 +12,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("hybrid", deadline=None, derandomize=True)
+settings.load_profile("hybrid")  # the same cases in every run, however slow the machine is at that moment
 
 ISOLATED = ("/var/run/zfs", "/etc/zfs", "/var/lib/zfs", "/var/lock/zfs")
 """Sharing any of these with another daemon may import the same pool twice."""

@@ -390,15 +390,35 @@ async def _copy(source_pool: Pool, name: str, guid: Guid, target_pool: Pool) -> 
 
 
 async def _fill(hands: Any) -> None:
-    """Write until nothing more fits."""
+    """
+    Write until nothing more fits, also after what was written has reached the disk.
+
+    Real ZFS counts a transaction group in full before it is synced and less afterwards, so that a full pool has room
+    again a moment later; unmounting syncs.
+    """
     await hands.pool.create("trash/filling")
-    await hands.pool.mount("trash/filling", hands.folder())
+    for attempt in range(10):
+        try:
+            await hands.pool.mount("trash/filling", hands.folder())
+        except OutOfSpace:
+            return  # not even a property fits any more
+        written = await _write_all_that_fits(hands, f"{attempt}")
+        await hands.pool.unmount("trash/filling")
+        if not written:
+            return
+    raise AssertionError("the pool does not get full")
+
+
+async def _write_all_that_fits(hands: Any, prefix: str) -> int:
+    written = 0
     for size in (8 * MEGABYTE, 256 * 1024, 4096):
         for number in range(64):
             try:
-                await hands.write("trash/filling", f"{size}.{number}", bytes(range(256)) * (size // 256))
+                await hands.write("trash/filling", f"{prefix}.{size}.{number}", bytes(range(256)) * (size // 256))
             except OutOfSpace:
                 break
+            written += 1
+    return written
 
 
 @pytest_twisted.ensureDeferred
