@@ -374,7 +374,7 @@ async def test_a_full_pool_says_so_and_loses_nothing(pair: Pair) -> None:
     assert await here.pool.history(SITE) == (first,)
     assert [one.name for one in await here.pool.datasets()] == [SITE, "trash/filling"]
     await here.pool.unmount("trash/filling")
-    await here.pool.destroy("trash/filling")
+    await here.pool.destroy("trash/filling", with_history=True)
     await here.pool.snapshot(SITE, "second")
 
 
@@ -391,34 +391,30 @@ async def _copy(source_pool: Pool, name: str, guid: Guid, target_pool: Pool) -> 
 
 async def _fill(hands: Any) -> None:
     """
-    Write until nothing more fits, also after what was written has reached the disk.
+    Fill until not even a snapshot fits, which is what needs the least room of all.
 
-    Real ZFS counts a transaction group in full before it is synced and less afterwards, so that a full pool has room
-    again a moment later; unmounting syncs.
+    Writes alone are not enough: ZFS counts a transaction group in full before it is synced and less afterwards, so
+    that a full pool has a little room again a moment later.
     """
     await hands.pool.create("trash/filling")
-    for attempt in range(10):
+    await hands.pool.mount("trash/filling", hands.folder())
+    await _write_all_that_fits(hands, "first")
+    for number in range(1000):
         try:
-            await hands.pool.mount("trash/filling", hands.folder())
+            await hands.pool.snapshot("trash/filling", f"filling{number}")
         except OutOfSpace:
-            return  # not even a property fits any more
-        written = await _write_all_that_fits(hands, f"{attempt}")
-        await hands.pool.unmount("trash/filling")
-        if not written:
             return
+        await _write_all_that_fits(hands, f"{number}")
     raise AssertionError("the pool does not get full")
 
 
-async def _write_all_that_fits(hands: Any, prefix: str) -> int:
-    written = 0
+async def _write_all_that_fits(hands: Any, prefix: str) -> None:
     for size in (8 * MEGABYTE, 256 * 1024, 4096):
         for number in range(64):
             try:
                 await hands.write("trash/filling", f"{prefix}.{size}.{number}", bytes(range(256)) * (size // 256))
             except OutOfSpace:
                 break
-            written += 1
-    return written
 
 
 @pytest_twisted.ensureDeferred
