@@ -99,7 +99,7 @@ class Framed(Protocol):
 
     def frame_received(self, data: bytes) -> None:
         """One frame arrived. A `ValueError` ends the connection."""
-        raise NotImplementedError
+        raise ValueError("no frame is expected here")
 
     def ended(self, error: PeerError) -> None:
         """The connection is gone."""

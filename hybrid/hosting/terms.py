@@ -73,10 +73,11 @@ class Terms:
         Begin a term under `claim`: afterwards this node serves `site`, or nothing has changed.
 
         Raises:
-            HybridError: It could not be opened; unmounted, read-only and unclaimed again.
+            HybridError: It could not be opened, and was closed again: what a container that did not come up had
+                written is in a snapshot. Where even that fails the role stays `stashing`, and `Watch` goes on with it.
         """
         async with AsyncExitStack() as undo, self._machine.exclusive(site):
-            undo.push_async_callback(self._back_to_replica, site)
+            undo.push_async_callback(self.close, site)
             await self._holdings.claim(site, claim)
             self._holdings.update(site, role="opening", serving=False, trouble="", successor=None)
             await self._pool.set_readonly(dataset_of(site), False)
@@ -110,13 +111,6 @@ class Terms:
                     f"hybrid site logs {spec.name}",
                 )
             await deferLater(self._reactor, 0.05, lambda: None)
-
-    async def _back_to_replica(self, site: SiteId) -> None:
-        try:
-            await self._containers.stop(site, grace_s=1.0)
-            await self._shut(site)
-        finally:
-            await self._holdings.release(site)
 
     # ------------------------------------------------------------------------------------------------- closing
 

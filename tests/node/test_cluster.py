@@ -549,3 +549,24 @@ def test_a_close_that_failed_is_tried_again(cluster: Cluster) -> None:
     assert b"alone" in {
         a.pool.files(f"stash/{stash.id}").get("guestbook") for stash in a.core.replicator.stashes(spec.id)
     }
+
+
+def test_what_a_container_wrote_before_its_start_was_given_up_is_kept(cluster: Cluster) -> None:
+    """A container that ran but never answered may have written: that is in a stash, and nothing of it runs on."""
+    spec = cluster.create()
+    cluster.wait(15)
+    a, b, c = (cluster.members[name] for name in "abc")
+    for member in (b, c):
+        member.refuses_connections = True
+    a.power_cut()
+    cluster.wait(14)
+    (tried,) = (member for member in (b, c) if spec.id in member.containers.specs())
+    other = c if tried is b else b
+    tried.write(spec.id, "guestbook", b"half started")
+    other.refuses_connections = False
+    cluster.wait(150)  # its rests grow with each failure until the other one gets its turn
+    assert other.site(spec).state == "serving"
+    assert tried.containers.specs() == {}
+    kept = [tried.pool.files(f"stash/{stash.id}") for stash in tried.core.replicator.stashes(spec.id)]
+    main = other.files(spec.id)
+    assert b"half started" in {files.get("guestbook") for files in [*kept, main]}
