@@ -8,7 +8,7 @@ same code runs in `hybrid.node` on real drivers and in tests on the fakes, sever
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -19,11 +19,12 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from hybrid.adapters import Memory, SharedValues, restore
-from hybrid.cluster import placement, viewing
+from hybrid.cluster import placement
 from hybrid.cluster.election import Elections
 from hybrid.cluster.gossip import Gossiping, Links
 from hybrid.cluster.ledger import Ledger, Merged
 from hybrid.cluster.membership import Membership
+from hybrid.description import Description
 from hybrid.errors import HybridError
 from hybrid.hosting.creation import Creation
 from hybrid.hosting.holdings import Holdings
@@ -37,14 +38,14 @@ from hybrid.hosting.storage import StorageCheck
 from hybrid.hosting.tasks import SiteTasks, in_background
 from hybrid.hosting.terms import Accepts, Terms
 from hybrid.hosting.watch import Watch
+from hybrid.knowledge import Knowledge
 from hybrid.loops import Loops
-from hybrid.model import Claim, Fact, Guid, NodeId, NodeRegister, SiteId, Stash
+from hybrid.model import Claim, Fact, NodeId, SiteId
 from hybrid.outlook import Outlook
 from hybrid.ports import Containers, Peers, Pool
-from hybrid.release import __version__
 from hybrid.settings import Settings
 from hybrid.shelf import Shelf
-from hybrid.view import SiteView, View
+from hybrid.view import SiteView
 from hybrid.wire import Done, OwnerSeen, SeesOwner, TakeOver
 from hybrid_replicator.ports import Files
 from hybrid_replicator.service import Replicator
@@ -54,8 +55,6 @@ CHECK_EVERY_S = 1.0
 WATCH_EVERY_S = 5.0
 DESCRIBE_EVERY_S = 10.0
 PURGE_EVERY_S = 3600.0
-SPACE_STEP = 16 * 1024 * 1024
-"""Free space is published in steps of this size, so that not every write is news."""
 
 
 class PeerLinks(Peers, Links, Protocol):
@@ -84,6 +83,7 @@ class Core(MultiService):
 
     Attributes:
         hosting: What the API can have done here (`hybrid.deeds.Hosting`).
+        known: What this node knows of the cluster.
         outlook: The newest view, and who follows it.
         shelf: The images on this node.
         shared: The cluster's shared map.
@@ -103,7 +103,7 @@ class Core(MultiService):
         drivers: Drivers,
     ) -> None:
         super().__init__()
-        self._reactor, self._settings, self._me, self._zones, self._drivers = reactor, settings, me, zones, drivers
+        self._reactor, self._settings, self._me, self._drivers = reactor, settings, me, drivers
         pool, links, now_s = drivers.pool, drivers.links, reactor.seconds()
         self.told: list[Callable[[str, SiteId, str], None]] = []
         self.observed: list[Callable[[Fact], None]] = []
@@ -112,6 +112,15 @@ class Core(MultiService):
         restore(self._ledger, drivers.memory)
         for node in self._ledger.nodes():
             self._membership.know(node, now_s)
+        self.known = Knowledge(
+            me,
+            zones,
+            self._membership,
+            self._ledger,
+            held=lambda: self._holdings,
+            upstream=lambda site: self._terms.upstream(site),
+            now_s=reactor.seconds,
+        )
         self._gossip = Gossiping(
             reactor,
             self._membership,
@@ -119,7 +128,7 @@ class Core(MultiService):
             links,
             settings.timing,
             drivers.random.sample,
-            self._replica_peers,
+            self.known.replica_peers,
             self._heard,
         )
         self.shared = SharedValues(self._ledger, drivers.memory, self._gossip.hurry, drivers.wall_s)
@@ -136,7 +145,7 @@ class Core(MultiService):
             place=Path(settings.state_dir) / "temporary",
             jitter=drivers.random.random,
             now_s=drivers.wall_s,
-            pinned=self._pinned,
+            pinned=self.known.pinned,
         )
         self._tasks = SiteTasks()
         self._holdings = Holdings(pool, self.replicator, self._ledger, self._published)
@@ -144,7 +153,7 @@ class Core(MultiService):
             reactor, settings, pool, self.replicator, drivers.containers, self._holdings, drivers.accepts
         )
         self._wire_deeds(now_s)
-        self.outlook = Outlook(reactor, self._build_view)
+        self.outlook = Outlook(reactor, self.known.view)
         self._loops = Loops(reactor)
 
     def _wire_deeds(self, now_s: float) -> None:
@@ -166,6 +175,15 @@ class Core(MultiService):
         self._moving = Moving(me, drivers.pool, drivers.links, self.replicator, holdings, terms)
         self._watch = Watch(self._reactor, drivers.containers, holdings, terms, self._tasks)
         self._check = StorageCheck(drivers.pool, self._storage_lost, self._watch.storage_still_lost, self._storage_back)
+        self._description = Description(
+            self._settings,
+            me,
+            drivers.pool,
+            self._ledger,
+            drivers.load,
+            lambda: self._check.answers,
+            self._described,
+        )
         self._purge = Purge(drivers.pool, drivers.wall_s)
         self.shelf = Shelf(drivers.pool)
         self.hosting = HostingService(
@@ -179,7 +197,7 @@ class Core(MultiService):
             self._tasks,
             Creation(me, self._settings, drivers.pool, holdings, terms, drivers.shift_owners),
             self._moving,
-            Rolling(me, self.replicator, holdings, terms, self._stashes),
+            Rolling(me, self.replicator, holdings, terms, self.known.stashes),
             self.shared.put,
             drivers.wall_s,
         )
@@ -194,7 +212,7 @@ class Core(MultiService):
         await self.shelf.load()
         await self._drivers.containers.prepare()
         await self._resume()
-        await self._describe()
+        await self._description.publish()
         self._drivers.links.handle(SeesOwner, self._sees_owner)
         self._drivers.links.handle(TakeOver, self._take_over)
         self._gossip.setServiceParent(self)
@@ -206,7 +224,7 @@ class Core(MultiService):
             (CHECK_EVERY_S, self._check.look),
             (WATCH_EVERY_S, self._watch.look),
             (WATCH_EVERY_S, self._observer.look),
-            (DESCRIBE_EVERY_S, self._describe),
+            (DESCRIBE_EVERY_S, self._description.publish),
             (PURGE_EVERY_S, self._purge.look),
         ):
             self._loops.every(interval_s, deed)
@@ -270,25 +288,8 @@ class Core(MultiService):
         for tell in self.told:
             tell(kind, site, text)
 
-    async def _describe(self) -> None:
-        """Publish what this node says of itself."""
-        settings, storage_ok = self._settings, self._check.answers
-        space = await self._drivers.pool.space() if storage_ok else None
-        register = NodeRegister(
-            id=self._me,
-            name=settings.name,
-            dc=settings.dc,
-            address=settings.address,
-            cluster_port=settings.cluster_port,
-            interior_port=settings.interior_port,
-            api_port=settings.api_port,
-            size_bytes=space.size_bytes if space else 0,
-            free_bytes=space.free_bytes // SPACE_STEP * SPACE_STEP if space else 0,
-            release=__version__,
-            storage_ok=storage_ok,
-            load=round(self._drivers.load(), 1),
-        )
-        self._ledger.publish_node(register)
+    def _described(self) -> None:
+        """This node's own word about itself changed."""
         self._gossip.hurry()
         self.outlook.changed()
 
@@ -305,38 +306,14 @@ class Core(MultiService):
         assert isinstance(request, TakeOver)
         return await self._tasks.run(request.site, "take over", lambda: self._moving.take_over(sender, request))
 
-    def _build_view(self, previous: View | None) -> View:
-        upstreams = {site: address for site in self._holdings if (address := self._terms.upstream(site))}
-        live = self._membership.live(self._reactor.seconds())
-        return viewing.build(self._me, self._ledger, live, upstreams, self._zones, previous)
-
     def _targets(self, site: SiteView) -> tuple[NodeId, ...]:
         return placement.replicas(site, self.outlook.view)
-
-    def _stashes(self, site: SiteId) -> tuple[Stash, ...]:
-        return viewing.stashes(self._ledger.registers(site))
-
-    def _pinned(self, site: SiteId) -> frozenset[Guid]:
-        heads = (register.head for register in self._ledger.registers(site).values())
-        return frozenset(head for head in heads if head is not None)
-
-    def nodes(self) -> Mapping[NodeId, NodeRegister]:
-        """What every node known says of itself."""
-        return self._ledger.nodes()
-
-    def addresses(self) -> dict[NodeId, tuple[str, int]]:
-        """Where to find every other node ever known: host and cluster port."""
-        nodes = self._ledger.nodes().items()
-        return {node: (register.address, register.cluster_port) for node, register in nodes if node != self._me}
-
-    def _replica_peers(self) -> set[NodeId]:
-        return {node for site in self._holdings for node in self._ledger.registers(site)}
 
     # -------------------------------------------------------------------------------------------------- storage
 
     async def _storage_lost(self) -> None:
         await self._watch.storage_lost()
-        await self._describe()
+        await self._description.publish()
 
     async def _storage_back(self) -> None:
         self._watch.storage_back()

@@ -58,7 +58,7 @@ class Node(MultiService):
             identity,
             (settings.address, settings.cluster_port),
             self._store,
-            lambda: self._core.nodes(),
+            lambda: self._core.known.nodes(),
             lambda: self._core.shared.entries(),
             time.time,
             os.urandom,
@@ -109,7 +109,7 @@ class Node(MultiService):
         )
 
     def _addresses(self) -> dict[NodeId, tuple[str, int]]:
-        return self._core.addresses()
+        return self._core.known.addresses()
 
     def _event(self, kind: str, site: SiteId, text: str) -> None:
         self._api.events.tell(Told(kind=kind, text=text, site=site, node=self._identity.node))

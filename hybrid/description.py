@@ -1,0 +1,54 @@
+"""What a node says of itself: its name and addresses, its room, its health. Shell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from hybrid.cluster.ledger import Ledger
+from hybrid.model import NodeId, NodeRegister
+from hybrid.ports import Pool
+from hybrid.release import __version__
+from hybrid.settings import Settings
+
+SPACE_STEP = 16 * 1024 * 1024
+"""Free space is published in steps of this size, so that not every write is news."""
+
+
+class Description:
+    """Publishes this node's register."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        me: NodeId,
+        pool: Pool,
+        ledger: Ledger,
+        load: Callable[[], float],
+        storage_ok: Callable[[], bool],
+        published: Callable[[], None],
+    ) -> None:
+        """`published()` is called after each publication that said something new."""
+        self._settings, self._me, self._pool, self._ledger = settings, me, pool, ledger
+        self._load, self._storage_ok, self._published = load, storage_ok, published
+
+    async def publish(self) -> None:
+        """Say what is true now."""
+        settings, storage_ok = self._settings, self._storage_ok()
+        space = await self._pool.space() if storage_ok else None
+        register = NodeRegister(
+            id=self._me,
+            name=settings.name,
+            dc=settings.dc,
+            address=settings.address,
+            cluster_port=settings.cluster_port,
+            interior_port=settings.interior_port,
+            api_port=settings.api_port,
+            size_bytes=space.size_bytes if space else 0,
+            free_bytes=space.free_bytes // SPACE_STEP * SPACE_STEP if space else 0,
+            release=__version__,
+            storage_ok=storage_ok,
+            load=round(self._load(), 1),
+        )
+        before = self._ledger.nodes().get(self._me)
+        if self._ledger.publish_node(register) is not before:
+            self._published()

@@ -1,0 +1,66 @@
+"""
+What this node knows, as its parts ask for it: all of it drawn from the registers and from who is alive. Pure.
+
+Nothing here is remembered or changed; every answer is made of the facts of this moment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from hybrid.cluster import viewing
+from hybrid.cluster.ledger import Ledger
+from hybrid.cluster.membership import Membership
+from hybrid.model import Guid, NodeId, NodeRegister, SiteId, Stash
+from hybrid.view import View
+
+
+class Knowledge:
+    """The questions of a node's parts about the cluster."""
+
+    def __init__(
+        self,
+        me: NodeId,
+        zones: tuple[str, ...],
+        membership: Membership,
+        ledger: Ledger,
+        held: Callable[[], Iterable[SiteId]],
+        upstream: Callable[[SiteId], str | None],
+        now_s: Callable[[], float],
+    ) -> None:
+        """
+        Args:
+            held: The sites of which this node holds something.
+            upstream: The address of a site's container, while it serves here.
+            now_s: Monotonic seconds.
+        """
+        self._me, self._zones, self._membership, self._ledger = me, zones, membership, ledger
+        self._held, self._upstream, self._now_s = held, upstream, now_s
+
+    def view(self, previous: View | None) -> View:
+        """The view of this moment; `previous` itself when nothing differs."""
+        upstreams = {site: address for site in self._held() if (address := self._upstream(site))}
+        live = self._membership.live(self._now_s())
+        return viewing.build(self._me, self._ledger, live, upstreams, self._zones, previous)
+
+    def stashes(self, site: SiteId) -> tuple[Stash, ...]:
+        """Of all nodes, oldest first."""
+        return viewing.stashes(self._ledger.registers(site))
+
+    def pinned(self, site: SiteId) -> frozenset[Guid]:
+        """Heads that nodes publish of `site`: never forgotten here, others may still need to start from them."""
+        heads = (register.head for register in self._ledger.registers(site).values())
+        return frozenset(head for head in heads if head is not None)
+
+    def nodes(self) -> Mapping[NodeId, NodeRegister]:
+        """What every node known says of itself."""
+        return self._ledger.nodes()
+
+    def addresses(self) -> dict[NodeId, tuple[str, int]]:
+        """Where to find every other node ever known: host and cluster port."""
+        nodes = self._ledger.nodes().items()
+        return {node: (register.address, register.cluster_port) for node, register in nodes if node != self._me}
+
+    def replica_peers(self) -> set[NodeId]:
+        """Nodes that ever spoke of a site held here."""
+        return {node for site in self._held() for node in self._ledger.registers(site)}
