@@ -24,6 +24,7 @@ from hybrid.cluster.election import Elections
 from hybrid.cluster.gossip import Gossiping, Links
 from hybrid.cluster.ledger import Ledger, Merged
 from hybrid.cluster.membership import Membership
+from hybrid.cluster.sealing import Seals
 from hybrid.description import Description
 from hybrid.errors import HybridError
 from hybrid.hosting.creation import Creation
@@ -70,6 +71,7 @@ class Drivers:
     links: PeerLinks
     files: Files
     memory: Memory
+    seals: Seals
     accepts: Accepts
     shift_owners: Callable[[str, int], Awaitable[object]]
     wall_s: Callable[[], float]
@@ -178,6 +180,7 @@ class Core(MultiService):
         self._description = Description(
             self._settings,
             me,
+            drivers.seals.key,
             drivers.pool,
             self._ledger,
             drivers.load,

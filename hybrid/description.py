@@ -21,14 +21,15 @@ class Description:
         self,
         settings: Settings,
         me: NodeId,
+        key: bytes,
         pool: Pool,
         ledger: Ledger,
         load: Callable[[], float],
         storage_ok: Callable[[], bool],
         published: Callable[[], None],
     ) -> None:
-        """`published()` is called after each publication that said something new."""
-        self._settings, self._me, self._pool, self._ledger = settings, me, pool, ledger
+        """`key` is this node's public one. `published()` is called after each publication that said something new."""
+        self._settings, self._me, self._key, self._pool, self._ledger = settings, me, key, pool, ledger
         self._load, self._storage_ok, self._published = load, storage_ok, published
 
     async def publish(self) -> None:
@@ -40,6 +41,7 @@ class Description:
             name=settings.name,
             dc=settings.dc,
             address=settings.address,
+            key=self._key,
             cluster_port=settings.cluster_port,
             interior_port=settings.interior_port,
             api_port=settings.api_port,

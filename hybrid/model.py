@@ -220,6 +220,8 @@ class NodeRegister(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     name: str
     dc: str
     address: str
+    key: bytes = b""
+    """Its public key (SubjectPublicKeyInfo, DER), of which `id` is the digest: see `hybrid.cluster.sealing`."""
     cluster_port: int = 7946
     interior_port: int = 7947
     api_port: int = 8443

@@ -22,6 +22,7 @@ from hybrid.cluster.admission import Admission
 from hybrid.cluster.identity import Identity
 from hybrid.cluster.join import JoinDesk
 from hybrid.cluster.peers import PeerLinks
+from hybrid.cluster.sealing import KeySeals
 from hybrid.cluster.store import Store
 from hybrid.core import Core, Drivers
 from hybrid.feed import FeedServer
@@ -81,6 +82,7 @@ class Node(MultiService):
             links=self._links,
             files=ChildFiles(reactor, reactor),
             memory=self._store,
+            seals=KeySeals(self._identity.key),
             accepts=Dial(reactor),
             shift_owners=lambda path, id_base: shift_owners(reactor, Path(path), id_base),
             wall_s=time.time,

@@ -61,7 +61,7 @@ def build(
 def node_view(register: NodeRegister, live: bool) -> NodeView:
     """A node, from what it says about itself."""
     said = msgspec.structs.asdict(register)
-    del said["version"]
+    del said["version"], said["key"]
     return NodeView(live=live, **said)
 
 

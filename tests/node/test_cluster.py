@@ -15,6 +15,7 @@ from twisted.python.failure import Failure
 from zope.interface import provider
 
 from hybrid.cluster.memory_peers import MemoryNetwork
+from hybrid.cluster.sealing import MemorySeals
 from hybrid.core import Core, Drivers
 from hybrid.deeds import CreateSite, Entry
 from hybrid.errors import Conflict, ContainerError, ImageError
@@ -107,6 +108,7 @@ class Member:
             links=self.links,
             files=NoFiles(),
             memory=self.notes,
+            seals=MemorySeals(self.id),
             accepts=self._accepts,
             shift_owners=self._shift_owners,
             wall_s=self.cluster.wall_s,
