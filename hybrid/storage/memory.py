@@ -77,6 +77,11 @@ class MemoryPool(Faults):
         """Behave as if a process had a file open in the mounted dataset: `unmount` raises `Busy`."""
         self._volume(name).occupied = occupied
 
+    def lose_power(self) -> None:
+        """What a power cut leaves: all that was written, nothing mounted, nothing in use."""
+        for volume in self._volumes.values():
+            volume.mountpoint, volume.occupied = None, False
+
     # -------------------------------------------------------------------------------------------- datasets
 
     async def prepare(self) -> None:

@@ -1,0 +1,225 @@
+"""
+Whole nodes in one process: the real `Core`, on fakes for disks, containers and sockets, on one clock.
+
+A node's life can end at any moment, also within a call to its disk: from then on nothing of that life does anything.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Coroutine, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+
+from hybrid.cluster.memory_peers import MemoryNetwork
+from hybrid.cluster.sealing import MemorySeals
+from hybrid.core import Core, Drivers
+from hybrid.deeds import CreateSite, Entry
+from hybrid.hosting.holdings import dataset_of
+from hybrid.model import NodeId, NodeRegister, Shared, SiteId, SiteSpec
+from hybrid.settings import Settings
+from hybrid.storage.memory import MemoryPool
+from hybrid.view import SiteView
+from hybrid_containers.memory import MemoryContainers
+from tests.node.lives import Life, LifeClock
+
+T = TypeVar("T")
+MANIFEST = '{"name": "static"}'
+
+
+class Notes:
+    """What a node remembers over a restart, in memory. See `hybrid.adapters.Memory`."""
+
+    def __init__(self) -> None:
+        self._nodes: dict[NodeId, NodeRegister] = {}
+        self._shared: dict[str, Shared] = {}
+        self.starts = 0
+
+    def nodes(self) -> dict[NodeId, NodeRegister]:
+        """See `hybrid.adapters.Memory`."""
+        return dict(self._nodes)
+
+    def keep_nodes(self, registers: Iterable[NodeRegister]) -> None:
+        """See `hybrid.adapters.Memory`."""
+        self._nodes.update({register.id: register for register in registers})
+
+    def shared(self) -> dict[str, Shared]:
+        """See `hybrid.adapters.Memory`."""
+        return dict(self._shared)
+
+    def keep_shared(self, entries: Mapping[str, Shared]) -> None:
+        """See `hybrid.adapters.Memory`."""
+        self._shared.update(entries)
+
+
+class NoFiles:
+    """Content is looked at in the pool directly."""
+
+    async def entries(self, root: str, path: str) -> list[Entry]:
+        """See `hybrid_replicator.ports.Files`."""
+        return []
+
+    async def content(self, root: str, path: str) -> bytes:
+        """See `hybrid_replicator.ports.Files`."""
+        return b""
+
+    async def copy(self, root: str, live_root: str, path: str) -> int:
+        """See `hybrid_replicator.ports.Files`."""
+        return 1
+
+
+class Steps:
+    """A `Progress` that remembers."""
+
+    def __init__(self) -> None:
+        self.done: list[str] = []
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """See `hybrid.deeds.Progress`."""
+        yield
+        self.done.append(name)
+
+
+class Member:
+    """One node: what survives a power cut (pool, notes), and what does not (core, containers, links)."""
+
+    def __init__(self, cluster: Cluster, name: str, dc: str) -> None:
+        self.cluster, self.name, self.dc = cluster, name, dc
+        self.id = NodeId(f"n-{name * 16}"[:18])
+        self.pool = MemoryPool(cluster.wall_s, seed=name)
+        self.notes = Notes()
+        self.containers = MemoryContainers()
+        self.up = False
+        self.refuses_connections = False
+
+    def start(self) -> None:
+        """Come to life, on the disk there is."""
+        self.begin()
+        self.cluster.run(self.core.live())
+        self.links.startService()
+
+    def begin(self) -> None:
+        """A new life, in which nothing happened yet."""
+        self.notes.starts += 1
+        self.life = Life(LifeClock(self.cluster.clock), self._lost_power)
+        self.links = self.cluster.network.join(self.id)
+        settings = Settings(name=self.name, dc=self.dc, address=f"10.9.9.{ord(self.name)}", state_dir="/state")
+        drivers = Drivers(
+            pool=self.life.sees(self.pool),
+            containers=self.life.sees(self.containers),
+            links=self.links,
+            files=NoFiles(),
+            memory=self.notes,
+            seals=MemorySeals(self.id),
+            accepts=self._accepts,
+            shift_owners=self._shift_owners,
+            wall_s=self.cluster.wall_s,
+            random=random.Random(self.name),
+            load=lambda: 0.0,
+        )
+        self.core = Core(self.life.clock, settings, self.id, self.notes.starts, ("hybrid.test",), drivers)
+        self.up = True
+
+    async def _accepts(self, address: str, port: int) -> bool:
+        listening = any(spec.address == address for spec in self.containers.specs().values())
+        return listening and not self.refuses_connections
+
+    async def _shift_owners(self, path: str, id_base: int) -> int:
+        return 0
+
+    def power_cut(self) -> None:
+        """Everything that is not on disk is gone, at once."""
+        self.life.end()
+        self._lost_power()
+
+    def _lost_power(self) -> None:
+        self.kill_process()
+        self.containers = MemoryContainers()
+        self.pool.lose_power()
+
+    def kill_process(self) -> None:
+        """The node process dies; containers, mounts and the disk go on."""
+        self.life.end()
+        self.up = False
+        self.links.stopService()
+
+    def site(self, spec: SiteSpec) -> SiteView:
+        """The site as this node sees it."""
+        return self.core.outlook.view.sites[spec.id]
+
+    def write(self, site: SiteId, path: str, data: bytes) -> None:
+        """What a client's request does, on the owner."""
+        self.pool.write(dataset_of(site), path, data)
+
+    def files(self, site: SiteId) -> dict[str, bytes]:
+        """Live data here."""
+        return dict(self.pool.files(dataset_of(site)))
+
+
+class Cluster:
+    """Nodes a and b in paris, c in london."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.network = MemoryNetwork(self.clock)
+        self.members = {name: Member(self, name, dc) for name, dc in (("a", "paris"), ("b", "paris"), ("c", "london"))}
+
+    def wall_s(self) -> float:
+        """Time of day."""
+        return 1_700_000_000 + self.clock.seconds()
+
+    def run(self, coroutine: Coroutine[Any, Any, T], within_s: float = 60.0) -> T:
+        """What `coroutine` returns; time passes until it does."""
+        results: list[T | Failure] = []
+        Deferred.fromCoroutine(coroutine).addBoth(results.append)
+        until_s = self.clock.seconds() + within_s
+        while not results:
+            assert self.clock.seconds() < until_s, "it did not end in time"
+            self.clock.advance(0.05)
+        result = results[0]
+        if isinstance(result, Failure):
+            result.raiseException()
+            raise AssertionError
+        return result
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass."""
+        for _ in range(round(seconds / 0.05)):
+            self.clock.advance(0.05)
+
+    def start(self) -> None:
+        """Start all nodes and let them meet."""
+        for member in self.members.values():
+            member.start()
+            self._introduce(member)
+        self.wait(15)
+
+    def _introduce(self, member: Member) -> None:
+        """Give it the image, as an operator does once."""
+        pool = member.pool
+        if any(name for name, _ in member.core.shelf.known()):
+            return
+        if member.name == "a":
+            self.run(pool.create("images/static-1", {"image": "static@1", "manifest": MANIFEST, "complete": "yes"}))
+            pool.write("images/static-1", "index.html", b"hello")
+            self.run(pool.snapshot("images/static-1", "image"))
+            self.run(member.core.shelf.load())
+
+    def create(self, name: str = "shop", on: str = "a") -> SiteSpec:
+        """A running site."""
+        request = CreateSite(name=name, image="static")
+        return self.run(self.members[on].core.hosting.create(request, Steps()))
+
+    def owners(self, spec: SiteSpec) -> dict[str, str | None]:
+        """Who owns the site, as each live node sees it."""
+        names = {member.id: member.name for member in self.members.values()}
+        return {
+            member.name: names.get(member.site(spec).owner or NodeId(""))
+            for member in self.members.values()
+            if member.up
+        }

@@ -1,0 +1,145 @@
+"""
+One life of a node, from a start to a power cut that may come between any two calls to its disk or its containers.
+
+Once a life is over nothing of it happens any more: its timers do not fire, its calls neither return nor do anything.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar, cast
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.task import Clock
+from zope.interface import implementer
+
+T = TypeVar("T")
+
+CHANGING = frozenset(
+    "create clone destroy rename promote set_properties set_readonly set_quota mount unmount snapshot "
+    "snapshot_if_changed destroy_snapshot hold release finish start stop freeze thaw".split()
+)
+"""Calls that leave a trace: between two of them a node that loses power comes back to the same disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """The power goes just before, or just after, the `number`th changing call (the first is 1)."""
+
+    number: int
+    after: bool
+
+
+@dataclass(slots=True)
+class Life:
+    """
+    What happens in one life.
+
+    Attributes:
+        clock: The time that the node lives by.
+        ended: Called once when the power is cut by `cut`, before anything else can happen.
+        counting: Whether changing calls are counted now.
+        observed: Called with the name, the arguments and the result of each changing call.
+    """
+
+    clock: LifeClock
+    ended: Callable[[], None] = lambda: None
+    observed: Callable[[str, tuple[Any, ...], Any], None] = lambda name, arguments, result: None
+    counting: bool = False
+    calls: list[str] = field(default_factory=list)
+    cut: Cut | None = None
+    over: bool = False
+    _buried: bool = False
+    _hanging: list[Deferred[None]] = field(default_factory=list)
+
+    def sees(self, driver: T) -> T:
+        """`driver`, as this life may use it."""
+        return cast(T, _Mortal(driver, self))
+
+    def end(self) -> None:
+        """Power off."""
+        self.over = self.clock.over = True
+
+    def bury(self) -> None:
+        """Let go of what hangs for ever: coroutines that are closed now may still try to tidy up."""
+        self._buried = True
+        self._hanging.clear()
+
+    async def call(self, name: str, deed: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+        """One call to a driver."""
+        if name == "set_properties":
+            return await self._one_by_one(deed, *arguments)
+        await self._passing(name, after=False)
+        result = await deed(*arguments, **named)
+        if name in CHANGING:
+            self.observed(name, arguments, result)
+        await self._passing(name, after=True)
+        return self.sees(result) if name in ("send", "receive") else result
+
+    async def _one_by_one(self, deed: Callable[..., Any], dataset: str, properties: dict[str, str | None]) -> None:
+        """As ZFS does it: values first, removals last, and the power may go between any two."""
+        for key in sorted(properties, key=lambda key: properties[key] is None):
+            await self._passing("set_properties", after=False)
+            await deed(dataset, {key: properties[key]})
+            self.observed("set_properties", (dataset, key, properties[key]), None)
+            await self._passing("set_properties", after=True)
+
+    async def _passing(self, name: str, after: bool) -> None:
+        if self.counting and not self.over and name in CHANGING:
+            if not after:
+                self.calls.append(name)
+            if self.cut == Cut(len(self.calls), after):
+                self.end()
+                self.ended()
+        if self._buried:
+            raise GeneratorExit
+        if self.over:
+            hanging: Deferred[None] = Deferred()
+            self._hanging.append(hanging)
+            await hanging
+
+
+class _Mortal:
+    """A driver whose coroutines go through a life."""
+
+    def __init__(self, driver: object, life: Life) -> None:
+        self._driver, self._life = driver, life
+
+    def __getattr__(self, name: str) -> Any:
+        attribute = getattr(self._driver, name)
+        if not inspect.iscoroutinefunction(attribute):
+            return attribute
+
+        async def call(*arguments: Any, **named: Any) -> Any:
+            return await self._life.call(name, attribute, *arguments, **named)
+
+        return call
+
+
+@implementer(IReactorTime)
+class LifeClock:
+    """The common clock, until the life is over."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.over = False
+
+    def seconds(self) -> float:
+        """See `IReactorTime`."""
+        return self._clock.seconds()
+
+    def callLater(self, delay: float, callable: Callable[..., object], *args: object, **kw: object) -> IDelayedCall:
+        """See `IReactorTime`."""
+
+        def unless_over() -> None:
+            if not self.over:
+                callable(*args, **kw)
+
+        return self._clock.callLater(delay, unless_over)
+
+    def getDelayedCalls(self) -> list[IDelayedCall]:
+        """See `IReactorTime`."""
+        return list(self._clock.getDelayedCalls())
