@@ -20,6 +20,7 @@ from twisted.logger import Logger
 
 from hybrid.adapters import Memory, SharedValues, restore
 from hybrid.cluster import placement
+from hybrid.cluster.absence import Absences
 from hybrid.cluster.election import Elections
 from hybrid.cluster.gossip import Gossiping, Links
 from hybrid.cluster.ledger import Ledger, Merged
@@ -114,6 +115,7 @@ class Core(MultiService):
         restore(self._ledger, drivers.memory)
         for node in self._ledger.nodes():
             self._membership.know(node, now_s)
+        self._absences = Absences(settings.timing.repair_s)
         self.known = Knowledge(
             me,
             zones,
@@ -121,6 +123,7 @@ class Core(MultiService):
             self._ledger,
             held=lambda: self._holdings,
             upstream=lambda site: self._terms.upstream(site),
+            lost=lambda: self._absences.lost,
             now_s=reactor.seconds,
         )
         self._gossip = Gossiping(
@@ -227,6 +230,7 @@ class Core(MultiService):
             (CHECK_EVERY_S, self._check.look),
             (WATCH_EVERY_S, self._watch.look),
             (WATCH_EVERY_S, self._observer.look),
+            (WATCH_EVERY_S, self._look_for_lost),
             (DESCRIBE_EVERY_S, self._description.publish),
             (PURGE_EVERY_S, self._purge.look),
         ):
@@ -308,6 +312,12 @@ class Core(MultiService):
     async def _take_over(self, sender: NodeId, request: object) -> Done:
         assert isinstance(request, TakeOver)
         return await self._tasks.run(request.site, "take over", lambda: self._moving.take_over(sender, request))
+
+    async def _look_for_lost(self) -> None:
+        """Notice who has been silent for too long."""
+        now_s = self._reactor.seconds()
+        if self._absences.look(self._ledger.nodes(), self._membership.live(now_s), now_s):
+            self.outlook.changed()
 
     def _targets(self, site: SiteView) -> tuple[NodeId, ...]:
         return placement.replicas(site, self.outlook.view)

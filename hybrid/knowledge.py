@@ -26,22 +26,24 @@ class Knowledge:
         ledger: Ledger,
         held: Callable[[], Iterable[SiteId]],
         upstream: Callable[[SiteId], str | None],
+        lost: Callable[[], frozenset[NodeId]],
         now_s: Callable[[], float],
     ) -> None:
         """
         Args:
             held: The sites of which this node holds something.
             upstream: The address of a site's container, while it serves here.
+            lost: Nodes given up as places for copies.
             now_s: Monotonic seconds.
         """
         self._me, self._zones, self._membership, self._ledger = me, zones, membership, ledger
-        self._held, self._upstream, self._now_s = held, upstream, now_s
+        self._held, self._upstream, self._lost, self._now_s = held, upstream, lost, now_s
 
     def view(self, previous: View | None) -> View:
         """The view of this moment; `previous` itself when nothing differs."""
         upstreams = {site: address for site in self._held() if (address := self._upstream(site))}
         live = self._membership.live(self._now_s())
-        return viewing.build(self._me, self._ledger, live, upstreams, self._zones, previous)
+        return viewing.build(self._me, self._ledger, live, upstreams, self._zones, previous, self._lost())
 
     def stashes(self, site: SiteId) -> tuple[Stash, ...]:
         """Of all nodes, oldest first."""

@@ -25,6 +25,8 @@ class Timing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """A site without a live owner for this much longer: the best replica stands."""
     boot_s: float = 10.0
     """After start, listen this long before claiming anything: `2 * heartbeat_s + fail_s` and a little."""
+    repair_s: float = 30.0
+    """A node taken for dead for so long is lost: its copies are made again elsewhere. Longer than a restart takes."""
     fence_s: float = 15.0
     """A loser that cannot stop its container in this time raises an alarm and cuts its network."""
 

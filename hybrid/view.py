@@ -30,6 +30,8 @@ class NodeView(msgspec.Struct, frozen=True, kw_only=True):
     interior_port: int
     api_port: int
     live: bool
+    lost: bool = False
+    """Silent for so long that its copies are made again elsewhere; `Timing.repair_s`."""
     size_bytes: int = 0
     free_bytes: int = 0
     release: str = ""
@@ -49,6 +51,8 @@ class SiteView(msgspec.Struct, frozen=True, kw_only=True):
     """The container's address; only on the owner itself, only while `serving`."""
     holders: tuple[NodeId, ...] = ()
     """Live nodes that hold the dataset: owner first, then the best replica first."""
+    away: tuple[NodeId, ...] = ()
+    """Nodes that hold it and are silent, but not lost: their copies count until they are. By id."""
     lag_s: float | None = None
     safe_copies: int = 0
     """Other live nodes whose head is the owner's."""

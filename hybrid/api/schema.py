@@ -155,6 +155,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     """Age of the oldest change of any site that no other node holds; `null` with a single node."""
     can_lose_nodes: int
     """How many nodes may die at once, whichever they are, while every site's history survives."""
+    can_lose_dcs: tuple[str, ...]
+    """Data centres of which any one may vanish while every site's history survives."""
     as_of: str
     from_node: str
 

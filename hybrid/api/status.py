@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import Literal
 
 from hybrid.api import schema
 from hybrid.api.moments import rfc3339
 from hybrid.api.render import node_name
+from hybrid.model import NodeId
 from hybrid.view import SiteView, View
 
 MAX_FINDINGS = 50
@@ -23,10 +25,10 @@ def summarise(view: View, now_s: float) -> schema.Status:
     worst_lag_s = max(lags) if lags else None
     critical, degraded = _critical(view), _degraded(view)
     health: Literal["ok", "degraded", "critical"] = "critical" if critical else "degraded" if degraded else "ok"
-    can_lose = can_lose_nodes(view)
+    can_lose, dcs = can_lose_nodes(view), can_lose_dcs(view)
     return schema.Status(
         health=health,
-        sentence=_sentence(view, len(live), worst_lag_s, can_lose),
+        sentence=_sentence(view, len(live), worst_lag_s, _can_lose(view, can_lose, dcs)),
         findings=bounded([*critical, *degraded]),
         nodes=len(view.nodes),
         nodes_live=len(live),
@@ -34,6 +36,7 @@ def summarise(view: View, now_s: float) -> schema.Status:
         sites_by_state=schema.SiteCounts(**states),
         worst_lag_s=worst_lag_s,
         can_lose_nodes=can_lose,
+        can_lose_dcs=dcs,
         as_of=rfc3339(now_s),
         from_node=node_name(view, view.me),
     )
@@ -52,15 +55,42 @@ def can_lose_nodes(view: View) -> int:
     return max(0, min([live - 1, *spare]))
 
 
-def _sentence(view: View, live: int, worst_lag_s: float | None, can_lose: int) -> str:
-    """For example: `3 nodes up, 214 sites, newest data elsewhere within 12 s, can lose 1 node`."""
+def can_lose_dcs(view: View) -> tuple[str, ...]:
+    """The data centres with a live node, by name, any one of which may vanish while others hold every site's data."""
+    live = {node.id: node.dc for node in view.nodes.values() if node.live}
+
+    def outlives(held: Iterable[NodeId], dc: str) -> bool:
+        return any(live.get(node, dc) != dc for node in held)
+
+    dcs = sorted(set(live.values()))
+    return tuple(dc for dc in dcs if all(outlives(held, dc) for held in (live, *_held(view))))
+
+
+def _held(view: View) -> Iterable[tuple[NodeId, ...]]:
+    """Who holds each site that anybody holds."""
+    return [site.holders for site in view.sites.values() if site.holders]
+
+
+def _can_lose(view: View, nodes: int, dcs: tuple[str, ...]) -> str:
+    """What may happen next without loss; data centres are spoken of where there are several."""
+    alive = {node.dc for node in view.nodes.values() if node.live}
+    if len(alive) < 2:
+        return f"can lose {_count(nodes, 'node') if nodes else 'no node'}"
+    any_of = f"any {_count(nodes, 'node')}" if nodes else "no node for certain"
+    if len(dcs) == len(alive):
+        return f"can lose {any_of}, or {'either' if len(dcs) == 2 else 'any'} data centre"
+    return f"can lose {any_of}, {'or all of ' + ' or '.join(dcs) if dcs else 'but no data centre'}"
+
+
+def _sentence(view: View, live: int, worst_lag_s: float | None, can_lose: str) -> str:
+    """For example: `3 nodes up, 214 sites, all replicated, can lose any 1 node, or either data centre`."""
     nodes = _count(live, "node") + " up"
     if live < len(view.nodes):
         nodes = f"{live} of {_count(len(view.nodes), 'node')} up"
     parts = [nodes, _count(len(view.sites), "site")]
     if worst_lag_s is not None:
         parts.append("all replicated" if worst_lag_s == 0 else f"replicated up to {worst_lag_s:.0f} s ago")
-    parts.append(f"can lose {_count(can_lose, 'node')}")
+    parts.append(can_lose)
     return ", ".join(parts)
 
 
@@ -73,7 +103,11 @@ def _critical(view: View) -> list[str]:
 
 def _degraded(view: View) -> list[str]:
     """Findings that will matter if something else happens."""
-    dead = [f"node {node.name} ({node.dc}) is down" for node in view.nodes.values() if not node.live]
+    dead = [
+        f"node {node.name} ({node.dc}) is down" + (": its copies are made again elsewhere" if node.lost else "")
+        for node in view.nodes.values()
+        if not node.live
+    ]
     full = [
         f"the pool of {node.name} is {100 - 100 * node.free_bytes // node.size_bytes} % full"
         for node in view.nodes.values()

@@ -16,11 +16,12 @@ def replicas(site: SiteView, view: View) -> tuple[NodeId, ...]:
     """
     The nodes that should hold copies of `site` besides its owner, best first.
 
-    At most `spec.copies` living nodes with healthy storage. Each is chosen for a data centre that has no copy yet,
-    then for holding the site already (so that nothing is moved without need), then for room. Room counts only in
-    steps of a factor of two, and ties are broken by the site's id: a choice stays until something real changes.
+    At most `spec.copies` nodes with healthy storage that live, or that hold it and are silent but not lost. Each is
+    chosen for a data centre that has no copy yet, then for holding the site already (so that nothing is moved without
+    need), then for room. Room counts only in steps of a factor of two, and ties are broken by the site's id: a choice
+    stays until something real changes.
     """
-    able = [node for node in view.nodes.values() if node.id != site.owner and node.live and node.storage_ok]
+    able = [node for node in view.nodes.values() if node.id != site.owner and _is_place(node, site)]
     covered = {view.nodes[site.owner].dc} if site.owner in view.nodes else set()
     chosen: list[NodeId] = []
     while able and len(chosen) < site.spec.copies:
@@ -31,8 +32,12 @@ def replicas(site: SiteView, view: View) -> tuple[NodeId, ...]:
     return tuple(chosen)
 
 
+def _is_place(node: NodeView, site: SiteView) -> bool:
+    return node.storage_ok and (node.live or node.id in site.away)
+
+
 def _worth(node: NodeView, site: SiteView, covered: set[str]) -> tuple[bool, bool, int, int]:
-    holds = node.id in site.holders
+    holds = node.id in site.holders or node.id in site.away
     room = 0 if holds else node.free_bytes.bit_length()
     return node.dc not in covered, holds, room, _digest(site.spec.id, node.id)
 

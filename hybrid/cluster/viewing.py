@@ -32,6 +32,7 @@ def build(
     upstreams: Mapping[SiteId, str],
     zones: tuple[str, ...],
     previous: View | None = None,
+    lost: frozenset[NodeId] = frozenset(),
 ) -> View:
     """
     What this node concludes now.
@@ -43,14 +44,15 @@ def build(
         upstreams: Addresses of this node's containers; used for sites it owns and serves.
         zones: The cluster's DNS zones, the main one first.
         previous: The view before. Its unchanged parts are kept; it is returned itself when nothing changed.
+        lost: From `Absences.lost`.
 
     Returns:
         A view with the next serial number (1 for the first), or `previous`.
     """
-    nodes = {node: node_view(register, node in live) for node, register in sorted(ledger.nodes().items())}
+    nodes = {node: node_view(register, node in live, node in lost) for node, register in sorted(ledger.nodes().items())}
     sites = {}
     for site in sorted(ledger.sites()):
-        seen = site_view(me, ledger.registers(site), live, upstreams.get(site))
+        seen = site_view(me, ledger.registers(site), live, upstreams.get(site), lost)
         if seen is not None:
             sites[site] = seen
     if previous is not None and (previous.zones, previous.nodes, previous.sites) == (zones, nodes, sites):
@@ -58,14 +60,20 @@ def build(
     return View(me=me, serial=previous.serial + 1 if previous else 1, zones=zones, nodes=nodes, sites=sites)
 
 
-def node_view(register: NodeRegister, live: bool) -> NodeView:
+def node_view(register: NodeRegister, live: bool, lost: bool = False) -> NodeView:
     """A node, from what it says about itself."""
     said = msgspec.structs.asdict(register)
     del said["version"], said["key"]
-    return NodeView(live=live, **said)
+    return NodeView(live=live, lost=lost and not live, **said)
 
 
-def site_view(me: NodeId, registers: Registers, live: frozenset[NodeId], upstream: str | None) -> SiteView | None:
+def site_view(
+    me: NodeId,
+    registers: Registers,
+    live: frozenset[NodeId],
+    upstream: str | None,
+    lost: frozenset[NodeId] = frozenset(),
+) -> SiteView | None:
     """
     One site, from what all nodes say about it.
 
@@ -86,6 +94,7 @@ def site_view(me: NodeId, registers: Registers, live: frozenset[NodeId], upstrea
         claim=mine.claim if mine else None,
         upstream=upstream if owner == me and state == "serving" else None,
         holders=holders,
+        away=_away(registers, live | lost),
         lag_s=mine.lag_s if mine else None,
         safe_copies=_safe_copies(registers, live, owner),
         stashes=stashes(registers),
@@ -108,6 +117,11 @@ def _holders(registers: Registers, live: frozenset[NodeId], owner: NodeId | None
     held = [node for node, register in registers.items() if node in live and register.role in HOLDING]
     held.sort(key=lambda node: rank(node, registers[node]), reverse=True)
     return tuple(sorted(held, key=lambda node: node != owner))
+
+
+def _away(registers: Registers, accounted: frozenset[NodeId]) -> tuple[NodeId, ...]:
+    """Holders that are neither live nor lost."""
+    return tuple(sorted(n for n, register in registers.items() if n not in accounted and register.role in HOLDING))
 
 
 def _safe_copies(registers: Registers, live: frozenset[NodeId], owner: NodeId | None) -> int:

@@ -3,7 +3,8 @@ Decides what to send next, to whom. Pure.
 
 At most one entry per site and peer: what is sent is always the newest snapshot at that moment, so a slow peer never
 builds a backlog. Each peer has its own slots; the bound on all sends together never keeps a peer with nothing under
-way from its first, so a slow or dead one delays nobody else.
+way from its first, so a slow or dead one delays nobody else. Whole copies (a new place, a lost node's sites made again
+elsewhere) take one slot of a peer at most and two in all: the newest changes of all other sites never wait for them.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ class _Waiting:
     """A site that waits to be sent to one peer."""
 
     since_s: float
+    whole: bool = False
     not_before_s: float = 0.0
     failures: int = 0
 
@@ -40,16 +42,21 @@ class _Peer:
 class Outbox:
     """What waits for every peer."""
 
-    def __init__(self, jitter: Callable[[], float], per_peer: int = 2, in_all: int = 6) -> None:
-        """`jitter()` is between 0 and 1; `per_peer` and `in_all` bound the sends under way."""
-        self._jitter, self._per_peer, self._in_all = jitter, per_peer, in_all
+    def __init__(self, jitter: Callable[[], float], per_peer: int = 2, in_all: int = 6, whole: int = 2) -> None:
+        """`jitter()` is between 0 and 1; `per_peer` and `in_all` bound the sends under way, `whole` whole copies."""
+        self._jitter, self._per_peer, self._in_all, self._whole = jitter, per_peer, in_all, whole
         self._peers: dict[NodeId, _Peer] = {}
 
-    def want(self, site: SiteId, peer: NodeId, now_s: float) -> None:
-        """`peer` should have the newest snapshot of `site`. Waiting or under way already: fine."""
+    def want(self, site: SiteId, peer: NodeId, now_s: float, whole: bool = False) -> None:
+        """
+        `peer` should have the newest snapshot of `site`. Waiting or under way already: fine.
+
+        Args:
+            whole: It holds nothing of it, as far as is known.
+        """
         entries = self._peers.setdefault(peer, _Peer())
         if site not in entries.sending:
-            entries.waiting.setdefault(site, _Waiting(now_s))
+            entries.waiting.setdefault(site, _Waiting(now_s)).whole = whole
 
     def keep(self, wanted: Iterable[tuple[SiteId, NodeId]]) -> None:
         """Forget what waits and is not in `wanted`."""
@@ -71,8 +78,9 @@ class Outbox:
         """What may begin now: since when it waits, site, peer."""
         for peer, entries in self._peers.items():
             if entries.waiting and entries.not_before_s <= now_s and self._may_start(entries):
+                room = self._room_for_whole(entries)
                 for site, entry in entries.waiting.items():
-                    if entry.not_before_s <= now_s:
+                    if entry.not_before_s <= now_s and (room or not entry.whole):
                         yield entry.since_s, site, peer
 
     def sent(self, site: SiteId, peer: NodeId) -> None:
@@ -121,6 +129,12 @@ class Outbox:
     def _may_start(self, entries: _Peer) -> bool:
         mine = len(entries.sending)
         return mine == 0 or (mine < self._per_peer and self.under_way() < self._in_all)
+
+    def _room_for_whole(self, entries: _Peer) -> bool:
+        """Whether a whole copy may begin to a peer."""
+        if any(entry.whole for entry in entries.sending.values()):
+            return False
+        return sum(entry.whole for peer in self._peers.values() for entry in peer.sending.values()) < self._whole
 
     def _back(self, site: SiteId, peer: NodeId, not_before_s: float) -> None:
         entry = self._peers[peer].sending.pop(site, None)

@@ -24,6 +24,8 @@ class Duty:
     spec: SiteSpec
     claim: Claim
     targets: tuple[NodeId, ...]
+    new: frozenset[NodeId] = frozenset()
+    """Targets that hold nothing of it yet: they get a whole copy."""
 
 
 class Owned:
@@ -57,4 +59,6 @@ class Owned:
         known = self._known.get(seen.spec.id)
         if known is not None and (known[0] is seen or known[0] == seen):
             return known
-        return seen, Duty(seen.spec, claim, self._targets(seen))
+        targets = self._targets(seen)
+        new = frozenset(targets).difference(seen.holders, seen.away)
+        return seen, Duty(seen.spec, claim, targets, new)

@@ -106,7 +106,7 @@ class Sender:
         while self._changed:
             site = self._changed.pop()
             for node in self._wanting(site):
-                self._outbox.want(site, node, now_s)
+                self._outbox.want(site, node, now_s, whole=node in self._duties[site].new)
         return self._outbox.start(now_s)
 
     async def push(self, site: SiteId, claim: Claim, node: NodeId) -> Guid | None:

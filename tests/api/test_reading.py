@@ -6,7 +6,7 @@ from typing import Any
 def test_status_is_one_sentence(cluster: Any) -> None:
     """An operator sees at a glance whether all is well and what the cluster can stand."""
     status = cluster.n1("GET", "/v1/status").json
-    assert status["sentence"] == "3 nodes up, 2 sites, all replicated, can lose 1 node"
+    assert status["sentence"] == "3 nodes up, 2 sites, all replicated, can lose any 1 node, or either data centre"
     assert (status["health"], status["findings"]) == ("degraded", ["site shop has 1 replica of 2"])
     assert (status["from_node"], status["as_of"]) == ("n1", "2026-09-21T14:13:20Z")
 

@@ -32,7 +32,7 @@ def test_status(hybrid: Any) -> None:
     """One sentence, the nodes, the findings."""
     ran = hybrid("status")
     assert ran.code == 0
-    assert ran.out.startswith("degraded: 3 nodes up, 2 sites, all replicated, can lose 1 node")
+    assert ran.out.startswith("degraded: 3 nodes up, 2 sites, all replicated, can lose any 1 node")
     assert "! site shop has 1 replica of 2" in ran.out
     hybrid.steer("die n3")
     assert "2 of 3 nodes up" in hybrid("status").out

@@ -83,3 +83,17 @@ def test_what_is_no_longer_wanted_is_dropped() -> None:
     box.keep([(B, P)])
     assert box.start(0.0) == [(B, P)]
     assert box.under_way() == 1
+
+
+def test_whole_copies_never_delay_what_changed() -> None:
+    """While a lost server's sites are copied elsewhere, one to each peer and two in all, increments go on."""
+    box = outbox(per_peer=2, in_all=6)
+    for peer in (P, Q, R):
+        for site in (A, B, C):
+            box.want(site, peer, 0.0, whole=True)
+        box.want(D, peer, 5.0)
+    assert sorted(box.start(6.0)) == [(A, P), (A, Q), (D, P), (D, Q), (D, R)]
+    box.sent(A, P)
+    assert box.start(7.0) == [(A, R)]
+    box.sent(A, Q)
+    assert box.start(7.0) == [(B, P)]

@@ -23,7 +23,7 @@ def view(*sites: SiteView, peer_live: bool = True, load: float = 0.0) -> View:
 def test_only_what_is_owned_here_under_a_claim() -> None:
     """Other servers' sites are theirs to look after."""
     owned = Owned(ME, lambda site: (PEER,))
-    assert owned.follow(view(SEEN), 0.0) == {SITE: (Duty(SPEC, Claim(1, ME), (PEER,)), True)}
+    assert owned.follow(view(SEEN), 0.0) == {SITE: (Duty(SPEC, Claim(1, ME), (PEER,), frozenset({PEER})), True)}
     assert owned.follow(view(msgspec.structs.replace(SEEN, state="changing")), 0.0)[SITE][1] is False
     assert owned.follow(view(msgspec.structs.replace(SEEN, owner=PEER)), 0.0) == {}
     assert owned.follow(view(msgspec.structs.replace(SEEN, claim=None)), 0.0) == {}
@@ -47,3 +47,11 @@ def test_targets_are_asked_for_only_when_something_changed_or_now_and_then() -> 
     assert len(asked) == 3
     owned.follow(view(msgspec.structs.replace(SEEN, claim=Claim(2, ME)), peer_live=False), 1.0 + AGAIN_S)
     assert len(asked) == 4
+
+
+def test_a_target_that_holds_it_gets_no_whole_copy() -> None:
+    """Also when it is silent for the moment: only what nobody ever sent there counts as new."""
+    other = NodeId("n-other")
+    held = msgspec.structs.replace(SEEN, holders=(ME, PEER), away=(other,))
+    owned = Owned(ME, lambda site: (PEER, other, NodeId("n-new")))
+    assert owned.follow(view(held), 0.0)[SITE][0].new == {NodeId("n-new")}

@@ -36,9 +36,10 @@ def view_of(nodes: str, *sites: SiteView) -> View:
 
 
 def site_of(spec: SiteSpec, owner: str, holders: str = "") -> SiteView:
-    """A site of `owner`, held by it and `holders`."""
-    names = tuple(NodeId(name) for name in (owner + holders) if name)
-    return SiteView(spec=spec, state="serving", owner=NodeId(owner) if owner else None, holders=names)
+    """A site of `owner`, held by it and `holders`; those in capitals are away."""
+    names = tuple(NodeId(name) for name in (owner + holders) if name.islower())
+    away = tuple(NodeId(name.lower()) for name in holders if name.isupper())
+    return SiteView(spec=spec, state="serving", owner=NodeId(owner) if owner else None, holders=names, away=away)
 
 
 PLACES = [
@@ -48,7 +49,11 @@ PLACES = [
     ("but a second data centre is worth a move", "a@p 10 | b@p 10 | c@q 90", "a", "b", 1, "c"),
     ("a third data centre before a second copy", "a@p 10 | b@q 90 | c@q 90 | d@r 10", "a", "b", 2, "bd"),
     ("room", "a@p 10 | b@p 10 | c@p 100", "a", "", 1, "c"),
-    ("no dead ones", "a@p 10 | b@p 10 | !c@q 90", "a", "c", 1, "b"),
+    ("no dead ones", "a@p 10 | b@p 10 | !c@q 90", "a", "", 1, "b"),
+    ("one that is silent for a moment keeps its place", "a@p 10 | b@p 10 | !c@q 90", "a", "C", 1, "c"),
+    ("but not with sick storage", "a@p 10 | b@p 10 | !?c@q 90", "a", "C", 1, "b"),
+    ("a lost one is replaced", "a@p 10 | b@p 10 | !c@q 90 | d@q 10", "a", "b", 2, "bd"),
+    ("a lost data centre too", "a@p 10 | b@p 10 | !c@q 90 | d@p 10", "a", "b", 2, "bd"),
     ("no sick ones", "a@p 10 | b@p 10 | ?c@q 90", "a", "c", 1, "b"),
     ("fewer than wished where there are no more", "a@p 10 | b@p 10", "a", "", 2, "b"),
     ("alone", "a@p 10", "a", "", 2, ""),

@@ -133,3 +133,12 @@ def test_serial_grows_only_with_content(spec: MakeSpec) -> None:
     assert not second.nodes[B].live
     ledger.publish(SITE, SiteRegister(role="none"))
     assert now({A}, second).sites == {}
+
+
+def test_who_is_away_and_who_is_lost(scene: MakeScene, spec: MakeSpec) -> None:
+    """A silent holder counts as a place until it is lost; then it is shown as such."""
+    made = scene("a", "a owner(3) 3.7 serving | !b replica 3.7 | !c replica 3.6 | !d none")
+    made.change("a", spec=spec())
+    live = frozenset(made.live)
+    assert site_view(A, made.registers, live, None).away == (B, C)  # type: ignore[union-attr]  # a site is there
+    assert site_view(A, made.registers, live, None, frozenset({C})).away == (B,)  # type: ignore[union-attr]
