@@ -9,6 +9,7 @@ from typing import Literal
 from hybrid.api import schema
 from hybrid.api.moments import rfc3339
 from hybrid.api.render import node_name
+from hybrid.cluster.placement import replicas
 from hybrid.model import NodeId
 from hybrid.view import SiteView, View
 
@@ -51,7 +52,7 @@ def bounded(findings: list[str]) -> tuple[str, ...]:
 def can_lose_nodes(view: View) -> int:
     """How many live nodes may die, whichever they are, while every site's data is still held by a live one."""
     live = sum(1 for node in view.nodes.values() if node.live)
-    spare = [max(0, len(site.holders) - 1) for site in view.sites.values()]
+    spare = [max(0, len(_copies(view, site)) - 1) for site in view.sites.values()]
     return max(0, min([live - 1, *spare]))
 
 
@@ -67,8 +68,16 @@ def can_lose_dcs(view: View) -> tuple[str, ...]:
 
 
 def _held(view: View) -> Iterable[tuple[NodeId, ...]]:
-    """Who holds each site that anybody holds."""
-    return [site.holders for site in view.sites.values() if site.holders]
+    """Who keeps each site that anybody holds."""
+    return [_copies(view, site) for site in view.sites.values() if site.holders]
+
+
+def _copies(view: View, site: SiteView) -> tuple[NodeId, ...]:
+    """Live nodes that keep `site` up to date: one that holds it from an earlier time counts no more."""
+    if len(site.holders) <= site.spec.copies + 1:
+        return site.holders
+    kept = {site.owner, *replicas(site, view)}
+    return tuple(node for node in site.holders if node in kept)
 
 
 def _can_lose(view: View, nodes: int, dcs: tuple[str, ...]) -> str:

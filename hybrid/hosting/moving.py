@@ -75,6 +75,8 @@ class Moving:
         history = self._machine.history(request.site)
         if not history or history[-1].guid != request.head:
             raise Conflict(f"this node does not hold snapshot {request.head} of {request.site}")
+        if self._holdings.get(request.site) is None:
+            await self._holdings.refresh(request.site)  # it came a moment ago, and is read from the disk in its own time
         if self._holdings.seen(request.site) > request.claim:
             raise Conflict(f"a newer claim on {request.site} is known here")
         if sender != request.claim.node:

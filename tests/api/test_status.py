@@ -60,6 +60,12 @@ def test_figures_say_the_same() -> None:
     assert (can_lose_nodes(view), can_lose_dcs(view)) == (1, ("q",))
 
 
+def test_a_copy_that_is_kept_no_more_saves_nobody() -> None:
+    """A stand-in that was made while another node was away holds an old copy once that node is back."""
+    view = view_of("a@p b@p c@q d@q", "abcd")
+    assert (can_lose_nodes(view), can_lose_dcs(view)) == (2, ("p", "q"))
+
+
 def test_a_lost_node_is_told_apart_from_one_that_is_away() -> None:
     """Once a node is given up, the operator sees that its copies are made again."""
     findings = summarise(view_of("a@p !b@p ?c@q", "a"), 0.0).findings

@@ -161,13 +161,16 @@ class Member:
         return dict(self.pool.files(dataset_of(site)))
 
 
-class Cluster:
-    """Nodes a and b in paris, c in london."""
+PLACES = {"a": "paris", "b": "paris", "c": "london"}
 
-    def __init__(self) -> None:
+
+class Cluster:
+    """Nodes by name, each in its data centre; `a` is there from the beginning."""
+
+    def __init__(self, places: Mapping[str, str] = PLACES) -> None:
         self.clock = Clock()
         self.network = MemoryNetwork(self.clock)
-        self.members = {name: Member(self, name, dc) for name, dc in (("a", "paris"), ("b", "paris"), ("c", "london"))}
+        self.members = {name: Member(self, name, dc) for name, dc in places.items()}
 
     def wall_s(self) -> float:
         """Time of day."""
@@ -210,9 +213,9 @@ class Cluster:
             self.run(pool.snapshot("images/static-1", "image"))
             self.run(member.core.shelf.load())
 
-    def create(self, name: str = "shop", on: str = "a") -> SiteSpec:
+    def create(self, name: str = "shop", on: str = "a", copies: int = 2) -> SiteSpec:
         """A running site."""
-        request = CreateSite(name=name, image="static")
+        request = CreateSite(name=name, image="static", copies=copies)
         return self.run(self.members[on].core.hosting.create(request, Steps()))
 
     def owners(self, spec: SiteSpec) -> dict[str, str | None]:

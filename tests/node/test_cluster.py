@@ -14,24 +14,6 @@ from hybrid.hosting.purge import Purge
 from tests.node.cluster import Cluster, Steps
 
 
-@pytest.fixture
-def cluster() -> Iterator[Cluster]:
-    """Three nodes that know each other; a failure logged anywhere fails the test."""
-    failures: list[str] = []
-
-    @provider(ILogObserver)
-    def watch(event: LogEvent) -> None:
-        if event["log_level"] >= LogLevel.critical:
-            failures.append(f"{formatEvent(event)}: {event['log_failure'].getTraceback()}")
-
-    globalLogPublisher.addObserver(watch)
-    cluster = Cluster()
-    cluster.start()
-    yield cluster
-    globalLogPublisher.removeObserver(watch)
-    assert failures == []
-
-
 def test_a_new_site_serves_and_everybody_knows(cluster: Cluster) -> None:
     """A second after its creation, every node routes to it."""
     spec = cluster.create()
