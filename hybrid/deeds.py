@@ -50,7 +50,7 @@ class TimeMachine(Protocol):
     async def snapshot(self, site: SiteId, claim: Claim, only_if_changed: bool = False) -> Snapshot | None:
         """Take one now. With `only_if_changed`, `None` when the newest already is the live data."""
 
-    async def push(self, site: SiteId, claim: Claim, node: NodeId) -> Guid:
+    async def push(self, spec: SiteSpec, claim: Claim, node: NodeId) -> Guid:
         """Bring `node` to this node's head now (image first where missing). Returns the acknowledged head."""
 
     async def stash(self, site: SiteId, base: Guid | None, why: StashReason) -> Stash:

@@ -40,7 +40,7 @@ class Moving:
         if to == self._me:
             raise Conflict(f"site {holding.spec.name} is on that node already")
         with progress.step("send history"):
-            await self._machine.push(site, claim, to)
+            await self._machine.push(self._holdings.need(site).spec, claim, to)
         try:
             with progress.step("stop container"):
                 self._holdings.update(site, role="leaving", serving=False, successor=to)
@@ -59,7 +59,7 @@ class Moving:
             await self._terms.unmount(site)
             await self._pool.set_readonly(dataset_of(site), True)
             await self._machine.snapshot(site, claim, only_if_changed=True)
-        return await self._machine.push(site, claim, to)
+        return await self._machine.push(self._holdings.need(site).spec, claim, to)
 
     async def _go_on(self, site: SiteId, claim: Claim) -> None:
         """The move failed: serve here again, unless the successor claimed after all."""
@@ -76,7 +76,7 @@ class Moving:
         if not history or history[-1].guid != request.head:
             raise Conflict(f"this node does not hold snapshot {request.head} of {request.site}")
         if self._holdings.get(request.site) is None:
-            await self._holdings.refresh(request.site)  # it came a moment ago, and is read from the disk in its own time
+            await self._holdings.refresh(request.site)  # it came a moment ago
         if self._holdings.seen(request.site) > request.claim:
             raise Conflict(f"a newer claim on {request.site} is known here")
         if sender != request.claim.node:

@@ -15,7 +15,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from hybrid.errors import Busy, HybridError, PeerError
-from hybrid.model import Claim, Fact, Guid, NodeId, Replicated, SendFailed, SiteId
+from hybrid.model import Claim, Fact, Guid, NodeId, Replicated, SendFailed, SiteId, SiteSpec
 from hybrid_replicator.delivery import Cut, Delivered, Delivery, NotTaken
 from hybrid_replicator.gate import Gates
 from hybrid_replicator.holds import BaseHolds
@@ -109,24 +109,23 @@ class Sender:
                 self._outbox.want(site, node, now_s, whole=node in self._duties[site].new)
         return self._outbox.start(now_s)
 
-    async def push(self, site: SiteId, claim: Claim, node: NodeId) -> Guid | None:
+    async def push(self, spec: SiteSpec, claim: Claim, node: NodeId) -> Guid | None:
         """
         Bring `node` to our head now, whatever waits in the outbox; a peer that is busy with the site is waited for.
 
         Returns:
             The head it acknowledged; `None` when there is no snapshot yet.
         """
-        spec = self._duties[site].spec if site in self._duties else None
         for delay_s in (*PATIENCE_S, None):
             try:
-                delivered = await self._delivery.bring(site, node, claim, spec, Cut())
+                delivered = await self._delivery.bring(spec.id, node, claim, spec, Cut())
             except NotTaken as refused:
                 if refused.reason != "busy" or delay_s is None:
                     raise
                 await deferLater(self._clock, delay_s, lambda: None)
                 continue
             if delivered is not None:
-                self._acknowledged(site, node, delivered)
+                self._acknowledged(spec.id, node, delivered)
             return delivered.head if delivered is not None else None
         raise AssertionError("unreachable: the last attempt returns or raises")
 

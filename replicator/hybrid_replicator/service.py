@@ -23,7 +23,7 @@ from twisted.logger import Logger
 from hybrid.deeds import Entry, StashReason
 from hybrid.errors import AlreadyExists, Busy, NoSuchSnapshot
 from hybrid.history import History
-from hybrid.model import Claim, Fact, Guid, NodeId, SiteId, Snapshot, Stash
+from hybrid.model import Claim, Fact, Guid, NodeId, SiteId, SiteSpec, Snapshot, Stash
 from hybrid.ports import IncomingStream, Peers, Pool
 from hybrid.view import SiteView, View
 from hybrid.wire import AskHistory, HistoryHeld, Refused
@@ -250,11 +250,11 @@ class Replicator(Service):
             raise Busy(f"site {site} is at work", "a change of its history is being finished", "try again soon")
         return await self._rounds.take(site, claim, only_if_changed)
 
-    async def push(self, site: SiteId, claim: Claim, node: NodeId) -> Guid:
+    async def push(self, spec: SiteSpec, claim: Claim, node: NodeId) -> Guid:
         """See `hybrid.deeds.TimeMachine`. Raises `PeerError`, also when the peer refused."""
-        head = await self._sender.push(site, claim, node)
+        head = await self._sender.push(spec, claim, node)
         if head is None:
-            raise NoSuchSnapshot(f"site {site} has no snapshot to send")
+            raise NoSuchSnapshot(f"site {spec.id} has no snapshot to send")
         return head
 
     async def stash(self, site: SiteId, base: Guid | None, why: StashReason) -> Stash:

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
-from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogPublisher
-from zope.interface import provider
 
 from hybrid.deeds import CreateSite
 from hybrid.errors import Conflict, ContainerError, ImageError

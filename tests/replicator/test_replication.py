@@ -781,13 +781,13 @@ def test_push_brings_one_peer_to_the_head_now(tell: Tell) -> None:
         async with a.replicator.exclusive(SITE):
             snapshot = await a.replicator.snapshot(SITE, claim, only_if_changed=True)
             assert snapshot is not None
-            assert await a.replicator.push(SITE, claim, B) == snapshot.guid
+            assert await a.replicator.push(world.specs[SITE], claim, B) == snapshot.guid
         assert b.heads()[-1] == b"now"
         assert await a.replicator.snapshot(SITE, claim, only_if_changed=True) is None
         world.network.cut(A, C)
         await world.wait(6)
         with pytest.raises(PeerError):
-            await a.replicator.push(SITE, claim, C)
+            await a.replicator.push(world.specs[SITE], claim, C)
 
     tell(story)
 
