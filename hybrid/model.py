@@ -180,11 +180,38 @@ class Bid(msgspec.Struct, frozen=True, order=True, array_like=True):
 Role = Literal["none", "replica", "opening", "owner", "stashing", "leaving"]
 
 
-class SiteRegister(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What one node publishes about one site. Only that node writes it."""
+class Copy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """
+    The part of a `SiteRegister` that changes with each snapshot: its writer's copy of the site.
+
+    Told only to nodes that hold the site too (elections and retention need it); its fields mean what they mean there.
+    """
 
     version: Version = Version(0, 0)
-    """Given by the ledger when it is published."""
+    """Given by the ledger: `SiteRegister.copy_version`."""
+    head: Guid | None = None
+    head_epoch: int = 0
+    head_counter: int = 0
+    head_at_s: int = 0
+    length: int = 0
+    recent: tuple[Guid, ...] = ()
+    lag_s: float | None = None
+
+
+NO_COPY = Copy()
+"""What is known of the copies of others by a node that does not hold the site."""
+
+
+class SiteRegister(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """
+    What one node publishes about one site. Only that node writes it.
+
+    Two parts travel apart, each with a version: its word, to all nodes, and its `Copy`, to those that hold the site.
+    """
+
+    version: Version = Version(0, 0)
+    """Of the word: given by the ledger when it is published. `(0, 0)`: only the copy was heard of so far."""
+    copy_version: Version = Version(0, 0)
     role: Role
     claim: Claim | None = None
     """Held durably by this node (roles `opening`, `owner`, `leaving`)."""
@@ -204,12 +231,49 @@ class SiteRegister(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     """Why it is not as it should be, for people: `pool full`, `image missing`, …"""
     lag_s: float | None = None
     """Owner: age of the oldest change that no other node holds; 0.0 when all is safe."""
+    late_s: float | None = None
+    """Owner: `lag_s` in coarse steps, for all nodes: 0.0 while it is no more than usual."""
+    safe_copies: int = 0
+    """Owner, for all nodes: others that hold its history but for the last minute."""
     spec: SiteSpec | None = None
     stashes: tuple[Stash, ...] = ()
     bids: dict[str, Bid] = {}
     """Conflict key `<lower claim>/<higher claim>` to this node's bid."""
     successor: NodeId | None = None
     """With role `leaving`: who takes over in a planned move."""
+
+    @property
+    def copy(self) -> Copy:
+        """The part for those that hold the site."""
+        return Copy(
+            version=self.copy_version,
+            head=self.head,
+            head_epoch=self.head_epoch,
+            head_counter=self.head_counter,
+            head_at_s=self.head_at_s,
+            length=self.length,
+            recent=self.recent,
+            lag_s=self.lag_s,
+        )
+
+    @property
+    def word(self) -> SiteRegister:
+        """The part for everybody: this register without its copy."""
+        return self.with_copy(NO_COPY)
+
+    def with_copy(self, copy: Copy) -> SiteRegister:
+        """This word beside that copy."""
+        return msgspec.structs.replace(
+            self,
+            copy_version=copy.version,
+            head=copy.head,
+            head_epoch=copy.head_epoch,
+            head_counter=copy.head_counter,
+            head_at_s=copy.head_at_s,
+            length=copy.length,
+            recent=copy.recent,
+            lag_s=copy.lag_s,
+        )
 
 
 class NodeRegister(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

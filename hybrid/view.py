@@ -54,8 +54,9 @@ class SiteView(msgspec.Struct, frozen=True, kw_only=True):
     away: tuple[NodeId, ...] = ()
     """Nodes that hold it and are silent, but not lost: their copies count until they are. By id."""
     lag_s: float | None = None
+    """Exact on nodes that hold it; elsewhere in coarse steps, 0.0 while it is as usual."""
     safe_copies: int = 0
-    """Other live nodes whose head is the owner's."""
+    """Other live nodes whose head is the owner's; on nodes that do not hold it, but for the last minute."""
     stashes: tuple[Stash, ...] = ()
     trouble: str = ""
 

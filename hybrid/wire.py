@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 import msgspec
 
-from hybrid.model import Claim, Guid, NodeId, NodeRegister, Shared, SiteId, SiteRegister, SiteSpec, Snapshot
+from hybrid.model import Claim, Copy, Guid, NodeId, NodeRegister, Shared, SiteId, SiteRegister, SiteSpec, Snapshot
 
 MAX_FRAME = 8 * 1024 * 1024
 PROTOCOL = 1
@@ -23,6 +23,9 @@ class Gossip(msgspec.Struct, frozen=True, tag=True, kw_only=True, omit_defaults=
     """`(incarnation, counter)`: advanced by the node itself, relayed by all."""
     nodes: dict[NodeId, NodeRegister] = {}
     sites: dict[NodeId, dict[SiteId, SiteRegister]] = {}
+    """The words; see `SiteRegister.word`."""
+    copies: dict[NodeId, dict[SiteId, Copy]] = {}
+    """Of sites that the receiver holds."""
     shared: dict[str, Shared] = {}
 
 

@@ -25,6 +25,7 @@ from hybrid.settings import Timing
 from hybrid.wire import Done, Gossip
 
 RESYNC_S = 30.0
+NOTHING = Gossip(heartbeats={})
 HURRY_S = 0.01
 """Several publications within this time travel together."""
 
@@ -103,7 +104,7 @@ class Gossiping(Service):
         targets = self._membership.targets(self._reactor.seconds(), self._replica_peers(), self._choose)
         for node in targets:
             news = self._ledger.news_for(node, heartbeats)
-            if not (news.heartbeats or news.nodes or news.sites or news.shared):
+            if news == NOTHING:
                 continue
             if not self._links.send(node, news):
                 self._ledger.forget_peer(node)

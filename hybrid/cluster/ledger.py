@@ -1,25 +1,29 @@
 """
 What every node says about itself and its sites, as registers each of which one node writes. Pure.
 
-Of two values of a register the later version wins, so merging is commutative, associative and idempotent, and needs
-no tombstones (a node that holds nothing of a site says role `none`). Values without an owner are `Shared`: last
-writer wins by a hybrid logical clock.
+A site's register has two parts that travel and are outdone apart: its word goes to everybody, its copy, which changes
+with each snapshot, to the nodes that hold the site too. Of two values of a part the later version wins, so merging is
+commutative, associative and idempotent, and needs no tombstones (a node that holds nothing of a site says role
+`none`). Values without an owner are `Shared`: last writer wins by a hybrid logical clock.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import TypeVar
 
 import msgspec
 
-from hybrid.cluster.candidates import largest_claim
-from hybrid.cluster.news import News
-from hybrid.model import NO_CLAIM, Claim, NodeId, NodeRegister, Shared, SiteId, SiteRegister, Version
+from hybrid.cluster.candidates import HOLDING, largest_claim
+from hybrid.cluster.news import News, Pending
+from hybrid.model import NO_CLAIM, Claim, Copy, NodeId, NodeRegister, Shared, SiteId, SiteRegister, Version
 from hybrid.wire import Gossip
 
 _EMPTY: Mapping[NodeId, SiteRegister] = MappingProxyType({})
+_UNSAID = Version(0, 0)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +62,16 @@ class Ledger:
         self.me = me
         self._version = Version(incarnation, 0)
         self._sites: dict[SiteId, dict[NodeId, SiteRegister]] = {}
+        self._sites_of: dict[NodeId, set[SiteId]] = {}
         self._nodes: dict[NodeId, NodeRegister] = {}
         self._shared: dict[str, Shared] = {}
         self._stamp_ms, self._stamp_count = 0, 0
         self._news = News()
+        self._followers: list[Callable[[SiteId], None]] = []
+
+    def follow(self, changed: Callable[[SiteId], None]) -> None:
+        """Call `changed(site)` whenever anybody's register of a site became another, whoever said so."""
+        self._followers.append(changed)
 
     @property
     def incarnation(self) -> int:
@@ -80,15 +90,23 @@ class Ledger:
         Make `register` this node's word about `site`.
 
         Returns:
-            It with the next version, and `seen` raised to the largest claim known; what was there before when that
-            says the same.
+            It with the next version of what differs, and `seen` raised to the largest claim known; what was there
+            before when that says the same.
         """
         before = self.registers(site).get(self.me)
         seen = max(register.seen, self.seen(site), register.claim or NO_CLAIM)
-        register = msgspec.structs.replace(register, version=before.version if before else Version(0, 0), seen=seen)
+        register = msgspec.structs.replace(
+            register,
+            version=before.version if before else _UNSAID,
+            copy_version=before.copy_version if before else _UNSAID,
+            seen=seen,
+        )
         if register == before:
             return before
-        register = msgspec.structs.replace(register, version=self._next())
+        if before is None or register.word != before.word:
+            register = msgspec.structs.replace(register, version=self._next())
+        if before is None or register.copy != before.copy:
+            register = msgspec.structs.replace(register, copy_version=self._next())
         self._put_site(site, self.me, register)
         return register
 
@@ -137,13 +155,8 @@ class Ledger:
             What changed.
         """
         disputed = self._merge_disputed(gossip)
-        sites = {
-            site
-            for node, registers in gossip.sites.items()
-            if node != self.me
-            for site, register in registers.items()
-            if later(self.registers(site).get(node), register) and self._put_site(site, node, register, sender)
-        }
+        sites = {site for node, site, word in _entries(gossip.sites) if self._merge_word(site, node, word, sender)}
+        sites |= {site for node, site, copy in _entries(gossip.copies) if self._merge_copy(site, node, copy, sender)}
         nodes = {
             node
             for node, register in gossip.nodes.items()
@@ -152,25 +165,45 @@ class Ledger:
         shared = {key for key, entry in gossip.shared.items() if self._merge_shared(key, entry, sender)}
         return Merged(frozenset(sites), frozenset(nodes), frozenset(shared), frozenset(disputed))
 
+    def _merge_word(self, site: SiteId, node: NodeId, word: SiteRegister, sender: NodeId | None) -> bool:
+        known = self.registers(site).get(node)
+        if node == self.me or not later(known, word):
+            return False
+        self._put_site(site, node, word.with_copy(known.copy if known else Copy()), sender)
+        return True
+
+    def _merge_copy(self, site: SiteId, node: NodeId, copy: Copy, sender: NodeId | None) -> bool:
+        known = self.registers(site).get(node) or SiteRegister(role="none")
+        if node == self.me or copy.version <= known.copy_version:
+            return False
+        self._put_site(site, node, known.with_copy(copy), sender)
+        return True
+
     def _merge_disputed(self, gossip: Gossip) -> set[SiteId]:
         """Where others hold a later word of this node than it has: an earlier life said it. Outdo it."""
         node, ours = gossip.nodes.get(self.me), self._nodes.get(self.me)
         node_disputed = node is not None and later(ours, node)
-        theirs = gossip.sites.get(self.me, {})
-        disputed = {site for site, register in theirs.items() if later(self.registers(site).get(self.me), register)}
-        said = [theirs[site].version.major for site in disputed] + (
-            [node.version.major] if node_disputed and node else []
-        )
-        if not said:
+        words, copies = gossip.sites.get(self.me, {}), gossip.copies.get(self.me, {})
+        said = {site: word.version for site, word in words.items() if word.version > self._mine(site).version}
+        for site, copy in copies.items():
+            if copy.version > self._mine(site).copy_version:
+                said[site] = max(said.get(site, _UNSAID), copy.version)
+        majors = [version.major for version in said.values()]
+        majors += [node.version.major] if node is not None and node_disputed else []
+        if not majors:
             return set()
-        self.raise_to(max(said) + 1)
-        for site in disputed:
+        self.raise_to(max(majors) + 1)
+        for site in said:
             known = self.registers(site).get(self.me)
             if known is not None:
-                self._put_site(site, self.me, msgspec.structs.replace(known, version=self._next()))
+                known = msgspec.structs.replace(known, version=self._next(), copy_version=self._next())
+                self._put_site(site, self.me, known)
         if node_disputed and ours is not None:
             self._put_node(self.me, msgspec.structs.replace(ours, version=self._next()))
-        return disputed
+        return set(said)
+
+    def _mine(self, site: SiteId) -> SiteRegister:
+        return self.registers(site).get(self.me) or SiteRegister(role="none")
 
     def _merge_shared(self, key: str, entry: Shared, sender: NodeId | None) -> bool:
         known = self._shared.get(key)
@@ -179,10 +212,35 @@ class Ledger:
         self._stamp_ms, self._stamp_count = max((self._stamp_ms, self._stamp_count), entry.stamp[:2])
         return self._put_shared(key, entry, sender)
 
-    def _put_site(self, site: SiteId, node: NodeId, register: SiteRegister, sender: NodeId | None = None) -> bool:
-        self._sites.setdefault(site, {})[node] = register
-        self._news.site(node, site, sender)
-        return True
+    def _put_site(self, site: SiteId, node: NodeId, register: SiteRegister, sender: NodeId | None = None) -> None:
+        registers = self._sites.setdefault(site, {})
+        before = registers.get(node)
+        registers[node] = register
+        self._sites_of.setdefault(node, set()).add(site)
+        if before is None or before.version != register.version:
+            self._news.site(node, site, sender)
+        if self._holds(self.me, site):
+            if before is None or before.copy_version != register.copy_version:
+                self._news.copy(node, site, self._audience(site), sender)
+            if register.role in HOLDING and (before is None or before.role not in HOLDING):
+                self._introduce(node, site)
+        for changed in self._followers:
+            changed(site)
+
+    def _introduce(self, newcomer: NodeId, site: SiteId) -> None:
+        """`newcomer` holds `site` now: it is told of all copies; being it ourselves, we tell all of ours."""
+        if newcomer == self.me:
+            self._news.copy(self.me, site, self._audience(site))
+        for node in self._sites[site]:
+            self._news.copy(node, site, [newcomer])
+
+    def _holds(self, node: NodeId, site: SiteId) -> bool:
+        register = self.registers(site).get(node)
+        return register is not None and register.role in HOLDING
+
+    def _audience(self, site: SiteId) -> list[NodeId]:
+        """Whom copies of `site` concern."""
+        return [node for node in self.registers(site) if self._holds(node, site)]
 
     def _put_node(self, node: NodeId, register: NodeRegister, sender: NodeId | None = None) -> bool:
         self._nodes[node] = register
@@ -204,14 +262,22 @@ class Ledger:
             peer: Whom it is sent to. Everything is news to a peer not heard of before.
             heartbeats: What `Membership.beat` said, to go with it.
         """
-        pending = self._news.take(peer, self._everything)
+        pending = self._news.take(peer, lambda: self._everything(peer))
         sites: dict[NodeId, dict[SiteId, SiteRegister]] = {}
         for node, site in pending.sites:
-            sites.setdefault(node, {})[site] = self._sites[site][node]
+            register = self._sites[site][node]
+            if register.version != _UNSAID:
+                sites.setdefault(node, {})[site] = register.word
+        copies: dict[NodeId, dict[SiteId, Copy]] = {}
+        for node, site in pending.copies:
+            register = self._sites[site][node]
+            if register.copy_version != _UNSAID:
+                copies.setdefault(node, {})[site] = register.copy
         return Gossip(
             heartbeats=dict(heartbeats or {}),
             nodes={node: self._nodes[node] for node in pending.nodes},
             sites=sites,
+            copies=copies,
             shared={key: self._shared[key] for key in pending.shared if key in self._shared},
         )
 
@@ -219,9 +285,13 @@ class Ledger:
         """The link to `peer` broke: what it carried may not have arrived, so all of it is news again."""
         self._news.forget(peer)
 
-    def _everything(self) -> tuple[Iterable[tuple[NodeId, SiteId]], Iterable[NodeId], Iterable[str]]:
-        pairs = [(node, site) for site, registers in self._sites.items() for node in registers]
-        return pairs, self._nodes, self._shared
+    def _everything(self, peer: NodeId) -> Pending:
+        pairs = ((node, site) for site, registers in self._sites.items() for node in registers)
+        held = (site for site in self.sites_of(peer) if self._holds(peer, site) and self._holds(self.me, site))
+        copies = ((node, site) for site in sorted(held) for node in self._sites[site])
+        return Pending(
+            dict.fromkeys(pairs), dict.fromkeys(copies), dict.fromkeys(self._nodes), dict.fromkeys(self._shared)
+        )
 
     # ------------------------------------------------------------------------------------------------- reading
 
@@ -232,6 +302,10 @@ class Ledger:
     def sites(self) -> Iterable[SiteId]:
         """Every site any node ever spoke of."""
         return self._sites.keys()
+
+    def sites_of(self, node: NodeId) -> Iterable[SiteId]:
+        """Every site of which `node` ever spoke. Do not keep: it changes."""
+        return self._sites_of.get(node, ())
 
     def nodes(self) -> Mapping[NodeId, NodeRegister]:
         """What each node says about itself."""
@@ -261,10 +335,19 @@ class Ledger:
         self.raise_to(saved.incarnation + 1)
         for site, registers in saved.sites.items():
             for node, register in registers.items():
-                if later(self.registers(site).get(node), register):
+                known = self.registers(site).get(node)
+                if known is None:
                     self._put_site(site, node, register)
+                    continue
+                word = register if later(known, register) else known
+                copy = max(register.copy, known.copy, key=lambda copy: copy.version)
+                self._put_site(site, node, word.with_copy(copy))
         for node, described in saved.nodes.items():
             if later(self._nodes.get(node), described):
                 self._put_node(node, described)
         for key, entry in saved.shared.items():
             self._merge_shared(key, entry, None)
+
+
+def _entries(said: Mapping[NodeId, Mapping[SiteId, T]]) -> Iterator[tuple[NodeId, SiteId, T]]:
+    return ((node, site, entry) for node, entries in said.items() for site, entry in entries.items())

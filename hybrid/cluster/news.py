@@ -22,11 +22,12 @@ class Pending:
     """Names, oldest change first (dicts as ordered sets)."""
 
     sites: dict[tuple[NodeId, SiteId], None] = field(default_factory=dict)
+    copies: dict[tuple[NodeId, SiteId], None] = field(default_factory=dict)
     nodes: dict[NodeId, None] = field(default_factory=dict)
     shared: dict[str, None] = field(default_factory=dict)
 
 
-Everything = Callable[[], tuple[Iterable[tuple[NodeId, SiteId]], Iterable[NodeId], Iterable[str]]]
+Everything = Callable[[], Pending]
 
 
 class News:
@@ -40,6 +41,12 @@ class News:
         for peer, pending in self._pending.items():
             if peer != told_by:
                 pending.sites[node, site] = None
+
+    def copy(self, node: NodeId, site: SiteId, audience: Iterable[NodeId], told_by: NodeId | None = None) -> None:
+        """`node`'s copy of `site` changed, which concerns `audience`."""
+        for peer in audience:
+            if peer != told_by and peer in self._pending:
+                self._pending[peer].copies[node, site] = None
 
     def node(self, node: NodeId, told_by: NodeId | None = None) -> None:
         """`node`'s word about itself changed."""
@@ -57,12 +64,12 @@ class News:
         """What to tell `peer` now; taken as told. `everything` names all there is, for a peer never told."""
         pending = self._pending.get(peer)
         if pending is None:
-            all_sites, all_nodes, all_shared = everything()
-            pending = Pending(dict.fromkeys(all_sites), dict.fromkeys(all_nodes), dict.fromkeys(all_shared))
+            pending = everything()
         sites, sites_left = _split(pending.sites, AT_ONCE)
+        copies, copies_left = _split(pending.copies, AT_ONCE)
         shared, shared_left = _split(pending.shared, SHARED_AT_ONCE)
-        self._pending[peer] = Pending(sites=sites_left, shared=shared_left)
-        return Pending(sites, pending.nodes, shared)
+        self._pending[peer] = Pending(sites=sites_left, copies=copies_left, shared=shared_left)
+        return Pending(sites, copies, pending.nodes, shared)
 
     def forget(self, peer: NodeId) -> None:
         """All is news to `peer` again."""

@@ -95,8 +95,8 @@ def site_view(
         upstream=upstream if owner == me and state == "serving" else None,
         holders=holders,
         away=_away(registers, live | lost),
-        lag_s=mine.lag_s if mine else None,
-        safe_copies=_safe_copies(registers, live, owner),
+        lag_s=_lag_s(me, registers, mine),
+        safe_copies=_safe_copies(me, registers, live, owner),
         stashes=stashes(registers),
         trouble=_trouble(registers, mine, holders),
     )
@@ -124,11 +124,26 @@ def _away(registers: Registers, accounted: frozenset[NodeId]) -> tuple[NodeId, .
     return tuple(sorted(n for n, register in registers.items() if n not in accounted and register.role in HOLDING))
 
 
-def _safe_copies(registers: Registers, live: frozenset[NodeId], owner: NodeId | None) -> int:
-    head = registers[owner].head if owner is not None else None
-    if head is None:
+def _told_of_copies(me: NodeId, registers: Registers) -> bool:
+    """Whether this node hears of every snapshot of the site: it holds it too."""
+    return me in registers and registers[me].role in HOLDING
+
+
+def _lag_s(me: NodeId, registers: Registers, owner: SiteRegister | None) -> float | None:
+    if owner is None:
+        return None
+    return owner.lag_s if _told_of_copies(me, registers) else owner.late_s
+
+
+def _safe_copies(me: NodeId, registers: Registers, live: frozenset[NodeId], owner: NodeId | None) -> int:
+    """Other living nodes with the owner's head; at a distance, no more than the owner says and than there are."""
+    if owner is None:
         return 0
-    return sum(node in live and node != owner and register.head == head for node, register in registers.items())
+    others = [register for node, register in registers.items() if node in live and node != owner]
+    if not _told_of_copies(me, registers):
+        return min(registers[owner].safe_copies, sum(register.role in HOLDING for register in others))
+    head = registers[owner].head
+    return 0 if head is None else sum(register.head == head for register in others)
 
 
 _REASONS = ("rollback", "undo", "conflict", "modified")

@@ -16,7 +16,8 @@ from twisted.logger import Logger
 from hybrid.cluster.conflict import bids_in_force
 from hybrid.errors import NoSuchSite
 from hybrid.history import History
-from hybrid.model import NO_CLAIM, Bid, Claim, NodeId, Role, SiteId, SiteRegister, SiteSpec, Stash
+from hybrid.hosting.summary import late_s, safe_copies
+from hybrid.model import NO_CLAIM, Bid, Claim, Guid, NodeId, Role, SiteId, SiteRegister, SiteSpec, Stash
 from hybrid.ports import Dataset, Pool
 
 PREFIX = "sites/"
@@ -41,6 +42,9 @@ class Past(Protocol):
 
     def stashes(self, site: SiteId) -> tuple[Stash, ...]:
         """Stashes here, oldest first."""
+
+    def acknowledged(self, site: SiteId) -> dict[NodeId, Guid]:
+        """Of a site owned here, the newest snapshot that each node said it holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +215,7 @@ class Holdings:
         history = self._past.history(site)
         head = history[-1] if history else None
         ours = next((snapshot for snapshot in reversed(history) if snapshot.epoch), None)
+        interval_s = holding.spec.snapshot_every_s
         register = SiteRegister(
             role=holding.role,
             claim=holding.claim,
@@ -224,6 +229,8 @@ class Holdings:
             serving=holding.serving,
             trouble=holding.trouble,
             lag_s=holding.lag_s,
+            late_s=late_s(holding.lag_s, interval_s),
+            safe_copies=safe_copies(history, self._past.acknowledged(site), interval_s),
             spec=holding.spec,
             stashes=self._past.stashes(site),
             bids=holding.bids,

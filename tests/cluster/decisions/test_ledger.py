@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 
 import msgspec
 from hypothesis import given
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from hybrid.cluster import news
 from hybrid.cluster.ledger import Ledger, Saved
-from hybrid.model import NO_CLAIM, Claim, Guid, NodeId, NodeRegister, Shared, SiteId, SiteRegister, Version
+from hybrid.model import NO_CLAIM, Claim, Copy, Guid, NodeId, NodeRegister, Shared, SiteId, SiteRegister, Version
 from hybrid.wire import Gossip, decode, encode
 
 A, B, C = (NodeId(name) for name in "abc")
@@ -33,16 +34,23 @@ def told(ledger: Ledger) -> tuple[object, ...]:
     return saved.nodes, saved.sites, saved.shared
 
 
+def trouble(text: str) -> SiteRegister:
+    """A replica's word, distinguishable by its trouble."""
+    return SiteRegister(role="replica", trouble=text)
+
+
 def test_versions_grow() -> None:
-    """Each publication outdoes the one before; saying the same again is no news."""
+    """Each publication outdoes the one before in the part that differs; saying the same again is no news."""
     ledger = Ledger(A, 3)
     first = ledger.publish(ONE, replica(1))
     second = ledger.publish(ONE, replica(2))
-    assert first.version == Version(3, 1)
-    assert second.version == Version(3, 2)
-    assert ledger.publish(ONE, replica(2)) is second
-    assert ledger.publish_node(node(A, 7)).version == Version(3, 3)
-    assert ledger.publish_node(node(A, 7)).version == Version(3, 3)
+    third = ledger.publish(ONE, trouble("pool full").with_copy(replica(2).copy))
+    assert (first.version, first.copy_version) == (Version(3, 1), Version(3, 2))
+    assert (second.version, second.copy_version) == (Version(3, 1), Version(3, 3))
+    assert (third.version, third.copy_version) == (Version(3, 4), Version(3, 3))
+    assert ledger.publish(ONE, third) is third
+    assert ledger.publish_node(node(A, 7)).version == Version(3, 5)
+    assert ledger.publish_node(node(A, 7)).version == Version(3, 5)
 
 
 def test_next_life_outdoes_the_last() -> None:
@@ -52,7 +60,8 @@ def test_next_life_outdoes_the_last() -> None:
     after = Ledger(A, 4)
     after.restore(before.snapshot())
     assert after.registers(ONE)[A].head == 1
-    assert after.publish(ONE, replica(2)).version > before.registers(ONE)[A].version
+    assert after.publish(ONE, trouble("x")).version > before.registers(ONE)[A].version
+    assert after.publish(ONE, replica(2)).copy_version > before.registers(ONE)[A].copy_version
 
 
 def test_restore_survives_a_repeated_incarnation() -> None:
@@ -61,7 +70,7 @@ def test_restore_survives_a_repeated_incarnation() -> None:
     before.publish(ONE, replica(1))
     after = Ledger(A, 3)
     after.restore(before.snapshot())
-    assert after.publish(ONE, replica(2)).version > before.registers(ONE)[A].version
+    assert after.publish(ONE, trouble("x")).version > before.registers(ONE)[A].version
 
 
 def test_nobody_else_writes_mine() -> None:
@@ -124,7 +133,74 @@ def test_no_echo() -> None:
     other.publish(ONE, replica())
     assert ledger.merge(other.news_for(A), B).sites == {ONE}
     assert ledger.news_for(B).sites == {}
-    assert ledger.news_for(C).sites == {B: {ONE: other.registers(ONE)[B]}}
+    assert ledger.news_for(C).sites == {B: {ONE: other.registers(ONE)[B].word}}
+
+
+def meet(*ledgers: Ledger) -> None:
+    """Everybody tells everybody, until nobody has news."""
+    spoke = True
+    while spoke:
+        spoke = False
+        for speaker in ledgers:
+            for listener in ledgers:
+                if speaker is not listener:
+                    news = speaker.news_for(listener.me)
+                    spoke = spoke or news != Gossip(heartbeats={})
+                    listener.merge(news, speaker.me)
+
+
+def test_snapshots_concern_only_those_who_hold_the_site() -> None:
+    """A head goes to the nodes that hold the site, and no byte of it to others; what all must know goes to all."""
+    owner, holder, other = Ledger(A, 1), Ledger(B, 1), Ledger(C, 1)
+    owner.publish(ONE, SiteRegister(role="owner", claim=Claim(1, A), head=Guid(1)))
+    holder.publish(ONE, replica(1))
+    meet(owner, holder, other)
+    assert other.registers(ONE)[A].word == owner.registers(ONE)[A].word
+    assert other.registers(ONE)[A].head is None
+    owner.publish(ONE, SiteRegister(role="owner", claim=Claim(1, A), head=Guid(2)))
+    assert owner.news_for(C) == Gossip(heartbeats={})
+    told_holder = owner.news_for(B)
+    assert not told_holder.sites
+    assert told_holder.copies == {A: {ONE: owner.registers(ONE)[A].copy}}
+    holder.merge(told_holder, A)
+    assert holder.news_for(C) == Gossip(heartbeats={})
+    assert holder.registers(ONE) == owner.registers(ONE)
+
+
+def test_a_new_holder_is_told_all_copies() -> None:
+    """A node that begins to hold a site hears of everybody's copy, of silent nodes' too, and tells of its own."""
+    owner, holder, newcomer, gone = Ledger(A, 1), Ledger(B, 1), Ledger(C, 1), Ledger(NodeId("d"), 1)
+    owner.publish(ONE, SiteRegister(role="owner", claim=Claim(1, A), head=Guid(1)))
+    holder.publish(ONE, replica(1))
+    gone.publish(ONE, replica(7))
+    meet(owner, holder, newcomer, gone)
+    newcomer.publish(ONE, replica(1))
+    meet(owner, holder, newcomer)
+    assert newcomer.registers(ONE) == owner.registers(ONE) == holder.registers(ONE)
+    assert newcomer.registers(ONE)[gone.me].head == 7
+    assert owner.registers(ONE)[C].head == 1
+
+
+def test_a_copy_may_come_before_its_word() -> None:
+    """Parts of a register arrive in any order: until the word is there its writer counts as holding nothing."""
+    ledger = Ledger(A, 1)
+    assert ledger.merge(Gossip(heartbeats={}, copies={B: {ONE: Copy(version=Version(1, 2), head=Guid(4))}})).sites
+    assert ledger.registers(ONE)[B].role == "none"
+    assert ledger.news_for(C).sites == {}
+    ledger.merge(Gossip(heartbeats={}, sites={B: {ONE: SiteRegister(role="replica", version=Version(1, 1))}}))
+    assert (ledger.registers(ONE)[B].role, ledger.registers(ONE)[B].head) == ("replica", 4)
+
+
+def test_followers_hear_of_every_change() -> None:
+    """Whoever follows the ledger looks only at what changed: own words, others' words, and copies."""
+    ledger, changed = Ledger(A, 1), list[SiteId]()
+    ledger.follow(changed.append)
+    ledger.publish(ONE, replica(1))
+    ledger.publish(ONE, replica(1))
+    ledger.merge(Gossip(heartbeats={}, sites={B: {TWO: SiteRegister(role="replica", version=Version(1, 1))}}))
+    ledger.merge(Gossip(heartbeats={}, copies={B: {TWO: Copy(version=Version(1, 2), head=Guid(4))}}))
+    assert changed == [ONE, TWO, TWO]
+    assert list(ledger.sites_of(B)) == [TWO]
 
 
 def test_large_news_in_parts() -> None:
@@ -137,7 +213,7 @@ def test_large_news_in_parts() -> None:
         sizes.append(len(part[A]))
         other.merge(Gossip(heartbeats={}, sites=part))
     assert sizes == [news.AT_ONCE, news.AT_ONCE, 1]
-    assert told(ledger) == told(other)
+    assert all(words_of(ledger.registers(site)) == other.registers(site) for site in ledger.sites())
 
 
 def test_shared_newest_wins() -> None:
@@ -188,7 +264,8 @@ def content(version: Version) -> int:
     return version.major * 10 + version.minor
 
 
-site_registers = st.builds(lambda v: SiteRegister(role="replica", version=v, head=Guid(content(v))), versions)
+words = st.builds(lambda v: SiteRegister(role="replica", version=v, trouble=str(content(v))), versions)
+copies = st.builds(lambda v: Copy(version=v, head=Guid(content(v))), versions)
 node_registers = st.builds(
     lambda n, v: NodeRegister(id=n, name=n, dc="", address="", version=v, free_bytes=content(v)), names, versions
 )
@@ -199,17 +276,31 @@ gossips = st.builds(
     Gossip,
     heartbeats=st.just({}),
     nodes=st.lists(node_registers).map(lambda registers: {register.id: register for register in registers}),
-    sites=st.dictionaries(names, st.dictionaries(st.sampled_from([ONE, TWO]), site_registers)),
+    sites=st.dictionaries(names, st.dictionaries(st.sampled_from([ONE, TWO]), words)),
+    copies=st.dictionaries(names, st.dictionaries(st.sampled_from([ONE, TWO]), copies)),
     shared=st.dictionaries(st.sampled_from(["x", "y"]), shared),
 )
 
 
+def holder(name: str) -> Ledger:
+    """A node that holds both sites, and so is told all."""
+    ledger = Ledger(NodeId(name), 1)
+    ledger.publish(ONE, replica())
+    ledger.publish(TWO, replica())
+    return ledger
+
+
 def merged(parts: list[Gossip]) -> tuple[object, ...]:
-    """What a bystander holds after `parts`."""
-    ledger = Ledger(NodeId("z"), 1)
+    """What a holder of the sites knows after `parts`, of others than `y` and itself."""
+    ledger = holder("z")
     for part in parts:
         ledger.merge(part)
-    return told(ledger)
+    nodes, _, shared = told(ledger)
+    others = {
+        site: {who: ledger.registers(site)[who] for who in (A, B, C) if who in ledger.registers(site)}
+        for site in (ONE, TWO)
+    }
+    return nodes, others, shared
 
 
 @given(st.lists(gossips, max_size=5), st.randoms(use_true_random=False))
@@ -223,7 +314,8 @@ def test_order_and_repetition_do_not_matter(parts: list[Gossip], chance: random.
 @given(gossips, gossips, gossips)
 def test_by_way_of_others_is_the_same(one: Gossip, two: Gossip, three: Gossip) -> None:
     """What comes through a third node has the same effect as directly (associative)."""
-    relay = Ledger(NodeId("y"), 1)
+    relay = holder("y")
+    relay.merge(holder("z").news_for(relay.me))
     for part in (two, three):
         relay.merge(part)
     assert merged([one, relay.news_for(NodeId("z"))]) == merged([one, two, three])
@@ -254,15 +346,28 @@ def test_everybody_hears_everything(steps: list[tuple[int, int]], chance: random
     ledgers = [Ledger(name, 1) for name in (A, B, C)]
     for count, (one, other) in enumerate(steps):
         if one == other:
-            ledgers[one].publish(chance.choice([ONE, TWO]), replica(count))
+            register = SiteRegister(role="replica" if chance.random() < 0.5 else "none", head=Guid(count))
+            ledgers[one].publish(chance.choice([ONE, TWO]), register)
         elif chance.random() < 0.5:
             ledgers[one].news_for(ledgers[other].me)
             ledgers[one].forget_peer(ledgers[other].me)
         else:
             ledgers[other].merge(ledgers[one].news_for(ledgers[other].me), ledgers[one].me)
-    for _ in range(2):
-        for speaker in ledgers:
-            for listener in ledgers:
-                if speaker is not listener:
-                    listener.merge(speaker.news_for(listener.me), speaker.me)
-    assert told(ledgers[0]) == told(ledgers[1]) == told(ledgers[2])
+    meet(*ledgers)
+    for site in (ONE, TWO):
+        said = [ledger.registers(site) for ledger in ledgers]
+        assert words_of(said[0]) == words_of(said[1]) == words_of(said[2])
+        informed = [of for ledger, of in zip(ledgers, said, strict=True) if role_in(of, ledger.me) == "replica"]
+        for of in informed:
+            for teller in informed:
+                assert all(of[who].head == teller[who].head for who in of if role_in(of, who) == "replica")
+
+
+def words_of(registers: Mapping[NodeId, SiteRegister]) -> dict[NodeId, SiteRegister]:
+    """What everybody must know of a site."""
+    return {who: register.word for who, register in registers.items()}
+
+
+def role_in(registers: Mapping[NodeId, SiteRegister], who: NodeId) -> str:
+    """What `who` says to be."""
+    return registers[who].role if who in registers else "none"

@@ -74,6 +74,15 @@ def test_holders_and_safety(scene: MakeScene, spec: MakeSpec) -> None:
     assert site.safe_copies == 1
 
 
+def test_from_afar_safety_is_coarse(scene: MakeScene, spec: MakeSpec) -> None:
+    """A node that does not hold the site, and is told of no snapshots, shows what the owner says of its copies."""
+    made = scene("e", "a owner(3) 3.7 serving | b replica | c replica | !d replica | e none", spec=spec())
+    made.change("a", spec=spec(), head=None, safe_copies=3, late_s=120.0)
+    site = site_view(NodeId("e"), made.registers, frozenset(made.live), None)
+    assert site is not None
+    assert (site.safe_copies, site.lag_s) == (2, 120.0)
+
+
 def test_trouble_is_told(scene: MakeScene, spec: MakeSpec) -> None:
     """What is wrong is said: by the owner, or by the copies when there is none."""
     for facts, trouble in (
