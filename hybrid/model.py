@@ -148,10 +148,13 @@ class SiteSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     memory_bytes: int = 256 * 1024 * 1024
     cpus: float = 1.0
     pids: int = 200
-    policy: Literal["value", "epoch", "ask"] = "value"
-    """Which of two histories becomes the main line after a partition."""
+    policy: str = "value"
+    """Which of two histories becomes the main line after a partition: `value`, `epoch`, `prefer:<dc>` or `ask`."""
     home_dc: str = ""
 
+
+PREFER = "prefer:"
+"""How the policy begins that prefers the history of a data centre, whose name follows."""
 
 # -------------------------------------------------------------------------------------------------- registers
 
@@ -241,6 +244,8 @@ class SiteRegister(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     """Conflict key `<lower claim>/<higher claim>` to this node's bid."""
     successor: NodeId | None = None
     """With role `leaving`: who takes over in a planned move."""
+    awaiting: tuple[Claim, ...] = ()
+    """Policy `ask`: the claims among which a person is to pick; until then this owner writes nothing."""
 
     @property
     def copy(self) -> Copy:

@@ -14,7 +14,7 @@ CLAIMING: tuple[Role, ...] = ("opening", "owner", "leaving")
 HOLDING: tuple[Role, ...] = ("replica", "opening", "owner", "leaving", "stashing")
 
 Registers = Mapping[NodeId, SiteRegister]
-Rank = tuple[int, int, int, bool, bool, int, NodeId]
+Rank = tuple[bool, int, int, int, bool, int, NodeId]
 
 
 def live_claims(registers: Registers, live: Collection[NodeId]) -> dict[NodeId, Claim]:
@@ -27,8 +27,12 @@ def live_claims(registers: Registers, live: Collection[NodeId]) -> dict[NodeId, 
 
 
 def ailing(register: SiteRegister) -> bool:
-    """Whether a claimant cannot do what it claimed to: it is in trouble and does not serve (storage died …)."""
-    if register.spec is not None and register.spec.wanted == "stopped":
+    """
+    Whether a claimant cannot do what it claimed to: it is in trouble and does not serve (storage died …).
+
+    One that is switched off, or waits for a person's pick, does what is wanted of it.
+    """
+    if register.awaiting or (register.spec is not None and register.spec.wanted == "stopped"):
         return False
     return register.role in ("opening", "owner") and bool(register.trouble) and not register.serving
 
@@ -54,12 +58,12 @@ def rank(node: NodeId, register: SiteRegister, home: bool = False, load: float =
     """
     How good a next owner `node` is; the larger the better.
 
-    History first, so that nothing acknowledged is left behind: epoch of the newest snapshot, its number, how many
-    there are. Between equal ones, those not in trouble (could not start it, pool full); then convenience: the site's
-    home data centre, then load. So one whose start failed tries again before a poorer copy replaces it.
+    Those in trouble (could not start it) come last: a poorer copy that can be served gives way to a richer one that
+    cannot, whose history is kept as a stash. Then history, so that nothing acknowledged is left behind: epoch of the
+    newest snapshot, its number, how many there are. Then convenience: the site's home data centre, load.
     """
     healthy = not register.trouble
-    return (register.head_epoch, register.head_counter, register.length, healthy, home, -round(4 * load), node)
+    return (healthy, register.head_epoch, register.head_counter, register.length, home, -round(4 * load), node)
 
 
 def candidates(

@@ -7,13 +7,17 @@ depend on the pair, so among three or more owners there is always exactly one wh
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from hybrid.cluster.candidates import Registers, ailing, live_claims
-from hybrid.model import Bid, Claim, NodeId, SiteRegister, SiteSpec
+from hybrid.cluster.picks import Pick
+from hybrid.model import PREFER, Bid, Claim, NodeId, SiteRegister, SiteSpec
 
 BUCKET_S = 60
 """Wall clocks of nodes differ: a minute more or less of "last changed" decides nothing."""
+
+PICKED, NOT_PICKED = 9, -1
+"""Above and below every other first figure of a bid's value."""
 
 
 def conflict_key(one: Claim, other: Claim) -> str:
@@ -43,27 +47,43 @@ def hands_over(register: SiteRegister, claim: Claim, successor: NodeId, next_cla
     return register.role == "leaving" and register.successor == successor and next_claim > claim
 
 
-def value(register: SiteRegister, claim: Claim, spec: SiteSpec | None, picked: NodeId | None = None) -> tuple[int, ...]:
+def value(
+    register: SiteRegister, claim: Claim, spec: SiteSpec | None, pick: Pick | None = None, dc: str = ""
+) -> tuple[int, ...]:
     """
     What a writer's history is worth, most important first.
 
-    By policy: `value`: whether it can serve at all, number of the newest snapshot (numbers go on along a line, so
-    between two lines with a common base the difference is how often each changed since), its epoch, about when it was
-    taken. `epoch`: the newest election. `ask`: whether a person picked it.
+    The first figure tells apart what nothing outweighs: `PICKED` by a person, of use or not. By policy come then, with
+    `value`: number of the newest snapshot (numbers go on along a line, so between two lines with a common base the
+    difference is how often each changed since), its epoch, about when it was taken. With `epoch`: the newest election.
+    With `prefer:<dc>`: whether the writer is in that data centre, then as `value`. With `ask`: nothing but the pick.
+    So bids can be compared also where a policy was changed on one side of the partition.
+
+    Args:
+        register: What the writer says.
+        claim: Its claim.
+        spec: Of the site, for the policy.
+        pick: With `ask`, what a person picked.
+        dc: The writer's data centre.
     """
     policy = spec.policy if spec else "value"
-    if policy == "epoch":
-        return (claim.epoch,)
     if policy == "ask":
-        return (int(picked == claim.node),)
-    return (int(not ailing(register)), register.head_counter, register.head_epoch, register.head_at_s // BUCKET_S)
+        return (PICKED,) if pick is not None and pick.picks(claim) else (NOT_PICKED,)
+    of_use = int(not ailing(register))
+    if policy == "epoch":
+        return of_use, claim.epoch
+    worth = register.head_counter, register.head_epoch, register.head_at_s // BUCKET_S
+    if policy.startswith(PREFER):
+        return of_use, int(dc == policy.removeprefix(PREFER)), *worth
+    return of_use, *worth
 
 
 def missing_bids(
     register: SiteRegister,
     against: Collection[Claim],
     spec: SiteSpec | None,
-    picked: NodeId | None = None,
+    pick: Pick | None = None,
+    dc: str = "",
 ) -> dict[str, Bid]:
     """
     The bids the owner behind `register` has still to publish for its conflicts with `against`.
@@ -75,7 +95,7 @@ def missing_bids(
         return {}
     keys = {claim: conflict_key(mine, claim) for claim in against}
     published = [register.bids[key] for key in keys.values() if key in register.bids]
-    bid = published[0] if published else Bid(value(register, mine, spec, picked), mine)
+    bid = published[0] if published else Bid(value(register, mine, spec, pick, dc), mine)
     return {keys[claim]: bid for claim in sorted(against) if keys[claim] not in register.bids}
 
 
@@ -94,8 +114,6 @@ def winner(registers: Registers, me: NodeId, against: dict[NodeId, Claim]) -> No
     return max(offers, key=lambda node: offers[node], default=None)
 
 
-def bids_in_force(register: SiteRegister) -> dict[str, Bid]:
-    """The bids of `register` that still mean something: those made for the claim it holds. The rest may be dropped."""
-    if register.claim is None:
-        return {}
-    return {key: bid for key, bid in register.bids.items() if str(register.claim) in key.split("/")}
+def bids_in_force(bids: Mapping[str, Bid], claim: Claim | None) -> dict[str, Bid]:
+    """Those of `bids` that still mean something: made for `claim`, which is held now. The rest may be dropped."""
+    return {key: bid for key, bid in bids.items() if str(claim) in key.split("/")}

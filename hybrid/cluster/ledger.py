@@ -315,6 +315,11 @@ class Ledger:
         """Values without an owner, removed ones left out."""
         return {key: entry.value for key, entry in self._shared.items() if entry.value is not None}
 
+    def shared_value(self, key: str) -> str | None:
+        """One value without an owner, or `None`."""
+        entry = self._shared.get(key)
+        return entry.value if entry else None
+
     def seen(self, site: SiteId) -> Claim:
         """The largest claim on `site` held or heard of anywhere; `NO_CLAIM` when there is none."""
         return largest_claim(self.registers(site).values())

@@ -107,7 +107,7 @@ def _state(spec: SiteSpec, owner: SiteRegister | None, holders: tuple[NodeId, ..
         return "stopped" if holders else "unavailable"
     if owner is not None and owner.serving:
         return "serving"
-    if not holders or (owner is not None and owner.trouble):
+    if not holders or (owner is not None and (owner.trouble or owner.awaiting)):
         return "unavailable"
     return "changing"
 
@@ -162,6 +162,8 @@ def stashes(registers: Registers) -> tuple[Stash, ...]:
 
 
 def _trouble(registers: Registers, owner: SiteRegister | None, holders: tuple[NodeId, ...]) -> str:
+    if owner is not None and owner.awaiting:
+        return "it has two histories since a partition, and a person is to pick one"
     if owner is not None:
         return owner.trouble
     if not holders:

@@ -60,6 +60,10 @@ class Holding:
     lag_s: float | None = None
     bids: dict[str, Bid] = field(default_factory=dict)
     successor: NodeId | None = None
+    awaiting: tuple[Claim, ...] = ()
+    """See `SiteRegister.awaiting`."""
+    paused: bool = False
+    """While `awaiting`: stopped, unmounted, and all in a snapshot."""
 
 
 def dataset_of(site: SiteId) -> str:
@@ -82,6 +86,8 @@ def read_holding(dataset: Dataset) -> Holding | None:
             spec=spec,
             claim=Claim.parse(claim) if claim else None,
             seen=Claim.parse(seen) if seen else NO_CLAIM,
+            bids=msgspec.json.decode(dataset.properties.get("bids", "{}"), type=dict[str, Bid]),
+            awaiting=msgspec.json.decode(dataset.properties.get("awaiting", "[]"), type=tuple[Claim, ...]),
         )
     except (KeyError, ValueError, msgspec.MsgspecError):
         return None
@@ -138,9 +144,6 @@ class Holdings:
         before = self._held.get(site)
         if before is None or not self.is_writer(site):
             self._take(dataset)
-            after = self._held.get(site)
-            if before is not None and after is not None:
-                self._held[site] = replace(after, bids=before.bids)
         self.publish(site)
 
     def _take(self, dataset: Dataset) -> None:
@@ -162,13 +165,40 @@ class Holdings:
     async def claim(self, site: SiteId, claim: Claim) -> None:
         """Hold `claim`, durably before anything else happens under it."""
         seen = max(claim, self.seen(site))
-        await self._pool.set_properties(dataset_of(site), {"claim": str(claim), "seen": str(seen)})
-        self.update(site, claim=claim, seen=seen)
+        await self._pool.set_properties(
+            dataset_of(site), {"claim": str(claim), "seen": str(seen), "bids": None, "awaiting": None}
+        )
+        self.update(site, claim=claim, seen=seen, bids={}, awaiting=(), paused=False)
 
     async def release(self, site: SiteId) -> None:
         """Give the claim up, durably, and be a replica."""
-        await self._pool.set_properties(dataset_of(site), {"claim": None, "seen": str(self.seen(site))})
-        self.update(site, claim=None, role="replica", serving=False, successor=None, lag_s=None)
+        await self._pool.set_properties(
+            dataset_of(site), {"claim": None, "seen": str(self.seen(site)), "bids": None, "awaiting": None}
+        )
+        self.update(
+            site,
+            claim=None,
+            role="replica",
+            serving=False,
+            successor=None,
+            lag_s=None,
+            bids={},
+            awaiting=(),
+            paused=False,
+        )
+
+    async def bid(self, site: SiteId, key: str, bid: Bid) -> None:
+        """Bid in the conflict `key`: durably first, so that no restart changes what others have seen."""
+        holding = self.need(site)
+        bids = {key: bid, **bids_in_force(holding.bids, holding.claim)}
+        await self._pool.set_properties(dataset_of(site), {"bids": msgspec.json.encode(bids).decode()})
+        self.update(site, bids=bids)
+
+    async def await_pick(self, site: SiteId, claims: tuple[Claim, ...]) -> None:
+        """Write nothing any more until a person picked among `claims`, durably; none: a person did."""
+        text = msgspec.json.encode(claims).decode() if claims else None
+        await self._pool.set_properties(dataset_of(site), {"awaiting": text})
+        self.update(site, awaiting=claims, paused=False, serving=False)
 
     async def saw(self, site: SiteId, claim: Claim) -> None:
         """Remember `claim` durably, so that nothing older is ever taken again."""
@@ -191,6 +221,7 @@ class Holdings:
                 "spec": encode_spec(holding.spec),
                 "claim": str(holding.claim) if holding.claim else None,
                 "seen": str(holding.seen),
+                "bids": msgspec.json.encode(holding.bids).decode() if holding.bids else None,
             },
         )
 
@@ -216,7 +247,7 @@ class Holdings:
         head = history[-1] if history else None
         ours = next((snapshot for snapshot in reversed(history) if snapshot.epoch), None)
         interval_s = holding.spec.snapshot_every_s
-        register = SiteRegister(
+        return SiteRegister(
             role=holding.role,
             claim=holding.claim,
             seen=max(holding.seen, holding.claim or NO_CLAIM),
@@ -233,7 +264,7 @@ class Holdings:
             safe_copies=safe_copies(history, self._past.acknowledged(site), interval_s),
             spec=holding.spec,
             stashes=self._past.stashes(site),
-            bids=holding.bids,
+            bids=bids_in_force(holding.bids, holding.claim),
             successor=holding.successor,
+            awaiting=holding.awaiting,
         )
-        return msgspec.structs.replace(register, bids=bids_in_force(register))

@@ -8,11 +8,12 @@ from collections.abc import Iterable
 import msgspec
 
 from hybrid.errors import BadRequest, Conflict, NoSuchSite
-from hybrid.model import SiteId, SiteSpec
+from hybrid.model import PREFER, SiteId, SiteSpec
 from hybrid.view import SiteView, View
 
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _NAME = re.compile(_LABEL)
+_POLICY = re.compile(rf"value|epoch|ask|{PREFER}[a-z0-9-]{{1,63}}")
 _DOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})+")
 
 
@@ -101,7 +102,7 @@ def check_limits(spec: SiteSpec) -> None:
         (spec.pids >= 10, "pids is at least 10"),
         (spec.quota_bytes is None or spec.quota_bytes >= 2**20, "quota_bytes is at least 1 MiB"),
         (bool(spec.domains), "a site has at least one domain"),
-        (spec.policy != "ask", "policy `ask` is not offered yet: nothing could say which history was picked"),
+        (_POLICY.fullmatch(spec.policy), "policy is value, epoch, ask or prefer:<data centre>"),
     )
     for holds, rule in rules:
         if not holds:

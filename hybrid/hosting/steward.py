@@ -14,19 +14,10 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from hybrid.cluster.election import (
-    AwaitPick,
-    Decision,
-    Elections,
-    Fence,
-    PublishBid,
-    Reaffirm,
-    Stand,
-    Stay,
-    confirmation,
-    owner_seen,
-    refuted,
-)
+from hybrid.cluster import picks
+from hybrid.cluster.confirming import confirmation, owner_seen, refuted
+from hybrid.cluster.decisions import AwaitPick, Decision, Fence, PublishBid, Reaffirm, Resume, Stand, Stay
+from hybrid.cluster.election import Elections
 from hybrid.cluster.ledger import Ledger
 from hybrid.cluster.membership import Membership
 from hybrid.errors import HybridError, PeerError
@@ -67,30 +58,30 @@ class Steward:
 
     def look(self) -> None:
         """Decide about every site in which this node has a part, and begin the deeds. Never raises."""
-        now_s = self._reactor.seconds()
-        live = self._membership.live(now_s)
         for site in self._holdings:
             if self._tasks.busy(site):
                 continue
             try:
-                self._do(site, self._decide(site, live, now_s))
+                self._do(site, self._decide(site))
             except Exception:
                 self.log.failure("looking at {site} failed", site=site)
 
-    def _decide(self, site: SiteId, live: frozenset[NodeId], now_s: float) -> Decision:
-        nodes = self._ledger.nodes()
+    def _decide(self, site: SiteId) -> Decision:
+        now_s, nodes = self._reactor.seconds(), self._ledger.nodes()
         me = nodes.get(self._me)
         known = {node: "" for node in self._membership.known}
         return self._elections.decide(
             site,
             self._ledger.registers(site),
-            live,
+            self._membership.live(now_s),
             self._holdings.need(site).spec,
             now_s,
             fit=self._membership.fit(now_s),
             free_space_ok=me is None or me.storage_ok,
             dcs={**known, **{node: register.dc for node, register in nodes.items()}},
             loads={node: register.load for node, register in nodes.items()},
+            sick=frozenset(node for node, register in nodes.items() if not register.storage_ok),
+            pick=picks.decode(self._ledger.shared_value(picks.KEY + site)),
         )
 
     def _do(self, site: SiteId, decision: Decision) -> None:
@@ -102,13 +93,15 @@ class Steward:
             case Fence(winner, claim):
                 self._tasks.start(site, "fence", lambda: self._fence(site, winner, claim))
             case PublishBid(key, bid):
-                bids = {**self._holdings.need(site).bids, key: bid}
-                self._holdings.update(site, bids=bids)
+                self._tasks.start(site, "bid", lambda: self._holdings.bid(site, key, bid))
             case Reaffirm(claim):
                 self._tasks.start(site, "re-affirm", lambda: self._reaffirm(site, claim))
-            case AwaitPick(rivals):
-                if self._holdings.need(site).serving:
-                    self._tasks.start(site, "wait for a pick", lambda: self._await_pick(site, rivals))
+            case AwaitPick(claims):
+                holding = self._holdings.need(site)
+                if not holding.paused or holding.awaiting != claims:
+                    self._tasks.start(site, "wait for a pick", lambda: self._await_pick(site, claims))
+            case Resume():
+                self._tasks.start(site, "go on as picked", lambda: self._resume(site))
             case _:
                 assert_never(decision)
 
@@ -118,6 +111,9 @@ class Steward:
         if await self._owner_seen(site, claim):
             self._event("election-called-off", site, "another node still sees the owner")
             self._elections.called_off(site, self._reactor.seconds())
+            return
+        if self._decide(site) != Stand(claim):
+            self._event("election-called-off", site, "what is known changed while others were asked")
             return
         self._event("elected", site, f"this node takes over under {claim}")
         try:
@@ -152,11 +148,16 @@ class Steward:
         await self._holdings.claim(site, claim)
         self._event("re-affirmed", site, f"now under {claim}")
 
-    async def _await_pick(self, site: SiteId, rivals: tuple[NodeId, ...]) -> None:
-        trouble = f"two histories, here and on {', '.join(rivals)}: a person picks one"
-        await self._terms.stop(site)
-        self._holdings.update(site, trouble=trouble)
-        self._event("pick-wanted", site, trouble)
+    async def _await_pick(self, site: SiteId, claims: tuple[Claim, ...]) -> None:
+        await self._holdings.await_pick(site, claims)
+        await self._terms.pause(site)
+        nodes = ", ".join(sorted({claim.node for claim in claims} - {self._me}))
+        self._event("pick-wanted", site, f"two histories, here and on {nodes}: hybrid site pick")
+
+    async def _resume(self, site: SiteId) -> None:
+        await self._holdings.await_pick(site, ())
+        self._event("picked", site, "a person picked the history of this node")
+        await self._terms.restart(site)
 
     # ------------------------------------------------------------------------------------------------- answers
 

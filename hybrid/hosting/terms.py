@@ -131,6 +131,16 @@ class Terms:
             await self._holdings.release(site)
         self.log.info("site {site} closed", site=site)
 
+    async def pause(self, site: SiteId) -> None:
+        """Write nothing any more, with every change in a snapshot, and keep the claim: a person is to pick (R5)."""
+        holding = self._holdings.need(site)
+        await self.stop(site)
+        async with self._machine.exclusive(site):
+            await self._shut(site)
+            if holding.claim is not None:
+                await self._machine.snapshot(site, holding.claim, only_if_changed=True)
+        self._holdings.update(site, paused=True)
+
     async def stop(self, site: SiteId) -> None:
         """Stop the container; serving ends first, so that the proxies hold what comes."""
         self._holdings.update(site, serving=False)
@@ -158,12 +168,14 @@ class Terms:
         """
         After this process started: go on with a container that never stopped, or be a replica (boot quarantine).
 
+        One that awaits a person's pick keeps waiting, under its claim: were it a replica now, nobody would be asked.
+
         Args:
             site: A site of which something is held here.
             running: Its container was found running.
         """
         holding = self._holdings.need(site)
-        if running and holding.claim is not None and await self._healthy(site, holding.spec):
+        if running and holding.claim is not None and not holding.awaiting and await self._healthy(site, holding.spec):
             self._holdings.update(site, role="owner", serving=True)
             self.log.info("site {site} adopted under {claim}", site=site, claim=str(holding.claim))
             return
@@ -173,7 +185,10 @@ class Terms:
             if holding.claim is not None:
                 await self._replay(site)
                 await self._machine.snapshot(site, holding.claim, only_if_changed=True)
-                await self._holdings.release(site)
+        if holding.awaiting:
+            self._holdings.update(site, role="owner", paused=True)
+        elif holding.claim is not None:
+            await self._holdings.release(site)
         self._holdings.publish(site)
 
     async def _replay(self, site: SiteId) -> None:

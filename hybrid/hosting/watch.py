@@ -66,6 +66,7 @@ class Watch:
             holding is not None
             and holding.role == "owner"
             and holding.spec.wanted == "running"
+            and not holding.awaiting
             and not self._tasks.busy(site)
         )
 
@@ -74,8 +75,13 @@ class Watch:
 
     async def storage_lost(self) -> None:
         """The pool is gone: what runs on it is dead; kill it, so that nothing half-alive answers."""
-        owned = [site for site in self._holdings if self._holdings.is_writer(site)]
+        owned = [site for site in self._holdings if self._holdings.is_writer(site) and not self._awaits(site)]
         await gatherResults([Deferred.fromCoroutine(self._kill(site)) for site in owned])
+
+    def _awaits(self, site: SiteId) -> bool:
+        """Whether it waits for a person's pick, so that nothing of it runs."""
+        holding = self._holdings.get(site)
+        return holding is not None and bool(holding.awaiting)
 
     async def _kill(self, site: SiteId) -> None:
         try:

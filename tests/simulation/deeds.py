@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from hybrid.cluster.candidates import ailing
-from hybrid.cluster.election import Stand, confirmation, owner_seen, refuted
+from hybrid.cluster.confirming import confirmation, owner_seen, refuted
+from hybrid.cluster.decisions import Stand
 from hybrid.model import Claim, Guid, NodeId
 from tests.simulation.disk import Line
 from tests.simulation.life import SITE, Life

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from hybrid.cluster.candidates import newest_spec
-from hybrid.cluster.election import Decision, Elections
+from hybrid.cluster.decisions import Decision
+from hybrid.cluster.election import Elections
 from hybrid.cluster.ledger import Ledger
 from hybrid.cluster.membership import Membership
 from hybrid.cluster.viewing import build

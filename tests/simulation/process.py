@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hybrid.cluster.election import AwaitPick, Fence, PublishBid, Reaffirm, Stand, Stay
+from hybrid.cluster.decisions import AwaitPick, Fence, PublishBid, Reaffirm, Stand, Stay
 from hybrid.model import NodeId
 from hybrid.wire import Gossip
 from tests.simulation.deeds import Deeds

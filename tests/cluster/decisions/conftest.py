@@ -10,7 +10,9 @@ import msgspec
 import pytest
 
 from hybrid.cluster.candidates import newest_spec
-from hybrid.cluster.election import Decision, Elections
+from hybrid.cluster.decisions import Decision
+from hybrid.cluster.election import Elections
+from hybrid.cluster.picks import Pick
 from hybrid.model import NO_CLAIM, Claim, Guid, NodeId, SiteId, SiteRegister, SiteSpec, Version
 from hybrid.settings import Timing
 
@@ -57,7 +59,8 @@ class Scene:
     dcs: dict[NodeId, str] = field(default_factory=dict)
     fit: bool = True
     free_space_ok: bool = True
-    picked: NodeId | None = None
+    sick: frozenset[NodeId] = frozenset()
+    pick: Pick | None = None
     now_s: float = 100.0
     elections: Elections = field(init=False)
 
@@ -96,7 +99,8 @@ class Scene:
             self.fit,
             self.free_space_ok,
             self.dcs,
-            picked=self.picked,
+            sick=self.sick,
+            pick=self.pick,
         )
 
 

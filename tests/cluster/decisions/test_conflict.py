@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hybrid.cluster.conflict import bids_in_force, conflict_key, value
-from hybrid.cluster.election import AwaitPick, Elections, Fence, PublishBid, Reaffirm, Stay
+from hybrid.cluster.decisions import AwaitPick, Fence, PublishBid, Reaffirm, Resume, Stay
+from hybrid.cluster.election import Elections
+from hybrid.cluster.picks import Pick
 from hybrid.model import Bid, Claim, Guid, NodeId, SiteId, SiteRegister, SiteSpec
 from hybrid.settings import Timing
 
@@ -123,27 +125,93 @@ def test_policy_epoch(scene: MakeScene, spec: MakeSpec) -> None:
     assert decisions["a"] == Fence(B, Claim(4, B))
 
 
+def test_policy_prefer(scene: MakeScene, spec: MakeSpec) -> None:
+    """With `prefer:<dc>` the side in that data centre wins, whatever was written, unless it cannot serve."""
+    there = {"spec": spec(policy="prefer:paris"), "dcs": {A: "paris", B: "london"}}
+    assert contest(scene, TWO.format(7, 50), **there)["b"] == Fence(A, Claim(3, A))
+    both = {"spec": spec(policy="prefer:paris"), "dcs": {A: "paris", B: "paris"}}
+    assert contest(scene, TWO.format(7, 50), **both)["a"] == Fence(B, Claim(4, B))
+    ill = "a opening(3) 3.9 trouble=start | b owner(4) 4.7 serving"
+    assert contest(scene, ill, **there)["a"] == Fence(B, Claim(4, B))
+
+
+def test_who_cannot_serve_gives_way_unasked(scene: MakeScene) -> None:
+    """An owner that cannot serve need not write a bid, which a broken disk would not take."""
+    seen = scene("a", "a opening(3) 3.9 trouble=storage | b owner(4) 4.7 serving")
+    assert seen.decide() == Fence(B, Claim(4, B))
+
+
+def test_who_has_bid_waits_for_the_other_bid(scene: MakeScene) -> None:
+    """Falling ill after bidding changes nothing: the other may already have given way to the bid."""
+    seen = scene("a", "a opening(3) 3.9 trouble=storage | b owner(4) 4.7 serving")
+    seen.change("a", bids={"3,a/4,b": Bid((1, 9, 3, 0), Claim(3, A))})
+    assert isinstance(seen.decide(), Stay)
+
+
 def test_policy_ask(scene: MakeScene, spec: MakeSpec) -> None:
     """With policy `ask` both stop writing until a person has picked; then the picked one goes on."""
-    facts = TWO.format(50, 7)
-    assert contest(scene, facts, spec=spec(policy="ask")) == {"a": AwaitPick((B,)), "b": AwaitPick((A,))}
-    third = scene(
-        "c", "a owner(3) 3.7 trouble=pick | b owner(4) 4.7 trouble=pick | c replica 3.7", spec=spec(policy="ask")
-    )
+    facts, ask, both = TWO.format(50, 7), spec(policy="ask"), (Claim(3, A), Claim(4, B))
+    assert contest(scene, facts, spec=ask) == {"a": AwaitPick(both), "b": AwaitPick(both)}
+    third = scene("c", facts + " | c replica 3.7", spec=ask)
     third.decide()
     assert isinstance(third.decide(200.0), Stay)
-    decisions = contest(scene, facts, spec=spec(policy="ask"), picked=B)
+    for_b = Pick(site=SiteId("s-one"), claim=Claim(4, B), over=(Claim(3, A),))
+    decisions = contest(scene, facts, spec=ask, pick=for_b)
     assert decisions["a"] == Fence(B, Claim(4, B))
     assert isinstance(decisions["b"], Stay)
+
+
+def test_who_waited_resumes_when_picked(scene: MakeScene, spec: MakeSpec) -> None:
+    """The picked one serves again at once, also while the other is out of sight; the other goes on waiting."""
+    facts = "a owner(3) 3.50 | !b owner(4) 4.7"
+    for_a = Pick(site=SiteId("s-one"), claim=Claim(3, A), over=(Claim(4, B),))
+    for_b = Pick(site=SiteId("s-one"), claim=Claim(4, B), over=(Claim(3, A),))
+    for pick, expected in (
+        (None, AwaitPick((Claim(3, A), Claim(4, B)))),
+        (for_a, Resume()),
+        (for_b, Stay("another history was picked; its owner is out of sight")),
+    ):
+        seen = scene("a", facts, spec=spec(policy="ask"), pick=pick)
+        seen.change("a", awaiting=(Claim(3, A), Claim(4, B)))
+        assert seen.decide() == expected
+
+
+def test_old_pick_decides_no_later_conflict(scene: MakeScene, spec: MakeSpec) -> None:
+    """What a person said about two histories says nothing about a third, nor about the next partition's."""
+    old = Pick(site=SiteId("s-one"), claim=Claim(3, A), over=(Claim(4, B),))
+    for facts in (
+        "a owner(3) 3.9 serving | b owner(6) 6.7 serving",
+        "a owner(3) 3.9 serving | b owner(4) 4.7 serving | c owner(5) 5.2 serving",
+        "b owner(4) 4.9 serving | c owner(5) 5.7 serving | a replica 3.9",
+    ):
+        decisions = contest(scene, facts, spec=spec(policy="ask"), pick=old)
+        assert any(isinstance(decision, AwaitPick) for decision in decisions.values()), facts
+        assert not any(isinstance(decision, Fence) for decision in decisions.values()), facts
+
+
+def test_pick_holds_for_what_the_picked_went_on_to(scene: MakeScene, spec: MakeSpec) -> None:
+    """The picked owner re-affirmed its claim before the other could give way: nobody is asked again."""
+    pick = Pick(site=SiteId("s-one"), claim=Claim(3, A), over=(Claim(4, B),))
+    decisions = contest(scene, "a owner(5) 3.9 serving | b owner(4) 4.70 serving", spec=spec(policy="ask"), pick=pick)
+    assert decisions["b"] == Fence(A, Claim(5, A))
+    assert isinstance(decisions["a"], Stay)
+
+
+def test_policy_changed_on_one_side(scene: MakeScene, spec: MakeSpec) -> None:
+    """Both sides see one conflict: where their policies differ, a person's pick still outweighs all figures."""
+    pick = Pick(site=SiteId("s-one"), claim=Claim(3, A), over=(Claim(4, B),))
+    register = SiteRegister(role="owner", head_counter=10**9, serving=True)
+    figures = value(register, Claim(4, B), spec(policy="value"))
+    assert value(register, Claim(3, A), spec(policy="ask"), pick) > figures
+    assert value(register, Claim(4, B), spec(policy="ask"), pick) < figures
 
 
 def test_bids_of_the_past_may_be_dropped() -> None:
     """Registers do not grow with every conflict a site ever had."""
     old, new = conflict_key(Claim(3, A), Claim(4, B)), conflict_key(Claim(5, A), Claim(6, C))
     bid = Bid((1,), Claim(5, A))
-    register = SiteRegister(role="owner", claim=Claim(5, A), bids={old: bid, new: bid})
-    assert bids_in_force(register) == {new: bid}
-    assert bids_in_force(SiteRegister(role="replica", bids={old: bid})) == {}
+    assert bids_in_force({old: bid, new: bid}, Claim(5, A)) == {new: bid}
+    assert bids_in_force({old: bid}, None) == {}
 
 
 def test_clocks_of_nodes_decide_nothing() -> None:

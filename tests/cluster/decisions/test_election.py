@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from hybrid.cluster.election import Decision, Elections, Fence, Reaffirm, Stand, Stay, confirmation, owner_seen, refuted
+from hybrid.cluster.confirming import confirmation, owner_seen, refuted
+from hybrid.cluster.decisions import Decision, Fence, Reaffirm, Stand, Stay
+from hybrid.cluster.election import Elections
 from hybrid.model import Claim, NodeId, SiteSpec
 
 MakeScene = Callable[..., Any]
@@ -29,7 +31,12 @@ VACANT = [
     ("newest snapshot wins", "a replica 3.8 | b replica 3.7 | !c owner(3) 3.9", A),
     ("equal: the larger id, the same on all", "a replica 3.7 | b replica 3.7 | !c owner(3) 3.7", B),
     ("in trouble comes after its equals", "a replica 3.7 | b replica 3.7 trouble=full | !c owner(3) 3.7", A),
-    ("but before poorer copies", "a replica 3.6 | b replica 3.7 trouble=full | !c owner(3) 3.7", B),
+    ("and after poorer copies", "a replica 3.6 | b replica 3.7 trouble=start | !c owner(3) 3.7", A),
+    (
+        "all in trouble: the newest of them",
+        "a replica 3.6 trouble=start | b replica 3.7 trouble=start | !c owner(3)",
+        B,
+    ),
     ("dead does not count", "a replica 3.6 | !b replica 3.9 | !c owner(3) 3.9", A),
     ("busy with a stash does not count", "a replica 3.6 | b stashing 3.9 | !c owner(3) 3.9", A),
     ("an empty copy does not count", "a replica 3.6 | b replica | !c owner(3) 3.9", A),
@@ -101,12 +108,15 @@ def test_next_candidate_when_best_does_not_stand(scene: MakeScene) -> None:
 
 
 def test_next_candidate_at_once_when_best_failed(scene: MakeScene) -> None:
-    """A candidate that tried and says it could not is passed over by an equally good one without more waiting."""
-    seen = scene("a", "a replica 3.7 | b replica 3.7 | !c owner(3) 3.7")
+    """A candidate that tried and says it could not, its term's first snapshot taken, gives way at once to the next."""
+    seen = scene("a", "a replica 3.6 | b replica 3.7 | !c owner(3) 3.7")
     seen.decide(100.0)
     assert isinstance(seen.decide(103.0), Stay)
-    seen.say("b replica 3.7 seen=4b trouble=mount")
-    assert seen.decide(103.5) == Stand(Claim(5, A))
+    seen.say("b opening(4) 4.8")
+    assert isinstance(seen.decide(110.0), Stay)
+    seen.say("b replica 4.8 seen=4b trouble=mount")
+    assert isinstance(seen.decide(110.5), Stay)
+    assert seen.decide(112.5) == Stand(Claim(5, A))
 
 
 def test_failed_rests_longer_each_time(scene: MakeScene) -> None:
@@ -258,6 +268,22 @@ def test_owner_in_trouble_is_relieved(scene: MakeScene) -> None:
     seen.decide(100.0)
     assert isinstance(seen.decide(114.0), Stay)
     assert seen.decide(115.0) == Stand(Claim(4, B))
+
+
+def test_lost_storage_is_not_waited_out(scene: MakeScene) -> None:
+    """An owner whose storage is gone loses the site as soon as a dead one would."""
+    seen = scene("b", "a opening(3) 3.7 trouble=storage | b replica 3.7", sick=frozenset({A}))
+    seen.decide(100.0)
+    assert isinstance(seen.decide(101.9), Stay)
+    assert seen.decide(102.0) == Stand(Claim(4, B))
+
+
+def test_waiting_for_a_pick_is_no_trouble(scene: MakeScene, spec: MakeSpec) -> None:
+    """Nobody takes a site over because its owner waits for a person to decide."""
+    seen = scene("b", "a owner(3) 3.7 trouble=asks | b replica 3.7", spec=spec(policy="ask"))
+    seen.change("a", awaiting=(Claim(3, A), Claim(4, C)))
+    seen.decide(100.0)
+    assert isinstance(seen.decide(200.0), Stay)
 
 
 def test_switched_off_is_no_trouble(scene: MakeScene, spec: MakeSpec) -> None:
