@@ -28,6 +28,7 @@ from hybrid.cluster.membership import Membership
 from hybrid.cluster.sealing import Seals
 from hybrid.description import Description
 from hybrid.errors import HybridError
+from hybrid.hosting.choices import Choices
 from hybrid.hosting.creation import Creation
 from hybrid.hosting.holdings import Holdings
 from hybrid.hosting.moving import Moving
@@ -204,6 +205,7 @@ class Core(MultiService):
             Creation(me, self._settings, drivers.pool, holdings, terms, drivers.shift_owners),
             self._moving,
             Rolling(me, self.replicator, holdings, terms, self.known.stashes),
+            Choices(lambda: self.outlook.view, self.shared.get, self.shared.put, drivers.wall_s),
             self.shared.put,
             drivers.wall_s,
         )

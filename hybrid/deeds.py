@@ -107,6 +107,8 @@ class CreateSite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     memory_bytes: int | None = None
     cpus: float = 1.0
     pids: int | None = None
+    policy: str = "value"
+    """See `SiteSpec.policy`."""
 
 
 class Hosting(Protocol):
@@ -132,6 +134,13 @@ class Hosting(Protocol):
 
     async def delete(self, site: SiteId, progress: Progress) -> None:
         """Stop it and move its dataset to the trash, here and on the replicas."""
+
+    def pick(self, site: SiteId, node: NodeId, by: str) -> None:
+        """
+        On any node: of two histories that wait for a person's choice, have that of `node` go on.
+
+        Raises `NoSuchSite`; `Conflict` when there is nothing to choose, or `node` has nothing to choose.
+        """
 
     async def snapshot(self, site: SiteId) -> Snapshot:
         """Take one now."""

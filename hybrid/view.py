@@ -59,6 +59,10 @@ class SiteView(msgspec.Struct, frozen=True, kw_only=True):
     """Other live nodes whose head is the owner's; on nodes that do not hold it, but for the last minute."""
     stashes: tuple[Stash, ...] = ()
     trouble: str = ""
+    awaiting: tuple[Claim, ...] = ()
+    """Claims of a conflict in which a person is to pick one (policy `ask`), sorted; mostly none."""
+    stuck: tuple[NodeId, ...] = ()
+    """Live nodes that must give the site up and cannot stop or unmount it. By id."""
 
 
 class View(msgspec.Struct, frozen=True, kw_only=True):

@@ -24,6 +24,14 @@ Size = Annotated[int, Meta(ge=1024 * 1024, le=2**60, description="Bytes.")]
 Memory = Annotated[int, Meta(ge=16 * 1024 * 1024, le=2**50, description="Bytes of memory it may use.")]
 Cpus = Annotated[float, Meta(ge=0.01, le=1024, description="Processor cores it may use.")]
 Pids = Annotated[int, Meta(ge=10, le=1_000_000, description="Processes it may have.")]
+Policy = Annotated[
+    str,
+    Meta(
+        pattern="^(value|epoch|ask|prefer:[a-z0-9-]{1,63})$",
+        description="Which of two histories wins after a partition: that with more changes (value), the newest election"
+        " (epoch), that of a data centre (prefer:<dc>), or a person decides (ask).",
+    ),
+]
 Domains = Annotated[tuple[str, ...], Meta(max_length=100, description="Host names; the first is the canonical one.")]
 MomentText = Annotated[
     str,
@@ -60,6 +68,7 @@ class NewSite(Body, frozen=True):
     memory_bytes: Memory | None = None
     cpus: Cpus = 1.0
     pids: Pids | None = None
+    policy: Policy = "value"
 
 
 class SiteChanges(Body, frozen=True):
@@ -74,7 +83,7 @@ class SiteChanges(Body, frozen=True):
     memory_bytes: Memory | UnsetType = UNSET
     cpus: Cpus | UnsetType = UNSET
     pids: Pids | UnsetType = UNSET
-    policy: Literal["value", "epoch", "ask"] | UnsetType = UNSET
+    policy: Policy | UnsetType = UNSET
 
 
 class MoveTo(Body, frozen=True):

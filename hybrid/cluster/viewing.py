@@ -8,7 +8,7 @@ from typing import Protocol
 import msgspec
 
 from hybrid.cluster.candidates import HOLDING, Registers, claimant, newest_spec, rank
-from hybrid.model import Guid, NodeId, NodeRegister, SiteId, SiteRegister, SiteSpec, Stash
+from hybrid.model import Claim, Guid, NodeId, NodeRegister, SiteId, SiteRegister, SiteSpec, Stash
 from hybrid.view import NodeView, SiteState, SiteView, View
 
 
@@ -99,6 +99,10 @@ def site_view(
         safe_copies=_safe_copies(me, registers, live, owner),
         stashes=stashes(registers),
         trouble=_trouble(registers, mine, holders),
+        awaiting=_awaiting(registers, live),
+        stuck=tuple(
+            sorted(n for n, said in registers.items() if n in live and said.role == "stashing" and said.trouble)
+        ),
     )
 
 
@@ -117,6 +121,16 @@ def _holders(registers: Registers, live: frozenset[NodeId], owner: NodeId | None
     held = [node for node, register in registers.items() if node in live and register.role in HOLDING]
     held.sort(key=lambda node: rank(node, registers[node]), reverse=True)
     return tuple(sorted(held, key=lambda node: node != owner))
+
+
+def _awaiting(registers: Registers, live: frozenset[NodeId]) -> tuple[Claim, ...]:
+    """All claims among which living owners wait for a pick."""
+    return tuple(sorted({claim for node in live if node in registers for claim in registers[node].awaiting}))
+
+
+def _stuck(registers: Registers, live: frozenset[NodeId]) -> tuple[NodeId, ...]:
+    """Live nodes whose fence does not come to its end."""
+    return tuple(sorted(n for n, said in registers.items() if n in live and said.role == "stashing" and said.trouble))
 
 
 def _away(registers: Registers, accounted: frozenset[NodeId]) -> tuple[NodeId, ...]:

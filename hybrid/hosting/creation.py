@@ -11,7 +11,7 @@ from hybrid.deeds import CreateSite, Progress
 from hybrid.errors import ImageError, NoSuchDataset
 from hybrid.hosting.addresses import id_base
 from hybrid.hosting.holdings import Holdings, dataset_of
-from hybrid.hosting.names import check_domain, check_free, check_limits, check_name
+from hybrid.hosting.names import check_domain, check_free, check_limits, check_name, check_policy
 from hybrid.hosting.terms import Terms
 from hybrid.model import Claim, Manifest, NodeId, SiteId, SiteSpec, Version, image_dataset
 from hybrid.ports import Pool
@@ -47,6 +47,7 @@ def new_spec(request: CreateSite, image: str, manifest: Manifest, view: View, nu
     check_name(request.name)
     domains = tuple(check_domain(domain) for domain in request.domains) or (f"{request.name}.{view.zones[0]}",)
     check_free(view, request.name, domains)
+    check_policy(view, request.policy)
     spec = SiteSpec(
         id=site,
         version=Version(1, 0),
@@ -65,6 +66,7 @@ def new_spec(request: CreateSite, image: str, manifest: Manifest, view: View, nu
         memory_bytes=request.memory_bytes or manifest.memory_bytes,
         cpus=request.cpus,
         pids=request.pids or manifest.pids,
+        policy=request.policy,
         home_dc=view.nodes[view.me].dc if view.me in view.nodes else "",
     )
     check_limits(spec)

@@ -50,6 +50,13 @@ def check_free(view: View, name: str, domains: Iterable[str], but: SiteId | None
             raise Conflict(f"{min(taken)} belongs to site {site.spec.name} already")
 
 
+def check_policy(view: View, policy: str) -> None:
+    """Raises `BadRequest` where `policy` prefers a data centre that no node is in."""
+    dcs = sorted({node.dc for node in view.nodes.values()})
+    if policy.startswith(PREFER) and policy.removeprefix(PREFER) not in dcs:
+        raise BadRequest(f"policy {policy} names no data centre", "", f"there are {', '.join(dcs)}")
+
+
 def find(view: View, name_or_id: str) -> SiteView:
     """The site of that name or id; of two with one name (made on both sides of a partition) the lower id."""
     by_id = view.sites.get(SiteId(name_or_id))

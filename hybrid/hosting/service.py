@@ -10,10 +10,11 @@ from hybrid.deeds import CreateSite, Entry, Progress, TimeMachine
 from hybrid.errors import Conflict, ImageError, NoSuchSite, StorageError
 from hybrid.history import History
 from hybrid.hosting import tombstones
+from hybrid.hosting.choices import Choices
 from hybrid.hosting.creation import Creation, find_image, new_site_id, new_spec
 from hybrid.hosting.holdings import Holding, Holdings
 from hybrid.hosting.moving import Moving
-from hybrid.hosting.names import check_domain, check_free, edited
+from hybrid.hosting.names import check_domain, check_free, check_policy, edited
 from hybrid.hosting.rolling import Rolling
 from hybrid.hosting.tasks import SiteTasks
 from hybrid.hosting.terms import Terms
@@ -55,6 +56,7 @@ class HostingService:
         creation: Creation,
         moving: Moving,
         rolling: Rolling,
+        choices: Choices,
         share: Callable[[str, str], None],
         wall_s: Callable[[], float],
     ) -> None:
@@ -62,7 +64,7 @@ class HostingService:
         self._view, self._images, self._machine, self._trash = view, images, machine, trash
         self._containers, self._holdings, self._terms, self._tasks = containers, holdings, terms, tasks
         self._creation, self._moving, self._rolling = creation, moving, rolling
-        self._share, self._wall_s = share, wall_s
+        self._choices, self._share, self._wall_s = choices, share, wall_s
 
     # ------------------------------------------------------------------------------------------------- reading
 
@@ -114,6 +116,7 @@ class HostingService:
             changes = {**changes, "domains": names}
         spec = edited(holding.spec, changes)
         check_free(self._view(), spec.name, spec.domains, but=site)
+        check_policy(self._view(), spec.policy)
         await self._tasks.run(site, "edit", lambda: self._edited(holding.spec, spec))
         return spec
 
@@ -156,6 +159,10 @@ class HostingService:
                 continue
             if tombstones.obeyed(stone, self._machine.history(stone.site)):
                 self._tasks.start(stone.site, "bury", lambda site=stone.site: self._bury(site))  # type: ignore[misc]  # default argument
+
+    def pick(self, site: SiteId, node: NodeId, by: str) -> None:
+        """See `hybrid.deeds.Hosting`."""
+        self._choices.pick(site, node, by)
 
     # --------------------------------------------------------------------------------------------------- deeds
 
@@ -205,4 +212,7 @@ class HostingService:
             raise NoSuchSite(f"site {site} is not on this node")
         if holding.role != "owner" or holding.claim is None:
             raise Conflict(f"site {holding.spec.name} is {holding.role} on this node", "", "try again in some seconds")
+        if holding.awaiting:
+            why = "it has two histories, and nothing changes before one is picked"
+            raise Conflict(f"site {holding.spec.name} waits for a person", why, f"hybrid site pick {holding.spec.name}")
         return holding

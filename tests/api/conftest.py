@@ -97,6 +97,12 @@ class FakeHosting:
             await self._act("delete", site)
         del self._world.sites[site]
 
+    def pick(self, site: SiteId, node: NodeId, by: str) -> None:
+        """See `Hosting`."""
+        if not self._world.sites[site].awaiting:
+            raise Conflict("there is nothing to choose")
+        self.calls.append(("pick", site, node, by))
+
     async def snapshot(self, site: SiteId) -> Snapshot:
         """See `Hosting`."""
         await self._act("snapshot", site)

@@ -1,0 +1,93 @@
+"""What a node holds is what its disk says, over any restart."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from hybrid.history import History
+from hybrid.hosting.holdings import Holdings, dataset_of
+from hybrid.model import Bid, Claim, NodeId, SiteId, SiteRegister, SiteSpec, Stash, Version
+from hybrid.storage.memory import MemoryPool
+
+A, B, SITE = NodeId("n-a"), NodeId("n-b"), SiteId("s-one")
+SPEC = SiteSpec(id=SITE, version=Version(1, 1), name="one", domains=("one.example",), image="static@1", number=1)
+
+
+def done(coroutine: Coroutine[Any, Any, object]) -> None:
+    """Run what needs no time; raises what it raises."""
+    failures: list[Failure] = []
+    deferred = Deferred.fromCoroutine(coroutine)
+    deferred.addErrback(failures.append)
+    assert deferred.called
+    for failure in failures:
+        failure.raiseException()
+
+
+class Nothing:
+    """No history and no other nodes: neither matters here."""
+
+    def history(self, site: SiteId) -> History:
+        """See `Past`."""
+        return ()
+
+    def stashes(self, site: SiteId) -> tuple[Stash, ...]:
+        """See `Past`."""
+        return ()
+
+    def publish(self, site: SiteId, register: SiteRegister) -> SiteRegister:
+        """See `Registers`."""
+        return register
+
+    def seen(self, site: SiteId) -> Claim:
+        """See `Registers`."""
+        return Claim(1, A)
+
+
+def holdings(pool: MemoryPool) -> Holdings:
+    """Those of a process that just started on `pool`."""
+    made = Holdings(pool, Nothing(), Nothing(), lambda site: None)
+    done(made.load())
+    return made
+
+
+def owned(pool: MemoryPool) -> Holdings:
+    """A site owned under claim 1 of a, on `pool`."""
+    done(pool.prepare())
+    done(pool.create(dataset_of(SITE)))
+    made = holdings(pool)
+    done(made.add(SPEC, Claim(1, A)))
+    return made
+
+
+def test_a_bid_never_changes() -> None:
+    """An owner that bid and was restarted offers what it offered, whatever changed since: others may have seen it."""
+    pool = MemoryPool(lambda: 0.0)
+    done(owned(pool).bid(SITE, "1,n-a/2,n-b", Bid((1, 7), Claim(1, A))))
+    again = holdings(pool)
+    assert again.need(SITE).bids == {"1,n-a/2,n-b": Bid((1, 7), Claim(1, A))}
+    done(again.bid(SITE, "1,n-a/2,n-b", Bid((1, 999), Claim(1, A))))
+    assert holdings(pool).need(SITE).bids == {"1,n-a/2,n-b": Bid((1, 7), Claim(1, A))}
+
+
+def test_bids_end_with_their_claim() -> None:
+    """A new claim begins without bids: registers do not grow with every conflict there ever was."""
+    pool = MemoryPool(lambda: 0.0)
+    held = owned(pool)
+    done(held.bid(SITE, "1,n-a/2,n-b", Bid((1, 7), Claim(1, A))))
+    done(held.claim(SITE, Claim(3, A)))
+    assert (held.need(SITE).bids, holdings(pool).need(SITE).bids) == ({}, {})
+
+
+def test_waiting_for_a_person_outlives_the_process() -> None:
+    """Who waits for a pick still does after a restart, until the wait is over."""
+    pool = MemoryPool(lambda: 0.0)
+    held = owned(pool)
+    both = (Claim(1, A), Claim(2, B))
+    done(held.await_pick(SITE, both))
+    assert holdings(pool).need(SITE).awaiting == both
+    done(held.await_pick(SITE, ()))
+    assert holdings(pool).need(SITE).awaiting == ()

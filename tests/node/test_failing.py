@@ -1,0 +1,145 @@
+"""Servers, disks, processes and containers fail (rules R0, R1, R2): whole nodes on one clock."""
+
+from __future__ import annotations
+
+from tests.node.cluster import Cluster
+
+
+def test_the_owner_dies_and_another_serves(cluster: Cluster) -> None:
+    """Fifteen seconds after a power cut another node serves what was replicated, and all agree who."""
+    spec = cluster.create()
+    cluster.members["a"].write(spec.id, "guestbook", b"one")
+    cluster.wait(15)
+    cluster.members["a"].power_cut()
+    cluster.wait(15)
+    owners = set(cluster.owners(spec).values())
+    assert len(owners) == 1 and owners < {"b", "c"}
+    new = cluster.members[owners.pop() or ""]
+    assert new.site(spec).state == "serving"
+    assert new.files(spec.id)["guestbook"] == b"one"
+
+
+def test_what_the_dead_owner_had_not_sent_is_kept_in_a_stash(cluster: Cluster) -> None:
+    """When it returns, its last writes are set aside, listed, and everybody has one main line."""
+    spec = cluster.create()
+    cluster.members["a"].write(spec.id, "guestbook", b"one")
+    cluster.wait(15)
+    cluster.members["a"].write(spec.id, "guestbook", b"one two")
+    cluster.members["a"].power_cut()
+    cluster.wait(15)
+    new = cluster.members[next(iter(set(cluster.owners(spec).values()))) or ""]
+    new.write(spec.id, "guestbook", b"one three")
+    cluster.members["a"].start()
+    cluster.wait(40)
+    (stash,) = new.site(spec).stashes
+    assert cluster.members["a"].pool.read(f"stash/{stash.id}", "guestbook") == b"one two"
+    assert {member.files(spec.id)["guestbook"] for member in cluster.members.values()} == {b"one three"}
+    assert set(cluster.owners(spec).values()) == {new.name}
+
+
+def test_the_node_process_dies_alone_and_adopts_its_container(cluster: Cluster) -> None:
+    """Killing the control process interrupts nothing: the container goes on, and is taken back under the same claim."""
+    spec = cluster.create()
+    cluster.wait(15)
+    a = cluster.members["a"]
+    claim = a.site(spec).claim
+    a.kill_process()
+    cluster.wait(3)
+    a.start()
+    cluster.wait(5)
+    assert cluster.owners(spec) == {"a": "a", "b": "a", "c": "a"}
+    assert a.site(spec).claim == claim
+    assert a.site(spec).state == "serving"
+
+
+def test_the_storage_dies_and_comes_back(cluster: Cluster) -> None:
+    """While the pool is away the site is not served; when it is back, it is, under the same claim."""
+    spec = cluster.create()
+    cluster.wait(5)
+    a = cluster.members["a"]
+    claim = a.site(spec).claim
+    a.pool.sick = "it died"
+    cluster.wait(4)
+    assert a.site(spec).state == "changing"
+    a.pool.sick = ""
+    cluster.wait(4)
+    assert (a.site(spec).state, a.site(spec).claim) == ("serving", claim)
+
+
+def test_a_full_pool_keeps_the_site_up_and_says_so(cluster: Cluster) -> None:
+    """No space for a snapshot: the site goes on serving, its trouble is shown; with space again all is well again."""
+    spec = cluster.create()
+    a = cluster.members["a"]
+    cluster.wait(5)
+    a.write(spec.id, "guestbook", b"one")
+    roomy, a.pool.size_bytes = a.pool.size_bytes, 0
+    cluster.wait(15)
+    assert a.site(spec).state == "serving"
+    assert "the pool is full" in cluster.members["b"].site(spec).trouble
+    assert (cluster.members["b"].site(spec).lag_s or 0) > 5
+    a.pool.size_bytes = roomy
+    cluster.wait(45)
+    assert cluster.members["b"].site(spec).trouble == ""
+    assert cluster.members["b"].files(spec.id)["guestbook"] == b"one"
+
+
+def test_a_container_that_dies_is_started_again(cluster: Cluster) -> None:
+    """A crash of the container costs seconds, not a failover."""
+    spec = cluster.create()
+    a = cluster.members["a"]
+    cluster.wait(5)
+    claim = a.site(spec).claim
+    a.containers.crash(spec.id)
+    cluster.wait(8)
+    assert (a.site(spec).state, a.site(spec).claim) == ("serving", claim)
+    assert spec.id in a.containers.specs()
+
+
+def test_a_site_that_cannot_start_moves_to_a_node_where_it_can(cluster: Cluster) -> None:
+    """A failed start is that node's trouble: it is published, and the next candidate takes over."""
+    spec = cluster.create()
+    cluster.wait(15)
+    a, b, c = (cluster.members[name] for name in "abc")
+    b.containers.broken[spec.id] = "no memory"
+    a.power_cut()
+    cluster.wait(40)
+    assert c.site(spec).state == "serving"
+    assert c.site(spec).owner == c.id
+
+
+def test_a_start_that_failed_is_tried_again_where_nobody_else_can(cluster: Cluster) -> None:
+    """On the only server left, a site whose container would not start comes up by itself once it can."""
+    spec = cluster.create()
+    cluster.wait(5)
+    a = cluster.members["a"]
+    for name in "bc":
+        cluster.members[name].power_cut()
+    cluster.wait(10)
+    a.containers.broken[spec.id] = "no memory"
+    a.containers.crash(spec.id)
+    cluster.wait(10)
+    assert (a.site(spec).state, "no memory" in a.site(spec).trouble) == ("unavailable", True)
+    a.containers.broken.clear()
+    cluster.wait(45)
+    assert (a.site(spec).state, a.site(spec).trouble) == ("serving", "")
+
+
+def test_what_a_container_wrote_before_its_start_was_given_up_is_kept(cluster: Cluster) -> None:
+    """A container that ran but never answered may have written: that is in a stash, and nothing of it runs on."""
+    spec = cluster.create()
+    cluster.wait(15)
+    a, b, c = (cluster.members[name] for name in "abc")
+    for member in (b, c):
+        member.refuses_connections = True
+    a.power_cut()
+    cluster.wait(14)
+    (tried,) = (member for member in (b, c) if spec.id in member.containers.specs())
+    other = c if tried is b else b
+    tried.write(spec.id, "guestbook", b"half started")
+    other.refuses_connections = False
+    cluster.wait(30)
+    assert other.site(spec).state == "serving"
+    assert tried.containers.specs() == {}
+    kept = [tried.pool.files(f"stash/{stash.id}") for stash in tried.core.replicator.stashes(spec.id)]
+    main = other.files(spec.id)
+    assert b"half started" in {files.get("guestbook") for files in [*kept, main]}

@@ -1,0 +1,77 @@
+"""A site is made, serves, is replicated, is stopped and started: whole nodes on one clock."""
+
+from __future__ import annotations
+
+import pytest
+
+from hybrid.deeds import CreateSite
+from hybrid.errors import Conflict, ContainerError, ImageError
+from tests.node.cluster import Cluster, Steps
+
+
+def test_a_new_site_serves_and_everybody_knows(cluster: Cluster) -> None:
+    """A second after its creation, every node routes to it."""
+    spec = cluster.create()
+    cluster.wait(1)
+    assert cluster.owners(spec) == {"a": "a", "b": "a", "c": "a"}
+    assert cluster.members["a"].site(spec).state == "serving"
+    assert cluster.members["a"].site(spec).upstream is not None
+    assert cluster.members["b"].site(spec).upstream is None
+
+
+def test_a_write_is_on_the_other_nodes_within_seconds(cluster: Cluster) -> None:
+    """What was written is on both other nodes well within the promised thirty seconds."""
+    spec = cluster.create()
+    cluster.wait(2)
+    cluster.members["a"].write(spec.id, "guestbook", b"one")
+    cluster.wait(12)
+    assert [cluster.members[name].files(spec.id)["guestbook"] for name in "bc"] == [b"one", b"one"]
+    assert cluster.members["b"].site(spec).safe_copies == 2
+    assert cluster.members["b"].site(spec).lag_s == 0.0
+
+
+def test_names_and_domains_are_taken_once(cluster: Cluster) -> None:
+    """The second site of a name is refused on every node, and nothing of it is left."""
+    spec = cluster.create()
+    cluster.wait(15)
+    with pytest.raises(Conflict, match="named shop"):
+        cluster.create(on="b")
+    with pytest.raises(ImageError, match="no image nothing"):
+        cluster.run(cluster.members["b"].core.hosting.create(CreateSite(name="x", image="nothing"), Steps()))
+    names = [dataset.name for dataset in cluster.run(cluster.members["b"].pool.datasets())]
+    assert names == ["images/static-1", f"sites/{spec.id}", "stash/journal"]
+
+
+def test_a_replica_knows_the_images_it_was_sent(cluster: Cluster) -> None:
+    """A node that got an image with a replica can make sites of it, without anybody importing it there."""
+    cluster.create()
+    cluster.wait(15)
+    other = cluster.create("second", on="b")
+    cluster.wait(2)
+    assert cluster.owners(other) == {"a": "b", "b": "b", "c": "b"}
+
+
+def test_a_start_that_fails_at_creation_leaves_nothing(cluster: Cluster) -> None:
+    """A site that could not be made is not there: no dataset, no name, no claim."""
+    a = cluster.members["a"]
+    a.refuses_connections = True
+    with pytest.raises(ContainerError, match="does not accept"):
+        cluster.create()
+    cluster.wait(1)
+    assert a.core.outlook.view.sites == {}
+    assert [d.name for d in cluster.run(a.pool.datasets()) if d.name.startswith("sites/")] == []
+    assert a.containers.specs() == {}
+
+
+def test_stopping_and_starting_a_site(cluster: Cluster) -> None:
+    """A stopped site keeps its owner and its history, and comes back when it is wanted."""
+    spec = cluster.create()
+    a = cluster.members["a"]
+    cluster.wait(5)
+    cluster.run(a.core.hosting.edit(spec.id, {"wanted": "stopped"}))
+    cluster.wait(10)
+    assert {member.site(spec).state for member in cluster.members.values()} == {"stopped"}
+    assert a.containers.specs() == {}
+    cluster.run(a.core.hosting.edit(spec.id, {"wanted": "running"}))
+    cluster.wait(2)
+    assert {member.site(spec).state for member in cluster.members.values()} == {"serving"}
