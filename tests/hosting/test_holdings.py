@@ -10,7 +10,7 @@ from twisted.python.failure import Failure
 
 from hybrid.history import History
 from hybrid.hosting.holdings import Holdings, dataset_of
-from hybrid.model import Bid, Claim, NodeId, SiteId, SiteRegister, SiteSpec, Stash, Version
+from hybrid.model import Bid, Claim, Guid, NodeId, SiteId, SiteRegister, SiteSpec, Stash, Version
 from hybrid.storage.memory import MemoryPool
 
 A, B, SITE = NodeId("n-a"), NodeId("n-b"), SiteId("s-one")
@@ -37,6 +37,10 @@ class Nothing:
     def stashes(self, site: SiteId) -> tuple[Stash, ...]:
         """See `Past`."""
         return ()
+
+    def acknowledged(self, site: SiteId) -> dict[NodeId, Guid]:
+        """See `Past`."""
+        return {}
 
     def publish(self, site: SiteId, register: SiteRegister) -> SiteRegister:
         """See `Registers`."""
