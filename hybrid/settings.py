@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -29,6 +29,22 @@ class Timing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """A node taken for dead for so long is lost: its copies are made again elsewhere. Longer than a restart takes."""
     fence_s: float = 15.0
     """A loser that cannot stop its container in this time raises an alarm and cuts its network."""
+
+
+class Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """etcd, for sites that had rather stop than be written in two places. The same on all nodes of a cluster."""
+
+    endpoints: tuple[Annotated[str, msgspec.Meta(pattern="^https?://[^/]+/?$")], ...] = ()
+    """Of its members, `https://10.0.0.1:2379` …; without any, no site can be strict here."""
+    cert: str = ""
+    """This node's client certificate and key for etcd (PEM files), where etcd wants one."""
+    key: str = ""
+    ca: str = ""
+    """Who signed the members' certificates (PEM file); without it those the machine trusts."""
+    ttl_s: Annotated[float, msgspec.Meta(ge=5.0, le=600.0)] = 15.0
+    """An owner not heard of for this long may be replaced; it has stopped itself at half of it."""
+    failsafe: bool = True
+    """Go on while etcd cannot be reached, as long as every server that holds the site agrees."""
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -67,6 +83,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     zfs_daemon: bool = False
     """Start and supervise zfs-fuse for this node (else the system does)."""
     timing: Timing = Timing()
+    strict: Strict = Strict()
 
 
 def load(path: Path) -> Settings:
@@ -91,5 +108,7 @@ def _suggestion(message: str) -> str:
     if "unknown field" not in message:
         return ""
     wrong = message.split("`")[1]
-    near = difflib.get_close_matches(wrong, [*Settings.__struct_fields__, *Timing.__struct_fields__], n=1)
+    near = difflib.get_close_matches(
+        wrong, [*Settings.__struct_fields__, *Timing.__struct_fields__, *Strict.__struct_fields__], n=1
+    )
     return f"did you mean `{near[0]}`?" if near else "see hybrid/settings.py for the known keys"

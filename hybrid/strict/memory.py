@@ -1,0 +1,206 @@
+"""
+`hybrid.strict.ports.Etcd` in memory, on any clock, with members that cannot be reached: for tests and simulations.
+
+One store, and a client for each node. Leases run out by the clock of the store; a client that is cut off waits its
+deadline in vain, as on a real one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+
+from hybrid.strict.ports import Entry, EtcdUnreachable, NoSuchLease, Reading
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class _Lease:
+    ttl_s: float
+    ends_s: float
+
+
+class MemoryEtcd:
+    """
+    The store.
+
+    Attributes:
+        down: No majority runs: nobody is answered, and no lease runs out meanwhile.
+    """
+
+    def __init__(self, clock: IReactorTime, answers_after_s: float = 0.001, gives_up_after_s: float = 2.4) -> None:
+        self.clock = clock
+        self.answers_after_s, self.gives_up_after_s = answers_after_s, gives_up_after_s
+        self._down = False
+        self._cut: set[str] = set()
+        self._deaf: set[str] = set()
+        self.rebuild()
+
+    def rebuild(self) -> None:
+        """Begin anew, empty, as after all members lost their disks: revisions start at 1 again."""
+        self._revision = 1
+        self._entries: dict[str, Entry] = {}
+        self._leases: dict[int, _Lease] = {}
+        self._next_lease = 1000
+
+    def client(self, name: str) -> MemoryEtcdClient:
+        """How the node `name` reaches it."""
+        return MemoryEtcdClient(self, name)
+
+    def cut(self, name: str) -> None:
+        """`name` does not reach it any more."""
+        self._cut.add(name)
+
+    def deafen(self, name: str) -> None:
+        """What `name` asks for is done, but it does not hear the answer."""
+        self._deaf.add(name)
+
+    def heal(self, name: str) -> None:
+        """Undo `cut` and `deafen`."""
+        self._cut.discard(name)
+        self._deaf.discard(name)
+
+    @property
+    def down(self) -> bool:
+        """No majority runs: nobody is answered, and no lease runs out meanwhile."""
+        return self._down
+
+    @down.setter
+    def down(self, down: bool) -> None:
+        if self._down and not down:  # a new leader lets every lease run for its whole time again
+            for lease in self._leases.values():
+                lease.ends_s = self.clock.seconds() + lease.ttl_s
+        elif down:
+            self.expire()
+        self._down = down
+
+    def answers(self, name: str) -> bool:
+        """Whether `name` is heard."""
+        return not self._down and name not in self._cut
+
+    def hears(self, name: str) -> bool:
+        """Whether `name` hears answers."""
+        return self.answers(name) and name not in self._deaf
+
+    def expire(self) -> None:
+        """End the leases whose time is over, and what hangs on them."""
+        for id, lease in list(self._leases.items()):
+            if not self._down and lease.ends_s <= self.clock.seconds():
+                self.revoke(id)
+
+    # ------------------------------------------------------------------------------------- what members do
+
+    def read(self, keys: Collection[str]) -> Reading:
+        """See `hybrid.strict.ports.Etcd`."""
+        return Reading(self._revision, {key: self._entries[key] for key in keys if key in self._entries})
+
+    def holds(self, compares: Mapping[str, int]) -> bool:
+        """Whether the keys have these revisions."""
+        return all((self._entries[key].mod_revision if key in self._entries else 0) == r for key, r in compares.items())
+
+    def put_if(self, compares: Mapping[str, int], key: str, value: str, lease: int) -> int | None:
+        """See `hybrid.strict.ports.Etcd`."""
+        if not self.holds(compares):
+            return None
+        if lease and lease not in self._leases:
+            raise NoSuchLease("etcd knows no such lease", "requested lease not found")
+        self._revision += 1
+        self._entries[key] = Entry(value, self._revision, lease)
+        return self._revision
+
+    def remove_if(self, compares: Mapping[str, int], key: str) -> bool:
+        """See `hybrid.strict.ports.Etcd`."""
+        if not self.holds(compares):
+            return False
+        if self._entries.pop(key, None) is not None:
+            self._revision += 1
+        return True
+
+    def grant(self, ttl_s: float) -> int:
+        """See `hybrid.strict.ports.Etcd`."""
+        self._next_lease += 1
+        self._leases[self._next_lease] = _Lease(ttl_s, self.clock.seconds() + ttl_s)
+        return self._next_lease
+
+    def keep_alive(self, lease: int) -> bool:
+        """See `hybrid.strict.ports.Etcd`."""
+        known = self._leases.get(lease)
+        if known is not None:
+            known.ends_s = self.clock.seconds() + known.ttl_s
+        return known is not None
+
+    def revoke(self, lease: int) -> None:
+        """See `hybrid.strict.ports.Etcd`."""
+        if self._leases.pop(lease, None) is None:
+            return
+        hanging = [key for key, entry in self._entries.items() if entry.lease == lease]
+        for key in hanging:
+            del self._entries[key]
+        self._revision += bool(hanging)
+
+
+class MemoryEtcdClient:
+    """See `hybrid.strict.ports.Etcd`: as one node reaches the store."""
+
+    def __init__(self, store: MemoryEtcd, name: str) -> None:
+        self._store, self._name = store, name
+
+    async def read(self, keys: Collection[str]) -> Reading:
+        """See `hybrid.strict.ports.Etcd`."""
+        await self._arrive()
+        return await self._answered(self._store.read(keys))
+
+    async def put_if(self, compares: Mapping[str, int], key: str, value: str, lease: int = 0) -> int | None:
+        """See `hybrid.strict.ports.Etcd`."""
+        await self._arrive()
+        return await self._answered(self._store.put_if(compares, key, value, lease))
+
+    async def remove_if(self, compares: Mapping[str, int], key: str) -> bool:
+        """See `hybrid.strict.ports.Etcd`."""
+        await self._arrive()
+        return await self._answered(self._store.remove_if(compares, key))
+
+    async def grant(self, ttl_s: float) -> int:
+        """See `hybrid.strict.ports.Etcd`."""
+        await self._arrive()
+        return await self._answered(self._store.grant(ttl_s))
+
+    async def keep_alive(self, lease: int) -> bool:
+        """See `hybrid.strict.ports.Etcd`."""
+        await self._arrive()
+        return await self._answered(self._store.keep_alive(lease))
+
+    async def revoke(self, lease: int) -> None:
+        """See `hybrid.strict.ports.Etcd`."""
+        await self._arrive()
+        self._store.revoke(lease)
+        await self._answered(None)
+
+    async def close(self) -> None:
+        """Nothing is kept."""
+
+    async def _arrive(self) -> None:
+        """The way there."""
+        await self._pass(self._store.answers_after_s)
+        if not self._store.answers(self._name):
+            await self._give_up()
+        self._store.expire()
+
+    async def _answered(self, answer: T) -> T:
+        """The way back."""
+        await self._pass(self._store.answers_after_s)
+        if not self._store.hears(self._name):
+            await self._give_up()
+        return answer
+
+    async def _give_up(self) -> None:
+        await self._pass(self._store.gives_up_after_s)
+        raise EtcdUnreachable("etcd cannot be reached", f"no answer in {self._store.gives_up_after_s:g} s")
+
+    async def _pass(self, seconds: float) -> None:
+        await deferLater(self._store.clock, seconds)

@@ -1,0 +1,185 @@
+"""The contract of `hybrid.strict.ports.Etcd`: what strict sites rely on, in memory and of the real one."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.internet import reactor as _reactor
+from twisted.internet.task import deferLater
+
+from hybrid.settings import Strict
+from hybrid.strict.gateway import EtcdGateway
+from hybrid.strict.memory import MemoryEtcd
+from hybrid.strict.ports import Entry, Etcd, EtcdRefused, EtcdUnreachable, NoSuchLease
+from tests.strict.members import Member, free_port
+
+reactor: Any = _reactor
+
+
+class Store:
+    """A store under test: two clients of it, and its plug."""
+
+    def __init__(self, one: Etcd, other: Etcd, stop: Callable[[], None], go_on: Callable[[], None]) -> None:
+        self.one, self.other, self.stop, self.go_on = one, other, stop, go_on
+
+
+@asynccontextmanager
+async def in_memory(where: Path) -> AsyncIterator[Store]:
+    """The fake."""
+    etcd = MemoryEtcd(reactor, gives_up_after_s=0.2)
+
+    def down(down: bool) -> None:
+        etcd.down = down
+
+    yield Store(etcd.client("one"), etcd.client("other"), lambda: down(True), lambda: down(False))
+
+
+@asynccontextmanager
+async def real(where: Path) -> AsyncIterator[Store]:
+    """One member on loopback; one of the endpoints given leads to nobody."""
+    if shutil.which("etcd") is None:
+        pytest.skip("etcd is not installed: make packages")
+    member = Member("m", where, client_port=free_port(), peer_port=free_port())
+    member.start([member])
+    try:
+        member.wait_until_healthy()
+        settings = Strict(endpoints=(f"http://127.0.0.1:{free_port()}", member.endpoint))
+        one, other = EtcdGateway(reactor, settings), EtcdGateway(reactor, settings)
+        yield Store(one, other, member.pause, member.resume)
+        await one.close()
+        await other.close()
+    finally:
+        member.kill()
+
+
+@pytest_twisted.async_yield_fixture(
+    params=[in_memory, pytest.param(real, marks=pytest.mark.cluster)], ids=["memory", "etcd"]
+)
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
+    """Each driver in turn, empty."""
+    async with request.param(tmp_path) as made:
+        yield made
+
+
+async def eventually(true: Callable[[], Any], within_s: float = 30.0) -> None:
+    """Wait until the awaitable of `true()` gives something true."""
+    end_s = reactor.seconds() + within_s
+    while not await true():
+        assert reactor.seconds() < end_s, f"not within {within_s:.0f} s"
+        await deferLater(reactor, 0.1)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_key_is_taken_once(store: Store) -> None:
+    """Of two that want the same site one gets it, and both read who, with the revision that is the winner's epoch."""
+    lease = await store.one.grant(60)
+    revision = await store.one.put_if({"/own/a": 0}, "/own/a", "one", lease)
+    assert revision is not None
+    assert await store.other.put_if({"/own/a": 0}, "/own/a", "other") is None
+    for client in (store.one, store.other):
+        reading = await client.read(["/own/a", "/own/b"])
+        assert reading.entries == {"/own/a": Entry("one", revision, lease)}
+        assert reading.revision == revision
+
+
+@pytest_twisted.ensureDeferred
+async def test_revisions_only_grow(store: Store) -> None:
+    """A later claim on anything has a larger epoch, also after a key was removed and is taken anew."""
+    revisions = [await store.one.put_if({"/own/a": 0}, "/own/a", "one")]
+    revisions.append(await store.other.put_if({"/own/b": 0}, "/own/b", "other"))
+    assert await store.one.remove_if({"/own/a": revisions[0] or 0}, "/own/a")
+    revisions.append(await store.other.put_if({"/own/a": 0}, "/own/a", "other"))
+    assert None not in revisions
+    assert revisions == sorted(set(revisions), key=lambda revision: revision or 0)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_claim_is_passed_on_only_from_the_one_that_was_meant(store: Store) -> None:
+    """A change names the revision it replaces: what was changed meanwhile is not overwritten, nor removed."""
+    first = await store.one.put_if({"/own/a": 0}, "/own/a", "one")
+    assert first is not None
+    second = await store.other.put_if({"/own/a": first}, "/own/a", "other")
+    assert second is not None
+    assert second > first
+    assert await store.one.put_if({"/own/a": first}, "/own/a", "one") is None
+    assert not await store.one.remove_if({"/own/a": first}, "/own/a")
+    assert (await store.one.read(["/own/a"])).entries["/own/a"].value == "other"
+
+
+@pytest_twisted.ensureDeferred
+async def test_conditions_on_several_keys_hold_together(store: Store) -> None:
+    """The list of holders is only written by who still has the claim."""
+    own = await store.one.put_if({"/own/a": 0}, "/own/a", "one") or 0
+    assert await store.one.put_if({"/own/a": own}, "/holders/a", "one two") is not None
+    assert await store.other.put_if({"/own/a": own + 1}, "/holders/a", "other") is None
+    assert await store.other.put_if({"/own/a": own, "/holders/a": 0}, "/holders/a", "other") is None
+    assert (await store.one.read(["/holders/a"])).entries["/holders/a"].value == "one two"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_lease_that_is_not_kept_alive_takes_its_keys_with_it(store: Store) -> None:
+    """A dead node's sites become free by themselves; one that renews keeps them; one too late is told."""
+    dying, living = await store.one.grant(2), await store.other.grant(2)
+    await store.one.put_if({"/own/a": 0}, "/own/a", "one", dying)
+    await store.other.put_if({"/own/b": 0}, "/own/b", "other", living)
+
+    async def gone() -> bool:
+        assert await store.other.keep_alive(living)
+        return "/own/a" not in (await store.other.read(["/own/a"])).entries
+
+    await eventually(gone)
+    assert not await store.one.keep_alive(dying)
+    with pytest.raises(NoSuchLease):
+        await store.one.put_if({"/own/a": 0}, "/own/a", "one", dying)
+    assert list((await store.one.read(["/own/a", "/own/b"])).entries) == ["/own/b"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_lease_can_be_given_back(store: Store) -> None:
+    """A node that is shut down does not make others wait; to say so twice is no mistake."""
+    lease = await store.one.grant(60)
+    await store.one.put_if({"/own/a": 0}, "/own/a", "one", lease)
+    await store.one.revoke(lease)
+    await store.one.revoke(lease)
+    assert (await store.other.read(["/own/a"])).entries == {}
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_is_not_answered_is_told_so_in_time(store: Store) -> None:
+    """Nothing hangs on a store that hangs, no answer is made up, and afterwards it goes on."""
+    lease = await store.one.grant(60)
+    revision = await store.one.put_if({"/own/a": 0}, "/own/a", "one", lease)
+    store.stop()
+    with pytest.raises(EtcdUnreachable):
+        await store.one.read(["/own/a"])
+    with pytest.raises(EtcdUnreachable):
+        await store.one.keep_alive(lease)
+    store.go_on()
+    assert (await store.one.read(["/own/a"])).entries == {"/own/a": Entry("one", revision or 0, lease)}
+    assert await store.one.keep_alive(lease)
+
+
+@pytest.mark.cluster
+@pytest_twisted.ensureDeferred
+async def test_what_is_not_etcd_is_not_believed(tmp_path: Path) -> None:
+    """Endpoints that lead to something else are called unreachable, with a hint where to look."""
+    member = Member("m", tmp_path, client_port=free_port(), peer_port=free_port())
+    member.start([member])
+    try:
+        member.wait_until_healthy()
+        lost = EtcdGateway(reactor, Strict(endpoints=(member.peer,)))
+        with pytest.raises(EtcdUnreachable, match="majority of its members"):
+            await lost.read(["/own/a"])
+        await lost.close()
+        found = EtcdGateway(reactor, Strict(endpoints=(member.endpoint,)))
+        with pytest.raises(EtcdRefused):
+            await found.put_if({}, "", "an empty key")
+        await found.close()
+    finally:
+        member.kill()
