@@ -29,6 +29,11 @@ class Stay:
 
 
 @dataclass(frozen=True, slots=True)
+class Blocked:
+    """The site has no owner, and this node may not stand because etcd does not answer it: to be told to people."""
+
+
+@dataclass(frozen=True, slots=True)
 class Take:
     """Claim the site in etcd, then open it."""
 
@@ -40,9 +45,7 @@ class Reclaim:
 
 @dataclass(frozen=True, slots=True)
 class Resign:
-    """Stop: this node cannot be sure any more that it is the owner."""
-
-    why: str
+    """Stop: for too long neither etcd nor all other holders said that this node is the owner; another may be by now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,7 @@ class Release:
     """Give the key in etcd back, so that a node that can run the site may take it."""
 
 
-Decision = Stay | Take | Reclaim | Resign | Yield | Release
+Decision = Stay | Blocked | Take | Reclaim | Resign | Yield | Release
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,10 +162,10 @@ class StrictElections:
 
     def _as_owner(self, look: Look, mine: SiteRegister, claim: Claim) -> Decision:
         named = self.named(look.site, look.now_s)
-        if named is not None and named.node not in (None, self._me) and named.node is not None:
+        if named is not None and named.node is not None and named.node != self._me:
             return Yield(named.node, Claim(named.revision, named.node))
         if not look.sure:
-            return Resign("etcd cannot be reached: another server may own it by now")
+            return Resign()
         if self._hopeless(look, mine):
             return Release()
         if mine.role == "owner":
@@ -188,7 +191,7 @@ class StrictElections:
             return Stay("it has an owner")
         named = self.named(look.site, look.now_s)
         if named is None:
-            return Stay("etcd cannot be reached")
+            return Blocked()
         if look.now_s < self._failures.get(look.site, (0, 0.0))[1]:
             return Stay("could not open it a moment ago")
         if named.node == self._me:
