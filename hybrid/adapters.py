@@ -71,9 +71,9 @@ class JoinTokens:
     def __init__(self, admission: Admission) -> None:
         self._admission = admission
 
-    def create(self, ttl_s: float) -> IssuedJoinToken:
+    def create(self, ttl_s: float, dc: str, name: str) -> IssuedJoinToken:
         """See `hybrid.api.ports.JoinTokens`."""
-        return IssuedJoinToken(*self._admission.issue(ttl_s))
+        return IssuedJoinToken(*self._admission.issue(ttl_s, dc, name))
 
 
 class ImageImports:

@@ -19,6 +19,7 @@ from hybrid.adapters import ImageImports, JoinTokens
 from hybrid.api.changes import Told
 from hybrid.api.service import ApiService
 from hybrid.cluster.admission import Admission
+from hybrid.cluster.founding import root_file
 from hybrid.cluster.identity import Identity
 from hybrid.cluster.join import JoinDesk
 from hybrid.cluster.peers import PeerLinks
@@ -41,7 +42,8 @@ AnyReactor = Any
 """The process's reactor: it has every interface that the components ask for, each under its own name."""
 
 
-RENEW_EVERY_S = 86400.0
+RENEW_EVERY_S = 3600.0
+"""How often a node looks whether its certificate must be made again."""
 
 
 class Node(MultiService):
@@ -69,6 +71,7 @@ class Node(MultiService):
         )
         incarnation = self._store.next_incarnation(time.time())
         self._core = Core(reactor, settings, identity.node, incarnation, identity.cluster.zones, self._drivers(pool))
+        self._api_tls = identity.api_options()
         self._api = self._new_api(pool, admission)
         self._feed = FeedServer(reactor, f"{settings.run_dir}/view.sock", self._core.report)
         self._core.observed.append(self._api.report)
@@ -98,7 +101,7 @@ class Node(MultiService):
             identity.node,
             identity.name,
             settings.api_port,
-            identity.api_options(),
+            self._api_tls,
             core.hosting,
             self._links,
             core.shared,
@@ -135,12 +138,13 @@ class Node(MultiService):
         self._core.outlook.add(self._feed.follow)
 
     async def _renew(self) -> None:
-        """A new certificate in good time. Links take it at once; API and proxies when they start the next time."""
+        """A new certificate in good time. New connections see it at once; the proxies read the file."""
         renewed = self._identity.renewed(self._settings.address, time.time())
         if renewed is not None:
             self._identity = renewed
-            renewed.save(Path(self._settings.state_dir))
+            renewed.save_certificate(Path(self._settings.state_dir))
             self._links.renew(renewed)
+            self._api_tls.become(renewed.api_options())
             self.log.info("this node has a new certificate")
 
     def stopService(self) -> Deferred[None]:
@@ -177,7 +181,9 @@ class NodeProcess(MultiService):
             renewed = identity.renewed(self._settings.address, time.time())
             if renewed is not None:
                 identity = renewed
-                renewed.save(state)
+                renewed.save_certificate(state)
+            if root_file(state).exists():
+                self.log.warn("{path} should be kept elsewhere: no node needs it", path=root_file(state))
             pool = await detect(self._reactor, self._settings)
             Node(self._reactor, self._settings, identity, pool).setServiceParent(self)
         except Exception:

@@ -26,7 +26,8 @@ from hybrid.api.tokens import new_token
 from hybrid.cli.exits import CONFLICT, FAILED, USAGE, CliError
 from hybrid.cli.settingsfile import render
 from hybrid.cluster.certificates import check_address, check_name
-from hybrid.cluster.identity import Identity, create_cluster, refuse_member
+from hybrid.cluster.founding import Root, create_cluster, root_file
+from hybrid.cluster.identity import Identity, refuse_member
 from hybrid.cluster.join import Joined
 from hybrid.cluster.join import join as ask_to_join
 from hybrid.cluster.keyfiles import write_private
@@ -60,16 +61,20 @@ def init(options: argparse.Namespace, say: Say) -> None:
     """
     settings = settings_of(options)
     zones = zones_of(options)
+    root = _root_of(options)
 
     async def found(reactor: Any) -> Identity:
         await _prepare_storage(reactor, settings, options, say)
         _write_settings(settings, options)
         state = Path(settings.state_dir)
-        return create_cluster(state, settings.name, settings.address, time.time(), options.cluster, zones)
+        return create_cluster(state, settings.name, settings.address, time.time(), options.cluster, zones, root)
 
     identity = _in_reactor(settings, found)
     _write_credentials(settings, identity, ())
     say(f"cluster {identity.cluster.name} ({identity.cluster.id}) begins with {settings.name} ({identity.node})")
+    if root is None:
+        say(f"keep {root_file(Path(settings.state_dir))} in a safe place and delete it here: no node needs it;")
+        say("should all nodes be lost, the cluster is begun again with it (`hybrid init --root FILE`)")
     _say_next(settings, say)
 
 
@@ -82,12 +87,8 @@ def join(options: argparse.Namespace, say: Say) -> None:
     Raises:
         CliError: As `init`; or the token is none, expired, or the cluster did not let this node in.
     """
+    _take_from_token(options)
     settings = settings_of(options)
-    try:
-        if parse_token(options.token).expires_at_s < time.time():
-            raise BadRequest("this join token has expired", "", "make a new one: `hybrid token create-join` on a node")
-    except HybridError as error:
-        raise CliError(error.what, error.why, error.try_, USAGE) from error
 
     async def enter(reactor: Any) -> Joined:
         await _prepare_storage(reactor, settings, options, say)
@@ -104,6 +105,30 @@ def join(options: argparse.Namespace, say: Say) -> None:
     _write_credentials(settings, joined.identity, others)
     say(f"{settings.name} ({joined.identity.node}) joined cluster {joined.identity.cluster.name}")
     _say_next(settings, say)
+
+
+def _root_of(options: argparse.Namespace) -> Root | None:
+    """The root of an earlier cluster that is begun again. Raises `CliError`."""
+    if options.root is None:
+        return None
+    try:
+        return Root.read(options.root)
+    except HybridError as error:
+        raise CliError(error.what, error.why, error.try_, USAGE) from error
+
+
+def _take_from_token(options: argparse.Namespace) -> None:
+    """Name and data centre that the token says and the command line does not. Raises `CliError`."""
+    try:
+        token = parse_token(options.token)
+        if token.expires_at_s < time.time():
+            raise BadRequest("this join token has expired", "", "make a new one: `hybrid token create-join` on a node")
+    except HybridError as error:
+        raise CliError(error.what, error.why, error.try_, USAGE) from error
+    options.name = options.name or token.name
+    options.dc = options.dc or token.dc or None
+    if not options.name:
+        raise CliError("this node needs a name", "the token does not say one", "`hybrid join TOKEN --name n2`", USAGE)
 
 
 def settings_of(options: argparse.Namespace) -> Settings:
@@ -250,7 +275,7 @@ def _write_credentials(settings: Settings, identity: Identity, more_urls: tuple[
     document = {
         "urls": [f"https://{settings.address}:{settings.api_port}", *more_urls],
         "token": token,
-        "ca": identity.authority.public_bytes(Encoding.PEM).decode("ascii"),
+        "ca": identity.root.public_bytes(Encoding.PEM).decode("ascii"),
     }
     write_private(state / "admin.json", msgspec.json.format(msgspec.json.encode(document), indent=2))
 

@@ -35,8 +35,12 @@ class IssuedJoinToken(msgspec.Struct, frozen=True):
 class JoinTokens(Protocol):
     """Who may join."""
 
-    def create(self, ttl_s: float) -> IssuedJoinToken:
-        """A token for one node, redeemable at this node until it expires."""
+    def create(self, ttl_s: float, dc: str, name: str) -> IssuedJoinToken:
+        """
+        A token for one node, redeemable at this node until it expires.
+
+        Only for a node of `dc` and of `name`, where these are not empty. Raises `BadRequest` for an impossible name.
+        """
 
 
 class ImageStore(Protocol):

@@ -117,6 +117,10 @@ class NewJoinToken(Body, frozen=True):
     """A token with which one node may join."""
 
     ttl_s: Annotated[int, Meta(ge=10, le=7 * 86400)] = 1800
+    dc: Annotated[str, Meta(max_length=64)] = ""
+    """Only for a node of this data centre; empty: of any."""
+    name: Annotated[str, Meta(max_length=32)] = ""
+    """Only for a node of this name; empty: of any."""
 
 
 class NewImage(Body, frozen=True):

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import SSL4ServerEndpoint, TCP4ServerEndpoint
 from twisted.internet.interfaces import (
     IListeningPort,
-    IOpenSSLContextFactory,
+    IOpenSSLServerConnectionCreator,
     IReactorSSL,
     IReactorTCP,
     IReactorTime,
@@ -59,7 +59,7 @@ class ApiService(Service):
         node: NodeId,
         node_name: str,
         port: int,
-        tls: IOpenSSLContextFactory | None,
+        tls: IOpenSSLServerConnectionCreator | None,
         hosting: Hosting,
         peers: Peers,
         shared: SharedMap,

@@ -6,7 +6,7 @@ A wrong, a used and an expired token get one and the same answer; only this node
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from typing import Protocol
 
@@ -17,15 +17,16 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from twisted.logger import Logger
 
-from hybrid.cluster.certificates import issue, node_id, spki_sha256
+from hybrid.cluster.certificates import check_address, check_name, node_id, spki_sha256
 from hybrid.cluster.identity import ClusterDocument, Identity
-from hybrid.cluster.keyfiles import key_pem
-from hybrid.cluster.token import SECRET_BYTES, Attempts, JoinToken, proof_key, proven
+from hybrid.cluster.token import SECRET_BYTES, Attempts, Invitation, JoinToken, proof_key, proven
 from hybrid.errors import HybridError
 from hybrid.model import NodeId, NodeRegister, Shared
 
 TOLD_AT_ONCE = 1000
 """Nodes, and shared values, in a welcome; gossip brings the rest."""
+KEPT_S = 86400.0
+"""How long after its end a token is remembered, so that the log can say that it expired."""
 
 
 class JoinAsk(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,11 +49,12 @@ class JoinLetter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Welcome(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """All that makes a member. PEM."""
+    """All that makes a member: with these issuers behind it, what its key signs counts."""
 
-    certificate: bytes
-    authority: bytes
-    authority_key: bytes
+    issuers: tuple[bytes, ...]
+    """Certificates, DER: the newcomer's own, that of the node which lets it in, and so on up to the first node's."""
+    root: bytes
+    """DER."""
     cluster: ClusterDocument
     nodes: dict[NodeId, NodeRegister]
     shared: dict[str, Shared]
@@ -76,14 +78,17 @@ NEUTRAL = Unwelcome(
 class Tokens(Protocol):
     """Where issued tokens are kept. See `hybrid.cluster.store.Store`."""
 
-    def keep_join_token(self, token_id: str, secret_sha256: bytes, expires_at_s: float) -> None:
-        """Remember one."""
+    def keep_invitation(self, token_id: str, invitation: Invitation) -> None:
+        """Remember what one is good for."""
 
-    def join_token(self, token_id: str) -> tuple[bytes, float] | None:
-        """`(proof key, end)` of one, or `None`."""
+    def invitation(self, token_id: str) -> Invitation | None:
+        """That of one, or `None`."""
 
-    def drop_join_token(self, token_id: str) -> bool:
+    def drop_invitation(self, token_id: str) -> bool:
         """Consume one; whether it was there."""
+
+    def drop_invitations(self, before_s: float) -> None:
+        """Forget those that ended before `before_s` (seconds since the epoch)."""
 
 
 class _No(Exception):
@@ -114,7 +119,7 @@ class Admission:
         A judge that knows nobody yet.
 
         Args:
-            identity: Of this node, whose authority's key signs.
+            identity: Of this node, whose key signs.
             place: IP address and cluster port at which this node lets newcomers in.
             tokens: Issued ones.
             nodes: Known nodes; a newcomer begins with them.
@@ -127,17 +132,37 @@ class Admission:
         self._wall_s, self._random = wall_s, random
         self._attempts = attempts or Attempts()
 
-    def issue(self, ttl_s: float) -> tuple[str, float]:
-        """A token for one node, redeemable at this node: `(text, seconds since the epoch of its end)`."""
-        expires_at_s = self._wall_s() + ttl_s
+    def issue(self, ttl_s: float, dc: str = "", name: str = "") -> tuple[str, float]:
+        """
+        A token for one node, redeemable at this node.
+
+        Args:
+            ttl_s: How long it counts.
+            dc: Only for a node of this data centre; empty: of any.
+            name: Only for a node of this name; empty: of any that is free.
+
+        Returns:
+            `(text, seconds since the epoch of its end)`.
+
+        Raises:
+            BadName: `name` cannot be a node's.
+        """
+        if name:
+            check_name(name)
+        now_s = self._wall_s()
+        expires_at_s = now_s + ttl_s
         token = JoinToken(
-            authority_sha256=spki_sha256(self._identity.authority.public_key()),
+            root_sha256=spki_sha256(self._identity.root.public_key()),
             places=(self._place,),
             id=self._random(8).hex(),
             secret=self._random(SECRET_BYTES),
             expires_at_s=int(expires_at_s),
+            dc=dc,
+            name=name,
         )
-        self._tokens.keep_join_token(token.id, proof_key(token.secret), expires_at_s)
+        invitation = Invitation(proof_key=proof_key(token.secret), expires_at_s=expires_at_s, dc=dc, name=name)
+        self._tokens.drop_invitations(now_s - KEPT_S)
+        self._tokens.keep_invitation(token.id, invitation)
         self.log.info("join token {token} issued for {ttl_s} s", token=token.id, ttl_s=ttl_s)
         return token.text, expires_at_s
 
@@ -152,10 +177,14 @@ class Admission:
         try:
             welcome, node, ask = self._judge(data, source)
         except _No as no:
-            self.log.warn("join from {source} refused: {reason}", source=source, reason=str(no))
-            return no.answer
+            return self.refuse(str(no), source, no.answer)
         self.log.info("{name} ({node}) of {dc} joins from {source}", name=ask.name, node=node, dc=ask.dc, source=source)
         return welcome
+
+    def refuse(self, reason: str, source: str, answer: Unwelcome = NEUTRAL) -> Unwelcome:
+        """The refusal of somebody at `source`; `reason` is for the log alone."""
+        self.log.warn("join from {source} refused: {reason}", source=source, reason=reason)
+        return answer
 
     def _judge(self, data: bytes, source: str) -> tuple[Welcome, NodeId, JoinAsk]:
         if not self._attempts.allow(source, self._wall_s()):
@@ -164,24 +193,28 @@ class Admission:
             letter = msgspec.msgpack.decode(data, type=JoinLetter)
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
             raise _No(f"no such message: {error}") from error
-        self._check_token(letter)
+        invitation = self._invitation(letter)
         ask, key = _understood(letter.ask)
+        _check_invited(ask, invitation)
         self._check_name(ask.name, node_id(key))
         try:
-            certificate = self._certificate(ask, key)
+            check_name(ask.name)
+            check_address(ask.address)
+            issuers = self._identity.admit(key, self._wall_s())
         except HybridError as error:
             raise _No(str(error), Unwelcome(what=error.what, why=error.why, try_=error.try_)) from error
-        if not self._tokens.drop_join_token(letter.token_id):
+        if not self._tokens.drop_invitation(letter.token_id):
             raise _No(f"token {letter.token_id} was used a moment ago")
-        return self._welcome(certificate), node_id(key), ask
+        return self._welcome(issuers), node_id(key), ask
 
-    def _check_token(self, letter: JoinLetter) -> None:
-        kept = self._tokens.join_token(letter.token_id)
-        if not proven(kept[0] if kept else None, letter.ask, letter.proof):
+    def _invitation(self, letter: JoinLetter) -> Invitation:
+        kept = self._tokens.invitation(letter.token_id)
+        if not proven(kept.proof_key if kept else None, letter.ask, letter.proof) or kept is None:
             why = "its proof is wrong" if kept else "is not known here: never issued here, or used already"
             raise _No(f"token {letter.token_id[:16]!r} {why}")
-        if kept is not None and kept[1] < self._wall_s():
-            raise _No(f"token {letter.token_id} expired {self._wall_s() - kept[1]:.0f} s ago")
+        if kept.expires_at_s < self._wall_s():
+            raise _No(f"token {letter.token_id} expired {self._wall_s() - kept.expires_at_s:.0f} s ago")
+        return kept
 
     def _check_name(self, name: str, node: NodeId) -> None:
         """Two nodes of one name would be told apart by nobody. The newcomer is invited, so it may know."""
@@ -192,18 +225,23 @@ class Admission:
                 )
                 raise _No(f"the name {name} is taken by {other}", told)
 
-    def _certificate(self, ask: JoinAsk, key: ec.EllipticCurvePublicKey) -> x509.Certificate:
-        return issue(self._identity.authority, self._identity.authority_key, key, ask.name, ask.address, self._wall_s())
-
-    def _welcome(self, certificate: x509.Certificate) -> Welcome:
+    def _welcome(self, issuers: Sequence[x509.Certificate]) -> Welcome:
         return Welcome(
-            certificate=certificate.public_bytes(Encoding.PEM),
-            authority=self._identity.authority.public_bytes(Encoding.PEM),
-            authority_key=key_pem(self._identity.authority_key),
+            issuers=tuple(issuer.public_bytes(Encoding.DER) for issuer in issuers),
+            root=self._identity.root.public_bytes(Encoding.DER),
             cluster=self._identity.cluster,
             nodes=dict(islice(self._nodes().items(), TOLD_AT_ONCE)),
             shared=dict(islice(self._shared().items(), TOLD_AT_ONCE)),
         )
+
+
+def _check_invited(ask: JoinAsk, invitation: Invitation) -> None:
+    """The token must be for such a node. Its holder may know for which; it stays good. Raises `_No`."""
+    for what, asked, invited in (("data centre", ask.dc, invitation.dc), ("name", ask.name, invitation.name)):
+        if invited and asked != invited:
+            why = f"the {what} {invited}, not {asked[:40]}"
+            told = Unwelcome(what="this join token is for another node", why=why, try_="make one for this node")
+            raise _No(f"its token is for {why}", told)
 
 
 def _understood(data: bytes) -> tuple[JoinAsk, ec.EllipticCurvePublicKey]:

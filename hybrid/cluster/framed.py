@@ -101,6 +101,10 @@ class Framed(Protocol):
         """One frame arrived. A `ValueError` ends the connection."""
         raise ValueError("no frame is expected here")
 
+    def broken(self, why: str) -> None:
+        """What arrived breaks the protocol: the end, unless a subclass has a better answer."""
+        self.abort(f"protocol broken: {why}")
+
     def ended(self, error: PeerError) -> None:
         """The connection is gone."""
 
@@ -165,7 +169,7 @@ class Framed(Protocol):
                     return
                 self.frame_received(frame)
         except ValueError as error:
-            self.abort(f"protocol broken: {error}")
+            self.broken(str(error))
         except Exception:
             self.log.failure("a frame could not be dealt with")
             self.abort("internal error")

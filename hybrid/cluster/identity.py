@@ -1,9 +1,9 @@
 """
 Who this node is: its key, its certificate, its cluster. Files in the state directory, TLS contexts made of them. Shell.
 
-Every member holds the authority's key: any node can let others in, none is a single point of failure, and a thief of
-one node's disk can add nodes (but cannot take over the id of an existing one). Certificates last a year; `renewed`
-makes a new one from the same key. A revocation list would be asked in `hybrid.cluster.tls.is_member`.
+A node's key is also an issuer (`hybrid.cluster.certificates`), so any node can let others in and renews its own
+certificate, and none of them is special. A thief of one node's disk is that node, and can let others in, until it is
+removed (`hybrid.cluster.removal`). The root's key is written once, by `create_cluster`, to be taken away.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from twisted.internet.ssl import CertificateOptions, TLSVersion
 
 from hybrid.cluster import tls
 from hybrid.cluster.certificates import (
+    MAX_LINE,
     NotAMember,
     cluster_id,
     due_for_renewal,
     issue,
-    member,
+    line,
     names_address,
-    new_authority,
-    new_key,
     spki_sha256,
+    vouch,
 )
-from hybrid.cluster.keyfiles import key_from_pem, key_pem, write_private
-from hybrid.errors import HybridError
+from hybrid.cluster.keyfiles import key_from_pem, key_pem, write_private, write_public
+from hybrid.errors import Conflict, HybridError
 from hybrid.model import NodeId
 
 _TRY = "restore the file from a backup, or move the directory away and run `hybrid join` again"
@@ -63,8 +63,9 @@ class Identity:
     cluster: ClusterDocument
     key: ec.EllipticCurvePrivateKey
     certificate: x509.Certificate
-    authority: x509.Certificate
-    authority_key: ec.EllipticCurvePrivateKey
+    issuers: tuple[x509.Certificate, ...]
+    """This node's own, then that of the node which let it in, and so on up to the first node's."""
+    root: x509.Certificate
 
     @classmethod
     def load(cls, state_dir: Path) -> Identity:
@@ -76,15 +77,13 @@ class Identity:
         """
         if not (state_dir / "cluster.json").exists():
             raise IdentityError(f"{state_dir} holds no cluster", "", "run `hybrid init` or `hybrid join` first")
-        authority = _certificate(state_dir / "ca.crt")
-        certificate = _certificate(state_dir / "node.crt")
-        key = _key(state_dir / "node.key")
-        authority_key = _key(state_dir / "ca.key")
+        (root,) = read_certificates(state_dir / "ca.crt")[:1]
+        issuers = tuple(read_certificates(state_dir / "issuers.crt"))
+        (certificate,) = read_certificates(state_dir / "node.crt")[:1]
+        key = read_key(state_dir / "node.key")
         if spki_sha256(key.public_key()) != spki_sha256(certificate.public_key()):
             raise IdentityError(f"{state_dir}/node.key is not the key of node.crt", "", _TRY)
-        if spki_sha256(authority_key.public_key()) != spki_sha256(authority.public_key()):
-            raise IdentityError(f"{state_dir}/ca.key is not the key of ca.crt", "", _TRY)
-        return cls.of(_document(state_dir / "cluster.json"), key, certificate, authority, authority_key)
+        return cls.of(_document(state_dir / "cluster.json"), key, certificate, issuers, root)
 
     @classmethod
     def of(
@@ -92,38 +91,90 @@ class Identity:
         cluster: ClusterDocument,
         key: ec.EllipticCurvePrivateKey,
         certificate: x509.Certificate,
-        authority: x509.Certificate,
-        authority_key: ec.EllipticCurvePrivateKey,
+        issuers: Sequence[x509.Certificate],
+        root: x509.Certificate,
     ) -> Identity:
         """Put the parts together. Raises `IdentityError` when they are not of one cluster."""
         try:
-            node = member(authority, certificate)
+            node = line(root, [certificate, *issuers])[0]
         except NotAMember as error:
             raise IdentityError("this node's certificate is not of its cluster", error.why, _TRY) from error
-        if cluster.id != cluster_id(authority):
-            raise IdentityError(f"cluster.json is of {cluster.id}", f"ca.crt is of {cluster_id(authority)}", _TRY)
-        return cls(node, _common_name(certificate), cluster, key, certificate, authority, authority_key)
+        if cluster.id != cluster_id(root):
+            raise IdentityError(f"cluster.json is of {cluster.id}", f"ca.crt is of {cluster_id(root)}", _TRY)
+        return cls(node, _common_name(certificate), cluster, key, certificate, tuple(issuers), root)
+
+    @classmethod
+    def begin(
+        cls,
+        cluster: ClusterDocument,
+        key: ec.EllipticCurvePrivateKey,
+        issuers: Sequence[x509.Certificate],
+        root: x509.Certificate,
+        name: str,
+        address: str,
+        now_s: float,
+    ) -> Identity:
+        """
+        A node that has just been let in: it makes its first certificate itself.
+
+        Raises:
+            BadName: `name` or `address` cannot be a node's.
+            IdentityError: The parts are not of one cluster.
+        """
+        return cls.of(cluster, key, issue(root, key, name, address, now_s), issuers, root)
 
     def save(self, state_dir: Path) -> None:
-        """Write all files, for root's eyes only; `cluster.json` last, so that half a set is never taken for one."""
+        """Write all files, keys for root's eyes only; `cluster.json` last, so that half a set is no whole one."""
         state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_private(state_dir / "node.key", key_pem(self.key))
-        write_private(state_dir / "node.crt", self.certificate.public_bytes(Encoding.PEM))
-        write_private(state_dir / "ca.crt", self.authority.public_bytes(Encoding.PEM))
-        write_private(state_dir / "ca.key", key_pem(self.authority_key))
+        self.save_certificate(state_dir)
+        write_public(state_dir / "issuers.crt", b"".join(one.public_bytes(Encoding.PEM) for one in self.issuers))
+        write_public(state_dir / "ca.crt", self.root.public_bytes(Encoding.PEM))
         write_private(state_dir / "cluster.json", msgspec.json.format(msgspec.json.encode(self.cluster), indent=2))
+
+    def save_certificate(self, state_dir: Path) -> None:
+        """Write what `renewed` made: the other processes of this node, which may not read its key, read this."""
+        write_public(state_dir / "node.crt", self.certificate.public_bytes(Encoding.PEM))
+
+    def reread(self, state_dir: Path) -> Identity:
+        """
+        This identity with the certificate that is in the file now; itself when that is the one it has.
+
+        Raises:
+            IdentityError: It cannot be read, or is not this node's.
+        """
+        (certificate,) = read_certificates(state_dir / "node.crt")[:1]
+        if certificate == self.certificate:
+            return self
+        return Identity.of(self.cluster, self.key, certificate, self.issuers, self.root)
 
     def renewed(self, address: str, now_s: float) -> Identity | None:
         """
         This identity with a new certificate, to be saved; `None` while the present one does.
 
-        It does while it has long enough to live and names `address`.
+        It does while it has long enough to live and names `address`. Nobody is asked: a node that was away for months,
+        or whose cluster is, comes back by itself.
         """
         if not due_for_renewal(self.certificate, now_s) and names_address(self.certificate, address):
             return None
-        public = self.key.public_key()
-        certificate = issue(self.authority, self.authority_key, public, self.name, address, now_s)
-        return replace(self, certificate=certificate)
+        return replace(self, certificate=issue(self.root, self.key, self.name, address, now_s))
+
+    def admit(self, key: ec.EllipticCurvePublicKey, now_s: float) -> tuple[x509.Certificate, ...]:
+        """
+        The issuers of a new member with `key`, its own first.
+
+        Raises:
+            Conflict: This node is the last of too long a line.
+        """
+        if len(self.issuers) >= MAX_LINE:
+            hint = "make the token on a node that joined earlier"
+            raise Conflict("this node can let nobody in", f"{MAX_LINE} nodes each let the next one in up to it", hint)
+        return (vouch(self.root, self.issuers[0], self.key, key, now_s), *self.issuers)
+
+    @property
+    def chain(self) -> tuple[x509.Certificate, ...]:
+        """What is shown: the certificate, its issuers, the root."""
+        return (self.certificate, *self.issuers, self.root)
 
     def server_options(self, protocols: Sequence[bytes] = ()) -> tls.ServerTLS:
         """For links that other nodes open: each must show a certificate of this cluster."""
@@ -135,64 +186,42 @@ class Identity:
 
     def client_options(self, node: NodeId, protocols: Sequence[bytes] = ()) -> tls.ClientTLS:
         """For a link to `node`: the handshake fails with anybody else."""
-        context = tls.inside(self.authority)
-        tls.present(context, self.key, self.certificate, self.authority)
-        tls.require(context, tls.is_member(self.authority, node))
+        context = tls.inside(self.root)
+        tls.present(context, self.key, self.chain)
+        tls.require(context, tls.is_member(self.root, node))
         if protocols:
             context.set_alpn_protos(list(protocols))
         return tls.ClientTLS(context)
 
-    def api_options(self) -> CertificateOptions:
+    def api_options(self) -> tls.ServerTLS:
         """For the API: TLS 1.2 or newer with this node's certificate, clients need none."""
-        return CertificateOptions(
+        options = CertificateOptions(
             privateKey=PKey.from_cryptography_key(self.key),
             certificate=X509.from_cryptography(self.certificate),
-            extraCertChain=[X509.from_cryptography(self.authority)],
+            extraCertChain=[X509.from_cryptography(one) for one in self.chain[1:]],
             raiseMinimumTo=TLSVersion.TLSv1_2,
         )
+        return tls.ServerTLS(options.getContext())
 
-    def peer_node(self, transport: ITransport | None) -> NodeId:
-        """Who is at the other end of a TLS link. Raises `NotAMember`, also when there was no certificate."""
-        certificate = tls.peer_certificate(transport)
-        if certificate is None:
+    def peer_line(self, transport: ITransport | None) -> tuple[NodeId, ...]:
+        """
+        Who is at the other end of a TLS link, and who vouched for it (`hybrid.cluster.certificates.line`).
+
+        Raises:
+            NotAMember: No member of this cluster, also when there was no certificate.
+        """
+        chain = tls.verified(transport)
+        if not chain:
             raise NotAMember("no certificate", "the other side showed none")
-        return member(self.authority, certificate)
+        return line(self.root, chain)
 
     def _server(self, protocols: Sequence[bytes], mandatory: bool) -> SSL.Context:
-        context = tls.inside(self.authority)
-        tls.present(context, self.key, self.certificate, self.authority)
-        tls.require(context, tls.is_member(self.authority), mandatory)
+        context = tls.inside(self.root)
+        tls.present(context, self.key, self.chain)
+        tls.require(context, tls.is_member(self.root), mandatory)
         if protocols:
             tls.accept_protocols(context, protocols)
         return context
-
-
-def create_cluster(
-    state_dir: Path, name: str, address: str, now_s: float, cluster: str = "hybrid", zones: Sequence[str] = ()
-) -> Identity:
-    """
-    Begin a new cluster with this node as its first member, and save it.
-
-    Args:
-        state_dir: Where the files go; made if missing.
-        name: The node's name.
-        address: The IP address others reach this node at.
-        now_s: Seconds since the epoch.
-        cluster: A name for people.
-        zones: DNS zones the cluster answers for, the main one first.
-
-    Raises:
-        IdentityError: This node already belongs to a cluster.
-        BadName: `name` or `address` cannot be a node's.
-    """
-    refuse_member(state_dir)
-    authority_key, key = new_key(), new_key()
-    authority = new_authority(authority_key, cluster, now_s)
-    document = ClusterDocument(id=cluster_id(authority), name=cluster, zones=tuple(zones), created_at_s=int(now_s))
-    certificate = issue(authority, authority_key, key.public_key(), name, address, now_s)
-    identity = Identity.of(document, key, certificate, authority, authority_key)
-    identity.save(state_dir)
-    return identity
 
 
 def refuse_member(state_dir: Path) -> None:
@@ -210,14 +239,16 @@ def _read(path: Path) -> bytes:
         raise IdentityError(f"cannot read {path}", str(error.strerror), _TRY) from error
 
 
-def _certificate(path: Path) -> x509.Certificate:
+def read_certificates(path: Path) -> list[x509.Certificate]:
+    """The certificates in a PEM file, at least one. Raises `IdentityError`."""
     try:
-        return x509.load_pem_x509_certificate(_read(path))
+        return x509.load_pem_x509_certificates(_read(path))
     except ValueError as error:
         raise IdentityError(f"{path} is not a certificate", str(error), _TRY) from error
 
 
-def _key(path: Path) -> ec.EllipticCurvePrivateKey:
+def read_key(path: Path) -> ec.EllipticCurvePrivateKey:
+    """The private key in a PEM file. Raises `IdentityError`."""
     try:
         return key_from_pem(_read(path))
     except (ValueError, TypeError) as error:

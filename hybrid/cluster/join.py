@@ -2,14 +2,13 @@
 The joining conversation, on the cluster port (ALPN `hybrid-join/1`): one message each way. Shell.
 
 The newcomer has no certificate; it checks that the other side has one of the cluster its token names before it sends
-a byte. It gets its certificate, the authority's key, and what the cluster knows of its nodes.
+a byte. Its key is vouched for, and it hears what the cluster knows of its nodes; its certificate it then makes itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 
 import msgspec
 from cryptography import x509
@@ -26,10 +25,17 @@ from twisted.python.failure import Failure
 
 from hybrid.cluster import tls
 from hybrid.cluster.admission import Admission, JoinAsk, JoinLetter, Unwelcome, Welcome
-from hybrid.cluster.certificates import NotAMember, check_address, check_name, member, new_key, spki_sha256, valid_at
+from hybrid.cluster.certificates import (
+    NotAMember,
+    check_address,
+    check_name,
+    line,
+    new_key,
+    spki_sha256,
+    valid_at,
+)
 from hybrid.cluster.framed import Connections, Framed
-from hybrid.cluster.identity import Identity
-from hybrid.cluster.keyfiles import key_from_pem
+from hybrid.cluster.identity import Identity, IdentityError
 from hybrid.cluster.token import JoinToken, TokenError, parse, proof, proof_key
 from hybrid.errors import HybridError, PeerError
 from hybrid.model import NodeId, NodeRegister, Shared
@@ -74,8 +80,7 @@ class JoinDesk:
         if self._conversations >= MAX_CONVERSATIONS:
             raise PeerError("too many join at once")
         self._conversations += 1
-        judge = partial(self._admission.judge, source=source)
-        return _Reception(self._reactor, connections, judge, self._refuse_after_s, self._over)
+        return _Reception(self._reactor, connections, self._admission, source, self._refuse_after_s, self._over)
 
     def _over(self) -> None:
         self._conversations -= 1
@@ -88,26 +93,44 @@ class _Reception(Framed):
         self,
         reactor: IReactorTime,
         connections: Connections,
-        judge: Callable[[bytes], Welcome | Unwelcome],
+        admission: Admission,
+        source: str,
         refuse_after_s: float,
         over: Callable[[], None],
     ) -> None:
         super().__init__(MAX_LETTER, connections, None)
-        self._reactor, self._judge, self._refuse_after_s, self._on_over = reactor, judge, refuse_after_s, over
+        self._reactor, self._admission, self._source = reactor, admission, source
+        self._refuse_after_s, self._on_over = refuse_after_s, over
         self._timers: list[IDelayedCall] = []
-        self._judged = False
+        self._judged = self._deaf = False
 
     def connectionMade(self) -> None:
         """It must be over soon."""
         super().connectionMade()
         self._timers.append(self._reactor.callLater(CONVERSATION_S, self.abort, "joining took too long"))
 
+    def dataReceived(self, data: bytes) -> None:
+        """Nothing more is taken in after what broke the protocol."""
+        if not self._deaf:
+            super().dataReceived(data)
+
     def frame_received(self, data: bytes) -> None:
         """The newcomer's message: judged once, answered; a refusal takes its time."""
         if self._judged:
             raise ValueError("a second message")
+        self._answer(self._admission.judge(data, self._source))
+
+    def broken(self, why: str) -> None:
+        """Too long a message, or a second one: no more is read; before an answer it gets the one for all strangers."""
+        if self._judged:
+            self.abort(f"protocol broken: {why}")
+            return
+        self._deaf = True
+        self._tls.pauseProducing()
+        self._answer(self._admission.refuse(why, self._source))
+
+    def _answer(self, answer: Welcome | Unwelcome) -> None:
         self._judged = True
-        answer = self._judge(data)
         delay_s = self._refuse_after_s if isinstance(answer, Unwelcome) else 0.0
         self._timers.append(self._reactor.callLater(delay_s, self.put, msgspec.msgpack.encode(answer)))
 
@@ -157,7 +180,12 @@ async def join(
     answer = await _ask(reactor, parsed, letter, now_s, bind_address)
     if isinstance(answer, Unwelcome):
         raise JoinRefused(answer.what, answer.why, answer.try_)
-    return Joined(_identity(parsed, key, answer), answer.nodes, answer.shared)
+    issuers, root = _vouched(parsed, answer)
+    try:
+        identity = Identity.begin(answer.cluster, key, issuers, root, name, address, now_s)
+    except IdentityError as error:
+        raise JoinRefused("the cluster's answer makes no sense", error.why) from error
+    return Joined(identity, answer.nodes, answer.shared)
 
 
 def _request(key: ec.EllipticCurvePrivateKey) -> bytes:
@@ -171,18 +199,16 @@ def _letter(token: JoinToken, key: ec.EllipticCurvePrivateKey, ask: JoinAsk) -> 
     return msgspec.msgpack.encode(JoinLetter(token_id=token.id, ask=asked, proof=proof(proof_key(token.secret), asked)))
 
 
-def _identity(token: JoinToken, key: ec.EllipticCurvePrivateKey, welcome: Welcome) -> Identity:
+def _vouched(token: JoinToken, welcome: Welcome) -> tuple[list[x509.Certificate], x509.Certificate]:
+    """The issuers of the new member, its own first, and the root that its token named."""
     try:
-        certificate = x509.load_pem_x509_certificate(welcome.certificate)
-        authority = x509.load_pem_x509_certificate(welcome.authority)
-        authority_key = key_from_pem(welcome.authority_key)
-    except (ValueError, TypeError) as error:
+        root = x509.load_der_x509_certificate(welcome.root)
+        issuers = [x509.load_der_x509_certificate(issuer) for issuer in welcome.issuers]
+    except ValueError as error:
         raise JoinRefused("the cluster's answer makes no sense", str(error)) from error
-    if spki_sha256(authority.public_key()) != token.authority_sha256:
-        raise JoinRefused("the cluster's answer makes no sense", "it names another authority than the token")
-    if spki_sha256(certificate.public_key()) != spki_sha256(key.public_key()):
-        raise JoinRefused("the cluster's answer makes no sense", "its certificate is not for this node's key")
-    return Identity.of(welcome.cluster, key, certificate, authority, authority_key)
+    if spki_sha256(root.public_key()) != token.root_sha256:
+        raise JoinRefused("the cluster's answer makes no sense", "it names another root than the token")
+    return issuers, root
 
 
 async def _ask(
@@ -226,13 +252,12 @@ class _Newcomer(Framed):
         self.put(self._letter)
 
     def _check(self) -> None:
-        chain = self._tls.getHandle().get_peer_cert_chain() or []
-        certificates = [certificate.to_cryptography() for certificate in chain]
-        digest = self._token.authority_sha256
-        authority = next((one for one in certificates if spki_sha256(one.public_key()) == digest), None)
-        if authority is None:
-            raise NotAMember("this is not the cluster of the token", "its authority is another one")
-        member(authority, certificates[0])
+        certificates = tls.shown(self._tls)
+        digest = self._token.root_sha256
+        root = next((one for one in certificates if spki_sha256(one.public_key()) == digest), None)
+        if root is None:
+            raise NotAMember("this is not the cluster of the token", "its root is another one")
+        line(root, certificates)
         if not valid_at(certificates[0], self._now_s):
             raise NotAMember("its certificate is not valid now", "is this machine's clock right?")
 

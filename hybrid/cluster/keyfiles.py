@@ -1,4 +1,4 @@
-"""Private keys and other secrets as files: PEM, mode 0600, written durably or not at all. Shell."""
+"""Keys and certificates as files: PEM, written durably or not at all, secrets with mode 0600. Shell."""
 
 from __future__ import annotations
 
@@ -11,10 +11,20 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 def write_private(path: Path, data: bytes) -> None:
     """Replace `path` by `data`, mode 0600, durably and at once or not at all."""
+    _replace(path, data, 0o600)
+
+
+def write_public(path: Path, data: bytes) -> None:
+    """As `write_private`, for everybody to read."""
+    _replace(path, data, 0o644)
+
+
+def _replace(path: Path, data: bytes, mode: int) -> None:
     temporary = path.with_name(path.name + ".new")
     temporary.unlink(missing_ok=True)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     with os.fdopen(descriptor, "wb") as file:
+        os.fchmod(descriptor, mode)
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

@@ -229,7 +229,7 @@ class PeerLinks(Service):
             raise PeerError("this node stops")
         if protocol == tls.JOIN and self._newcomer is not None:
             return self._newcomer(self._connections, source)
-        node = self._identity.peer_node(transport)
+        node = self._identity.peer_line(transport)[0]
         if node == self._identity.node:
             raise HybridError("duplicate node", f"{source} uses this node's own key", "was its disk cloned?")
         if protocol == tls.CONTROL:

@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 from twisted.logger import Logger
 
+from hybrid.cluster.token import Invitation
 from hybrid.errors import HybridError
 from hybrid.model import NodeId, NodeRegister, Shared
 
@@ -25,7 +26,7 @@ _TABLES = """
 create table if not exists number (name text primary key, value integer not null);
 create table if not exists node (id text primary key, register blob not null);
 create table if not exists shared (key text primary key, entry blob not null);
-create table if not exists join_token (id text primary key, secret_sha256 blob not null, expires_at_s real not null);
+create table if not exists invitation (id text primary key, invitation blob not null);
 create table if not exists operation (id text primary key, ordinal integer not null, record blob not null);
 """
 
@@ -133,21 +134,26 @@ class Store:
 
     # ------------------------------------------------------------------------------------------------ join tokens
 
-    def keep_join_token(self, token_id: str, secret_sha256: bytes, expires_at_s: float) -> None:
-        """Remember a token that was issued here."""
-        self._database.execute(
-            "insert or replace into join_token values (?, ?, ?)", (token_id, secret_sha256, expires_at_s)
-        )
+    def keep_invitation(self, token_id: str, invitation: Invitation) -> None:
+        """Remember what a join token issued here is good for."""
+        blob = msgspec.msgpack.encode(invitation)
+        self._database.execute("insert or replace into invitation values (?, ?)", (token_id, blob))
 
-    def join_token(self, token_id: str) -> tuple[bytes, float] | None:
-        """`(sha256 of the secret, wall seconds of its end)`, or `None`."""
-        row = self._database.execute("select secret_sha256, expires_at_s from join_token where id=?", (token_id,))
-        found: tuple[bytes, float] | None = row.fetchone()
-        return found
+    def invitation(self, token_id: str) -> Invitation | None:
+        """That of one token, or `None`."""
+        row = self._database.execute("select invitation from invitation where id=?", (token_id,)).fetchone()
+        return None if row is None else msgspec.msgpack.decode(row[0], type=Invitation)
 
-    def drop_join_token(self, token_id: str) -> bool:
+    def drop_invitation(self, token_id: str) -> bool:
         """Consume one; whether it was there."""
-        return self._database.execute("delete from join_token where id=?", (token_id,)).rowcount == 1
+        return self._database.execute("delete from invitation where id=?", (token_id,)).rowcount == 1
+
+    def drop_invitations(self, before_s: float) -> None:
+        """Forget those that ended before `before_s` (seconds since the epoch)."""
+        rows = self._database.execute("select id, invitation from invitation").fetchall()
+        for token_id, blob in rows:
+            if msgspec.msgpack.decode(blob, type=Invitation).expires_at_s < before_s:
+                self.drop_invitation(token_id)
 
     # ------------------------------------------------------------------------------------------------- operations
 

@@ -2,7 +2,7 @@
 TLS between nodes: TLS 1.3 only, this cluster's certificates on both sides, the expected node and no other. Shell.
 
 Built on `SSL.Context` rather than `CertificateOptions` because the check is not of a host name but of the node's URI
-and key (`hybrid.cluster.certificates.member`).
+and key (`hybrid.cluster.certificates.named`). OpenSSL verifies the line up to the root.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IOpenSS
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import implementer
 
-from hybrid.cluster.certificates import NotAMember, member
+from hybrid.cluster.certificates import MAX_LINE, NotAMember, named
 from hybrid.model import NodeId
 
 CONTROL = b"hybrid-ctl/1"
@@ -55,24 +55,24 @@ class ClientTLS:
         return SSL.Connection(self._context, None)
 
 
-def present(
-    context: SSL.Context, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate, authority: x509.Certificate
-) -> None:
-    """Show `certificate`, with the authority's behind it so that a joining node can compare that with its token."""
+def present(context: SSL.Context, key: ec.EllipticCurvePrivateKey, chain: Sequence[x509.Certificate]) -> None:
+    """Show `chain`: the node's own certificate first, the root last, which a newcomer compares with its token."""
     context.use_privatekey(key)
-    context.use_certificate(certificate)
-    context.add_extra_chain_cert(authority)
+    context.use_certificate(chain[0])
+    for certificate in chain[1:]:
+        context.add_extra_chain_cert(certificate)
 
 
-def inside(authority: x509.Certificate) -> SSL.Context:
-    """A context for links between nodes: TLS 1.3, no resumption, trusts `authority` alone."""
+def inside(root: x509.Certificate) -> SSL.Context:
+    """A context for links between nodes: TLS 1.3, no resumption, trusts `root` alone."""
     context = SSL.Context(SSL.TLS_METHOD)
     context.set_min_proto_version(SSL.TLS1_3_VERSION)
     context.set_options(SSL.OP_NO_TICKET)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     store = context.get_cert_store()
     assert store is not None
-    store.add_cert(crypto.X509.from_cryptography(authority))
+    store.add_cert(crypto.X509.from_cryptography(root))
+    context.set_verify_depth(MAX_LINE + 1)
     return context
 
 
@@ -85,12 +85,12 @@ def require(context: SSL.Context, check: Check, mandatory: bool = True) -> None:
     context.set_verify(SSL.VERIFY_PEER | (SSL.VERIFY_FAIL_IF_NO_PEER_CERT if mandatory else 0), verify)
 
 
-def is_member(authority: x509.Certificate, expected: NodeId | None = None) -> Check:
+def is_member(root: x509.Certificate, expected: NodeId | None = None) -> Check:
     """A check for `require`: any member of the cluster, or exactly `expected`."""
 
     def check(certificate: x509.Certificate) -> bool:
         try:
-            node = member(authority, certificate)
+            node = named(root, certificate)
         except NotAMember:
             return False
         return expected is None or node == expected
@@ -107,8 +107,13 @@ def accept_protocols(context: SSL.Context, protocols: Sequence[bytes]) -> None:
     context.set_alpn_select_callback(select)  # type: ignore[arg-type] # pyOpenSSL's private sentinel type
 
 
-def peer_certificate(transport: ITransport | None) -> x509.Certificate | None:
-    """The certificate the other side of a TLS transport showed, or `None`."""
+def verified(transport: ITransport | None) -> list[x509.Certificate]:
+    """What the other side of a TLS transport showed and OpenSSL verified, its own first; empty when it showed none."""
     assert isinstance(transport, TLSMemoryBIOProtocol)
-    certificate = transport.getPeerCertificate()
-    return None if certificate is None else certificate.to_cryptography()
+    return [certificate.to_cryptography() for certificate in transport.getHandle().get_verified_chain() or ()]
+
+
+def shown(transport: ITransport | None) -> list[x509.Certificate]:
+    """What a server showed, its own first, verified or not."""
+    assert isinstance(transport, TLSMemoryBIOProtocol)
+    return [certificate.to_cryptography() for certificate in transport.getHandle().get_peer_cert_chain() or ()]

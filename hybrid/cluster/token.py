@@ -1,8 +1,8 @@
 """
 Join tokens: what a newcomer is given to find the cluster, recognise it, and prove that it was invited. Pure.
 
-`hyb1.` and base64url of a CRC-32 and the fields. The newcomer compares the authority's digest before it says anything,
-and then sends an HMAC made with the secret, never the secret.
+`hyb1.` and base64url of a CRC-32 and the fields. The newcomer compares the root's digest before it says anything, and
+then sends an HMAC made with the secret, never the secret.
 """
 
 from __future__ import annotations
@@ -33,13 +33,17 @@ class TokenError(HybridError):
 class JoinToken(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """What a token says."""
 
-    authority_sha256: bytes
-    """Digest of the authority's key, see `hybrid.cluster.certificates.spki_sha256`."""
+    root_sha256: bytes
+    """Digest of the key of the cluster's root, see `hybrid.cluster.certificates.spki_sha256`."""
     places: tuple[tuple[str, int], ...]
     """IP address and cluster port of the node that issued it, the only one at which it counts. At most three."""
     id: str
     secret: bytes
     expires_at_s: int
+    dc: str = ""
+    """The data centre it is for, for the newcomer's convenience: what counts is in the issuer's notes. Empty: any."""
+    name: str = ""
+    """The name the newcomer must take, likewise."""
 
     def __repr__(self) -> str:
         return f"<JoinToken {self.id}>"
@@ -75,6 +79,19 @@ def parse(text: str) -> JoinToken:
     if not 0 < len(token.places) <= MAX_PLACES or len(token.secret) != SECRET_BYTES:
         raise TokenError("this join token is damaged", "its contents make no sense", _TRY)
     return token
+
+
+class Invitation(msgspec.Struct, frozen=True, kw_only=True):
+    """What the issuer of a token keeps of it."""
+
+    proof_key: bytes
+    """See `proof_key`: enough to check a proof, not the secret itself."""
+    expires_at_s: float
+    """Seconds since the epoch."""
+    dc: str = ""
+    """The data centre it is for; empty: any."""
+    name: str = ""
+    """The name the newcomer must take; empty: any that is free."""
 
 
 def proof_key(secret: bytes) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from OpenSSL import SSL
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, wrapClientTLS
 from twisted.internet.interfaces import (
@@ -14,6 +15,8 @@ from twisted.internet.interfaces import (
     IReactorTCP,
     IStreamClientEndpoint,
 )
+from twisted.protocols.tls import TLSMemoryBIOProtocol
+from zope.interface import implementer
 
 from hybrid.model import NodeId
 from hybrid_proxy.limits import Limits
@@ -30,6 +33,22 @@ class Identity(Protocol):
         """For a link to `node` and nobody else."""
 
 
+@implementer(IOpenSSLServerConnectionCreator)
+class InteriorTLS:
+    """What the interior port shows; `renew` changes it while the port is open."""
+
+    def __init__(self, identity: Identity) -> None:
+        self.renew(identity)
+
+    def renew(self, identity: Identity) -> None:
+        """See `Dialler.renew`."""
+        self._creator = identity.server_options()
+
+    def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:  # noqa: N802 (Twisted's name)
+        """See `IOpenSSLServerConnectionCreator`."""
+        return self._creator.serverConnectionForTLS(protocol)
+
+
 class Dialler:
     """
     Connects.
@@ -43,6 +62,11 @@ class Dialler:
     def __init__(self, reactor: IReactorTCP, identity: Identity, limits: Limits) -> None:
         self._reactor, self._identity, self._limits = reactor, identity, limits
         self._options: dict[NodeId, IOpenSSLClientConnectionCreator] = {}
+
+    def renew(self, identity: Identity) -> None:
+        """Show `identity`'s certificate on every connection from now on."""
+        self._identity = identity
+        self._options.clear()
 
     def connect(self, destination: Destination, factory: IProtocolFactory) -> Deferred[IProtocol]:
         """See `hybrid_proxy.pool.Connect`."""

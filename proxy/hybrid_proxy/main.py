@@ -14,12 +14,16 @@ from twisted.logger import Logger
 from hybrid.cluster.identity import Identity
 from hybrid.feed import FeedClient
 from hybrid.feed import Reactor as FeedReactor
+from hybrid.loops import Loops
 from hybrid.model import Served
 from hybrid.privileges import CODE, drop_root
 from hybrid.process import run_service
 from hybrid.settings import Settings, load
 from hybrid_proxy.service import FrontDoors
 from hybrid_proxy.service import Reactor as DoorsReactor
+
+REREAD_EVERY_S = 60.0
+"""How often this process looks for a new certificate of its node."""
 
 
 class ProxyReactor(DoorsReactor, FeedReactor):
@@ -42,8 +46,10 @@ class ProxyProcess(MultiService):
     def __init__(self, reactor: ProxyReactor, settings: Settings, stay_root: bool) -> None:
         super().__init__()
         self._stay_root, self._run_dir = stay_root, Path(settings.run_dir)
-        identity = Identity.load(Path(settings.state_dir))
-        self._doors = FrontDoors(reactor, settings, identity, self._report)
+        self._state_dir = Path(settings.state_dir)
+        self._identity = Identity.load(self._state_dir)
+        self._loops = Loops(reactor)
+        self._doors = FrontDoors(reactor, settings, self._identity, self._report)
         self._feed = FeedClient(reactor, str(self._run_dir / "view.sock"), self._doors.follow)
         self._doors.setServiceParent(self)
         self._feed.setServiceParent(self)
@@ -60,12 +66,22 @@ class ProxyProcess(MultiService):
             except (OSError, KeyError) as error:
                 self.log.warn("still root: {error}", error=str(error))
         super().startService()
+        self._loops.every(REREAD_EVERY_S, self._reread)
+
+    async def _reread(self) -> None:
+        """The node process may have made a new certificate."""
+        identity = self._identity.reread(self._state_dir)
+        if identity is not self._identity:
+            self._identity = identity
+            self._doors.renew(identity)
+            self.log.info("the new certificate of this node is taken up")
 
     def stopService(self) -> Deferred[None]:
         """Drain the doors, then leave the feed."""
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
+        self._loops.stop()
         await self._doors.disownServiceParent()
         await super().stopService()
 

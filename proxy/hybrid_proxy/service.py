@@ -16,7 +16,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from hybrid.model import Served
 from hybrid.settings import Settings
 from hybrid.view import View
-from hybrid_proxy.dial import Dialler, Identity
+from hybrid_proxy.dial import Dialler, Identity, InteriorTLS
 from hybrid_proxy.doors import InteriorFactory, PublicFactory
 from hybrid_proxy.front import Front
 from hybrid_proxy.house import House
@@ -60,9 +60,10 @@ class FrontDoors(MultiService):
         super().__init__()
         limits = limits or Limits()
         limits = replace(limits, neighbours=(*limits.neighbours, settings.subnet))
-        self._reactor, self._settings, self._identity, self._report = reactor, settings, identity, report
+        self._reactor, self._settings, self._report = reactor, settings, report
         self._address = bind_address
-        dialler = Dialler(reactor, identity, limits)
+        dialler = self._dialler = Dialler(reactor, identity, limits)
+        self._interior_tls = InteriorTLS(identity)
         self.house = House(reactor, limits, dialler.connect)
         self._public = PublicFactory(self.house, self._opened, self._closed)
         self._interior = InteriorFactory(self.house, passage_of(self.house, dialler.connect))
@@ -129,6 +130,11 @@ class FrontDoors(MultiService):
     def _fronts(self) -> list[Front]:
         return [*self._public.fronts, *self._interior.fronts]
 
+    def renew(self, identity: Identity) -> None:
+        """Show `identity`'s certificate, of the same node, on new connections from now on."""
+        self._dialler.renew(identity)
+        self._interior_tls.renew(identity)
+
     # ------------------------------------------------------------------------------------------------ the view
 
     def follow(self, view: View) -> None:
@@ -145,8 +151,8 @@ class FrontDoors(MultiService):
     def _open(self) -> None:
         assert self._http is not None and self._inside is not None
         self._http.open(self._reactor, self._public)
-        options = self._identity.server_options()
-        self._inside.open(self._reactor, TLSMemoryBIOFactory(options, False, self._interior, self._reactor))
+        inside = TLSMemoryBIOFactory(self._interior_tls, False, self._interior, self._reactor)
+        self._inside.open(self._reactor, inside)
         self.public_ports.follow()
         self.log.info("front doors are open on port {port}", port=self._http.port)
 

@@ -289,7 +289,7 @@ class FakeStore:
 class FakeJoinTokens:
     """`JoinTokens` that count."""
 
-    def create(self, ttl_s: float) -> IssuedJoinToken:
+    def create(self, ttl_s: float, dc: str, name: str) -> IssuedJoinToken:
         """See `JoinTokens`."""
         return IssuedJoinToken("hyb1.abc", NOW_S + ttl_s)
 

@@ -19,7 +19,7 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 
 from hybrid.cluster.admission import Admission
-from hybrid.cluster.identity import create_cluster
+from hybrid.cluster.founding import create_cluster
 from hybrid.cluster.join import JoinDesk
 from hybrid.cluster.ledger import Ledger
 from hybrid.cluster.peers import PeerLinks

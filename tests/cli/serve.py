@@ -21,7 +21,7 @@ from twisted.internet.defer import Deferred
 from twisted.protocols.basic import LineReceiver
 
 from hybrid.api.service import ApiService
-from hybrid.cluster.identity import create_cluster
+from hybrid.cluster.founding import create_cluster
 from hybrid.errors import OutOfSpace
 
 FAKES = Path(__file__).parents[1] / "api" / "conftest.py"
@@ -89,7 +89,7 @@ def main(directory: Path) -> None:
 
     def tell() -> None:
         urls = ["https://127.0.0.1:1", f"https://127.0.0.1:{n1.api.listening_port()}"]
-        ca = identity.authority.public_bytes(Encoding.PEM).decode()
+        ca = identity.root.public_bytes(Encoding.PEM).decode()
         (directory / "admin.json").write_text(json.dumps({"urls": urls, "token": cluster.token, "ca": ca}))
         print("listening", flush=True)
 

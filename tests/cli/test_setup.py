@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from hybrid.api.tokens import Tokens
-from hybrid.cluster.identity import Identity, create_cluster
+from hybrid.cluster.founding import create_cluster
+from hybrid.cluster.identity import Identity
 from hybrid.cluster.ledger import Ledger
 from hybrid.cluster.store import Store
 from hybrid.settings import load

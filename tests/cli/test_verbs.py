@@ -85,12 +85,12 @@ def test_another_cluster_is_not_trusted(hybrid: Any, tmp_path: Path) -> None:
     """A server whose certificate is not of the cluster gets no token."""
     from cryptography.hazmat.primitives.serialization import Encoding
 
-    from hybrid.cluster.identity import create_cluster
+    from hybrid.cluster.founding import create_cluster
 
     other = create_cluster(tmp_path / "other", "n9", "127.0.0.1", time.time())
     path = hybrid.directory / "admin.json"
     found = json.loads(path.read_text())
-    found["ca"] = other.authority.public_bytes(Encoding.PEM).decode()
+    found["ca"] = other.root.public_bytes(Encoding.PEM).decode()
     path.write_text(json.dumps(found))
     ran = hybrid("status")
     assert ran.code == 7 and "certificate is not of this cluster" in ran.err

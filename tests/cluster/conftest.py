@@ -19,8 +19,9 @@ from twisted.python.failure import Failure
 from twisted.test.iosim import IOPump, connectedServerAndClient
 from zope.interface import implementer
 
-from hybrid.cluster.certificates import issue, new_key
-from hybrid.cluster.identity import Identity, create_cluster
+from hybrid.cluster.certificates import new_key
+from hybrid.cluster.founding import create_cluster
+from hybrid.cluster.identity import Identity
 from hybrid.cluster.tls import ClientTLS, ServerTLS
 
 
@@ -49,8 +50,8 @@ class Noting(Protocol):
 def sibling(identity: Identity, name: str, now_s: float) -> Identity:
     """Another member of the same cluster, with a key of its own."""
     key = new_key()
-    certificate = issue(identity.authority, identity.authority_key, key.public_key(), name, "127.0.0.1", now_s)
-    return Identity.of(identity.cluster, key, certificate, identity.authority, identity.authority_key)
+    issuers = identity.admit(key.public_key(), now_s)
+    return Identity.begin(identity.cluster, key, issuers, identity.root, name, "127.0.0.1", now_s)
 
 
 @pytest.fixture(scope="session")
@@ -75,6 +76,15 @@ def beta(alpha: Identity, now_s: float) -> Identity:
 def stranger(tmp_path_factory: pytest.TempPathFactory, now_s: float) -> Identity:
     """A member of another cluster."""
     return create_cluster(tmp_path_factory.mktemp("stranger"), "stranger", "127.0.0.1", now_s)
+
+
+LetIn = Callable[[Identity, str], Identity]
+
+
+@pytest.fixture
+def let_in(now_s: float) -> LetIn:
+    """A new member of that name, let in by that member."""
+    return lambda by, name: sibling(by, name, now_s)
 
 
 class Only(Factory):
@@ -115,14 +125,14 @@ Forge = Callable[[Identity, Identity], tuple[ec.EllipticCurvePrivateKey, x509.Ce
 
 @pytest.fixture
 def forge() -> Forge:
-    """A key, and a certificate for it by the right authority that names another node: `(issuer, victim)`."""
+    """A key, and a certificate for it by a member's key that names another node: `(issuer, victim)`."""
 
     def make(issuer: Identity, victim: Identity) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
         key, model = new_key(), victim.certificate
         builder = (
             x509.CertificateBuilder()
             .subject_name(model.subject)
-            .issuer_name(issuer.authority.subject)
+            .issuer_name(issuer.issuers[0].subject)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(model.not_valid_before_utc)
@@ -130,7 +140,7 @@ def forge() -> Forge:
         )
         for extension in model.extensions:
             builder = builder.add_extension(extension.value, extension.critical)
-        return key, builder.sign(issuer.authority_key, hashes.SHA256())
+        return key, builder.sign(issuer.key, hashes.SHA256())
 
     return make
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
@@ -18,21 +18,26 @@ from twisted.test.iosim import IOPump
 
 from hybrid.cluster import tls
 from hybrid.cluster.certificates import (
+    MAX_LINE,
     BadName,
     NotAMember,
     cluster_id,
     due_for_renewal,
     issue,
-    member,
-    new_authority,
+    line,
+    named,
     new_key,
     node_id,
     valid_at,
+    vouch,
 )
-from hybrid.cluster.identity import Identity, IdentityError, create_cluster
+from hybrid.cluster.founding import Root, create_cluster, root_file
+from hybrid.cluster.identity import Identity, IdentityError
+from hybrid.errors import Conflict
 from hybrid.model import NodeId
 
 DAY_S = 86_400.0
+PUBLIC = ("ca.crt", "issuers.crt", "node.crt")
 
 
 class Noting(Protocol):
@@ -44,6 +49,7 @@ class Noting(Protocol):
 
 
 Shake = Callable[[tls.ServerTLS, tls.ClientTLS], tuple[Noting, Noting, IOPump]]
+LetIn = Callable[[Identity, str], Identity]
 Forge = Callable[[Identity, Identity], tuple[ec.EllipticCurvePrivateKey, x509.Certificate]]
 
 
@@ -54,7 +60,7 @@ class TestCertificates:
         """A node keeps its id for as long as it keeps its key, whatever it is called."""
         assert alpha.node == node_id(alpha.key.public_key())
         assert alpha.node.startswith("n-") and len(alpha.node) == 18
-        assert alpha.cluster.id == cluster_id(alpha.authority)
+        assert alpha.cluster.id == cluster_id(alpha.root)
 
     def test_names_in_the_certificate(self, alpha: Identity) -> None:
         """Clients may check a node by its name, its id or its address; other nodes check the URI."""
@@ -65,29 +71,64 @@ class TestCertificates:
             f"hybrid://{alpha.cluster.id}/node/{alpha.node}"
         ]
 
+    def test_line_names_who_let_whom_in(self, alpha: Identity, beta: Identity, now_s: float, let_in: LetIn) -> None:
+        """Every node can let others in, without the root; whom it let in stays known for good."""
+        gamma = let_in(beta, "gamma")
+        assert line(gamma.root, gamma.chain) == (gamma.node, beta.node, alpha.node)
+        assert line(gamma.root, gamma.chain[:-1]) == (gamma.node, beta.node, alpha.node)
+
     def test_other_clusters_members_are_none_of_ours(self, alpha: Identity, stranger: Identity) -> None:
         """A certificate of another cluster says nothing here."""
         with pytest.raises(NotAMember):
-            member(alpha.authority, stranger.certificate)
+            line(alpha.root, stranger.chain[:-1])
+        with pytest.raises(NotAMember):
+            line(alpha.root, stranger.chain)
 
     def test_certificate_for_somebody_elses_id_is_refused(self, alpha: Identity, beta: Identity, forge: Forge) -> None:
-        """Even who holds the authority's key cannot speak for another node: the id is that node's key."""
+        """Even a member cannot speak for another node: the id is that node's key."""
         _, forged = forge(alpha, beta)
         with pytest.raises(NotAMember, match="its key says"):
-            member(alpha.authority, forged)
+            named(alpha.root, forged)
+        with pytest.raises(NotAMember, match="its key says"):
+            line(alpha.root, (forged, *alpha.chain[1:]))
 
-    def test_authority_itself_is_no_node(self, alpha: Identity) -> None:
-        """The authority's certificate opens no link."""
-        with pytest.raises(NotAMember):
-            member(alpha.authority, alpha.authority)
+    def test_member_alone_makes_its_certificate(self, alpha: Identity, beta: Identity, now_s: float) -> None:
+        """A key that was not vouched for is no member's, whoever stands behind it in the chain."""
+        mine = new_key()
+        certificate = issue(alpha.root, mine, "mine", "127.0.0.1", now_s)
+        with pytest.raises(NotAMember, match="made it for"):
+            line(alpha.root, (certificate, *beta.chain[1:]))
+        unsigned = vouch(alpha.root, alpha.issuers[0], new_key(), mine.public_key(), now_s)
+        with pytest.raises(NotAMember, match="not of this cluster"):
+            line(alpha.root, (certificate, unsigned, *alpha.chain[1:]))
+
+    def test_issuers_themselves_are_no_nodes(self, alpha: Identity) -> None:
+        """Neither the root nor an issuer opens a link."""
+        for chain in ((alpha.root,), alpha.issuers, (alpha.certificate,), ()):
+            with pytest.raises(NotAMember):
+                line(alpha.root, chain)
+
+    def test_line_has_an_end(self, alpha: Identity, now_s: float, let_in: LetIn) -> None:
+        """At the end of a line of forty nobody is let in, with the advice to ask an earlier node."""
+        last = alpha
+        while len(last.issuers) < MAX_LINE:
+            last = let_in(last, "next")
+        assert len(line(last.root, last.chain)) == MAX_LINE
+        with pytest.raises(Conflict, match="joined earlier"):
+            last.admit(new_key().public_key(), now_s)
 
     def test_lifetime(self, alpha: Identity, now_s: float) -> None:
-        """A certificate counts for a year, from a day ago on so that a wrong clock does not lock a node out."""
+        """A certificate counts for thirty days, from a day ago on: a wrong clock does not lock a node out."""
         assert valid_at(alpha.certificate, now_s - 0.9 * DAY_S)
-        assert valid_at(alpha.certificate, now_s + 364 * DAY_S)
-        assert not valid_at(alpha.certificate, now_s + 366 * DAY_S)
-        assert not due_for_renewal(alpha.certificate, now_s + 200 * DAY_S)
-        assert due_for_renewal(alpha.certificate, now_s + 300 * DAY_S)
+        assert valid_at(alpha.certificate, now_s + 29 * DAY_S)
+        assert not valid_at(alpha.certificate, now_s + 31 * DAY_S)
+        assert not due_for_renewal(alpha.certificate, now_s + 19 * DAY_S)
+        assert due_for_renewal(alpha.certificate, now_s + 21 * DAY_S)
+
+    def test_issuers_live_as_long_as_the_root(self, alpha: Identity, beta: Identity) -> None:
+        """No line breaks because one of its links has ended: the root is not needed again."""
+        ends = {certificate.not_valid_after_utc for certificate in (*beta.issuers, alpha.root)}
+        assert len(ends) == 1
 
     @pytest.mark.parametrize("name", ["", "A", "a b", "-a", "a-", "a" * 33, "a/b", "ü", "a.b", "a\n", "..", "%2e"])
     def test_bad_names_are_refused(self, tmp_path: Path, name: str, now_s: float) -> None:
@@ -112,12 +153,12 @@ class TestFiles:
         assert (loaded.node, loaded.name, loaded.cluster) == (created.node, "n1", created.cluster)
         assert loaded.cluster.zones == ("example.net", "example.org")
 
-    def test_files_are_for_root_only(self, tmp_path: Path, now_s: float) -> None:
+    def test_keys_are_for_root_only(self, tmp_path: Path, now_s: float) -> None:
         """No other user of the server reads a key."""
         create_cluster(tmp_path / "new", "n1", "10.0.0.1", now_s)
-        files = sorted((tmp_path / "new").iterdir())
-        assert [file.name for file in files] == ["ca.crt", "ca.key", "cluster.json", "node.crt", "node.key"]
-        assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
+        modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in (tmp_path / "new").iterdir()}
+        public, private = dict.fromkeys(PUBLIC, 0o644), dict.fromkeys(("cluster.json", "node.key", "root.pem"), 0o600)
+        assert modes == public | private
         assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o700
 
     def test_a_member_does_not_begin_another_cluster(self, tmp_path: Path, now_s: float) -> None:
@@ -135,7 +176,7 @@ class TestFiles:
             Identity.load(tmp_path)
         assert create_cluster(tmp_path, "n1", "10.0.0.1", now_s).node == Identity.load(tmp_path).node
 
-    @pytest.mark.parametrize("name", ["ca.crt", "ca.key", "node.crt", "node.key"])
+    @pytest.mark.parametrize("name", [*PUBLIC, "node.key"])
     @pytest.mark.parametrize("content", [None, b"", b"\x00garbage", b"-----BEGIN CERTIFICATE-----\nAAAA\n"])
     def test_broken_file_is_named(self, tmp_path: Path, name: str, content: bytes | None, now_s: float) -> None:
         """A missing or damaged file is named, with what to do; nothing is overwritten."""
@@ -148,7 +189,7 @@ class TestFiles:
             Identity.load(tmp_path)
         assert caught.value.try_
 
-    @pytest.mark.parametrize("name", ["ca.crt", "ca.key", "node.crt", "node.key", "cluster.json"])
+    @pytest.mark.parametrize("name", [*PUBLIC, "node.key", "cluster.json"])
     def test_file_of_another_cluster_is_noticed(self, tmp_path: Path, name: str, now_s: float) -> None:
         """Files mixed up by a restore from backup are told apart."""
         create_cluster(tmp_path / "a", "n1", "10.0.0.1", now_s)
@@ -157,13 +198,53 @@ class TestFiles:
         with pytest.raises(IdentityError):
             Identity.load(tmp_path / "a")
 
+    def test_root_is_needed_by_no_node(self, tmp_path: Path, now_s: float, let_in: LetIn) -> None:
+        """With the root taken away a cluster lets nodes in and renews its certificates all the same."""
+        create_cluster(tmp_path, "n1", "10.0.0.1", now_s)
+        root_file(tmp_path).unlink()
+        first = Identity.load(tmp_path)
+        second = let_in(first, "n2")
+        assert line(first.root, second.chain) == (second.node, first.node)
+        assert first.renewed("10.0.0.1", now_s + 25 * DAY_S) is not None
+
+    def test_cluster_whose_nodes_are_lost_is_begun_again(self, tmp_path: Path, now_s: float) -> None:
+        """With the root that was kept it is the same cluster: its other members are members still."""
+        first = create_cluster(tmp_path / "a", "n1", "10.0.0.1", now_s)
+        kept = Root.read(root_file(tmp_path / "a"))
+        again = create_cluster(tmp_path / "b", "n1", "10.0.0.1", now_s, root=kept)
+        assert again.cluster.id == first.cluster.id and again.node != first.node
+        assert line(first.root, again.chain) == (again.node,)
+        assert not root_file(tmp_path / "b").exists()
+
+    def test_file_that_is_no_root_is_refused(self, tmp_path: Path, now_s: float) -> None:
+        """A wrong or damaged file begins no cluster, and is named."""
+        one, other = Root.new("a", now_s), Root.new("b", now_s)
+        key, _, certificate = one.pem().partition(b"-----BEGIN CERTIFICATE-----")
+        for wrong in (b"", key, certificate, one.pem()[300:], Root(one.key, other.certificate).pem()):
+            (tmp_path / "root.pem").write_bytes(wrong)
+            with pytest.raises(IdentityError, match=r"root\.pem"):
+                Root.read(tmp_path / "root.pem")
+
     def test_certificate_is_renewed_by_its_own_node(self, alpha: Identity, now_s: float) -> None:
-        """No node drops out of its cluster because a year has passed."""
+        """No node drops out of its cluster because a month has passed; one that was away for a year comes back."""
         assert alpha.renewed("127.0.0.1", now_s) is None
-        renewed = alpha.renewed("127.0.0.1", now_s + 300 * DAY_S)
+        for days in (21, 365):
+            renewed = alpha.renewed("127.0.0.1", now_s + days * DAY_S)
+            assert renewed is not None
+            assert line(alpha.root, renewed.chain) == (alpha.node,)
+            assert valid_at(renewed.certificate, now_s + (days + 29) * DAY_S)
+
+    def test_other_processes_of_the_node_read_the_new_certificate(self, tmp_path: Path, now_s: float) -> None:
+        """Proxies run for months: they take a renewed certificate up, and nobody else's."""
+        identity = create_cluster(tmp_path, "n1", "10.0.0.1", now_s)
+        assert identity.reread(tmp_path) is identity
+        renewed = identity.renewed("10.0.0.1", now_s + 21 * DAY_S)
         assert renewed is not None
-        assert renewed.node == alpha.node
-        assert valid_at(renewed.certificate, now_s + 600 * DAY_S)
+        renewed.save_certificate(tmp_path)
+        assert identity.reread(tmp_path).certificate == renewed.certificate
+        create_cluster(tmp_path / "other", "n1", "10.0.0.1", now_s).save_certificate(tmp_path)
+        with pytest.raises(IdentityError):
+            identity.reread(tmp_path)
 
     def test_node_that_moved_names_its_new_address(self, alpha: Identity, now_s: float) -> None:
         """After a change of address in the settings clients can check the certificate again."""
@@ -181,13 +262,12 @@ def accepted(shake: Shake, server: tls.ServerTLS, client: tls.ClientTLS) -> bool
 def client_with(
     trusted: x509.Certificate,
     key: ec.EllipticCurvePrivateKey | None = None,
-    certificate: x509.Certificate | None = None,
+    chain: Sequence[x509.Certificate] = (),
 ) -> tls.ClientTLS:
     """A client made by hand, that checks nothing and shows what it is told to."""
     context = tls.inside(trusted)
-    if key is not None and certificate is not None:
-        context.use_privatekey(key)
-        context.use_certificate(certificate)
+    if key is not None:
+        tls.present(context, key, chain)
     return tls.ClientTLS(context)
 
 
@@ -197,8 +277,8 @@ class TestLinks:
     def test_members_meet_and_know_each_other(self, shake: Shake, alpha: Identity, beta: Identity) -> None:
         """Two members link up over TLS 1.3, and each knows the other's id."""
         server, client, _ = shake(alpha.server_options(), beta.client_options(alpha.node))
-        assert alpha.peer_node(server.transport) == beta.node
-        assert beta.peer_node(client.transport) == alpha.node
+        assert alpha.peer_line(server.transport) == (beta.node, alpha.node)
+        assert beta.peer_line(client.transport) == (alpha.node,)
         connection = client.transport.getHandle()
         assert connection.get_protocol_version_name() == "TLSv1.3"
 
@@ -213,19 +293,18 @@ class TestLinks:
 
     def test_no_certificate(self, shake: Shake, alpha: Identity) -> None:
         """Without a certificate there is no link."""
-        assert not accepted(shake, alpha.server_options(), client_with(alpha.authority))
+        assert not accepted(shake, alpha.server_options(), client_with(alpha.root))
 
     def test_certificate_of_another_cluster(self, shake: Shake, alpha: Identity, stranger: Identity) -> None:
         """A member of another cluster gets no link, neither as client nor as server, on no port."""
-        client = client_with(alpha.authority, stranger.key, stranger.certificate)
+        client = client_with(alpha.root, stranger.key, stranger.chain)
         assert not accepted(shake, alpha.server_options(), client)
         assert not accepted(shake, alpha.cluster_port_options(), client)
         assert not accepted(shake, stranger.server_options(), alpha.client_options(stranger.node))
 
     def test_expired_certificate(self, shake: Shake, alpha: Identity, beta: Identity, now_s: float) -> None:
         """A certificate past its time opens nothing."""
-        public = beta.key.public_key()
-        old = issue(alpha.authority, alpha.authority_key, public, "beta", "127.0.0.1", now_s - 400 * DAY_S)
+        old = issue(beta.root, beta.key, "beta", "127.0.0.1", now_s - 31 * DAY_S)
         expired = replace(beta, certificate=old)
         assert not accepted(shake, alpha.server_options(), expired.client_options(alpha.node))
         assert not accepted(shake, expired.server_options(), alpha.client_options(beta.node))
@@ -235,26 +314,37 @@ class TestLinks:
     ) -> None:
         """Claiming somebody else's id with the right authority ends the handshake."""
         key, forged = forge(alpha, beta)
-        assert not accepted(shake, alpha.server_options(), client_with(alpha.authority, key, forged))
+        assert not accepted(shake, alpha.server_options(), client_with(alpha.root, key, (forged, *alpha.chain[1:])))
 
-    def test_authority_of_the_same_name(self, shake: Shake, alpha: Identity, now_s: float) -> None:
-        """An authority that only calls itself like ours is none."""
-        key = new_key()
-        fake_authority = new_authority(key, "test", now_s)
-        mine = new_key()
-        fake = issue(fake_authority, key, mine.public_key(), "beta", "127.0.0.1", now_s)
-        assert not accepted(shake, alpha.server_options(), client_with(alpha.authority, mine, fake))
+    def test_root_of_the_same_name(self, shake: Shake, alpha: Identity, tmp_path: Path, now_s: float) -> None:
+        """A root that only calls itself like ours is none."""
+        fake = create_cluster(tmp_path, "beta", "127.0.0.1", now_s, "test")
+        assert fake.root.subject == alpha.root.subject
+        assert not accepted(shake, alpha.server_options(), client_with(alpha.root, fake.key, fake.chain))
+
+    def test_longest_line_shakes_hands(self, shake: Shake, alpha: Identity, now_s: float, let_in: LetIn) -> None:
+        """A node at the end of the longest line is a member like any other, as client and as server."""
+        last = alpha
+        while len(last.issuers) < MAX_LINE:
+            last = let_in(last, "next")
+        assert accepted(shake, alpha.server_options(), last.client_options(alpha.node))
+        assert accepted(shake, last.server_options(), alpha.client_options(last.node))
+
+    def test_line_with_a_link_missing(self, shake: Shake, alpha: Identity, beta: Identity) -> None:
+        """Who does not show who vouched for it is not let in."""
+        client = client_with(alpha.root, beta.key, (beta.certificate, *beta.issuers[:1]))
+        assert not accepted(shake, alpha.server_options(), client)
 
     def test_old_tls_is_refused(self, shake: Shake, alpha: Identity, beta: Identity) -> None:
         """Inside there is TLS 1.3 only."""
         context = SSL.Context(SSL.TLS_METHOD)
         context.set_max_proto_version(SSL.TLS1_2_VERSION)
-        tls.present(context, beta.key, beta.certificate, beta.authority)
+        tls.present(context, beta.key, beta.chain)
         assert not accepted(shake, alpha.server_options(), tls.ClientTLS(context))
 
     def test_cluster_port_lets_a_newcomer_shake_hands(self, shake: Shake, alpha: Identity) -> None:
         """Who joins has no certificate yet; that it can do nothing else is for the port to see to."""
-        server, _, _ = shake(alpha.cluster_port_options(), client_with(alpha.authority))
+        server, _, _ = shake(alpha.cluster_port_options(), client_with(alpha.root))
         assert server.shaken
         with pytest.raises(NotAMember):
-            alpha.peer_node(server.transport)
+            alpha.peer_line(server.transport)

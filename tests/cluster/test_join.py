@@ -22,7 +22,7 @@ from twisted.python.failure import Failure
 from hybrid.cluster import join as joining
 from hybrid.cluster import tls
 from hybrid.cluster.admission import NEUTRAL, Admission, JoinAsk, JoinLetter, Unwelcome, Welcome
-from hybrid.cluster.certificates import BadName, new_key
+from hybrid.cluster.certificates import BadName, line, new_key
 from hybrid.cluster.framed import Connections, Framed
 from hybrid.cluster.identity import Identity
 from hybrid.cluster.join import JoinDesk, Joined, JoinRefused, join
@@ -60,9 +60,9 @@ class Issuer:
     store: Store
     hour: Hour
 
-    def token(self, ttl_s: float = 60.0) -> str:
+    def token(self, ttl_s: float = 60.0, dc: str = "", name: str = "") -> str:
         """A fresh one, for where this node really listens."""
-        text, _ = self.admission.issue(ttl_s)
+        text, _ = self.admission.issue(ttl_s, dc, name)
         return msgspec.structs.replace(parse(text), places=(("127.0.0.1", self.links.port),)).text
 
 
@@ -82,9 +82,9 @@ async def issuer(alpha: Identity, tmp_path: Path) -> AsyncIterator[Issuer]:
     store.close()
 
 
-async def joined(token: str, name: str = "beta") -> Joined:
+async def joined(token: str, name: str = "beta", dc: str = "paris") -> Joined:
     """What `join` gives a newcomer."""
-    return await join(cast(joining.Reactor, reactor), token, name, "paris", "127.0.0.1", time.time())
+    return await join(cast(joining.Reactor, reactor), token, name, dc, "127.0.0.1", time.time())
 
 
 class Raw(Framed):
@@ -136,6 +136,7 @@ async def test_invited_node_becomes_a_member(issuer: Issuer, tmp_path: Path) -> 
     new.identity.save(tmp_path / "beta")
     beta = Identity.load(tmp_path / "beta")
     assert (beta.name, beta.cluster) == ("beta", issuer.identity.cluster)
+    assert line(issuer.identity.root, beta.chain) == (beta.node, issuer.identity.node)
     assert beta.node != issuer.identity.node
     assert (new.nodes, new.shared) == (NODES, SHARED)
 
@@ -177,7 +178,7 @@ async def test_expired_token_is_not_even_sent(issuer: Issuer) -> None:
 @pytest_twisted.ensureDeferred
 async def test_newcomer_speaks_only_to_the_cluster_of_its_token(issuer: Issuer) -> None:
     """Somebody else at that address learns nothing, not even the token's number."""
-    token = msgspec.structs.replace(parse(issuer.token()), authority_sha256=bytes(32)).text
+    token = msgspec.structs.replace(parse(issuer.token()), root_sha256=bytes(32)).text
     with capturedLogs() as logged, pytest.raises(PeerError, match="not the cluster of the token"):
         await joined(token)
     assert reasons(logged) == ""
@@ -235,12 +236,41 @@ async def issuer_is_well(issuer: Issuer) -> bool:
 
 
 @pytest_twisted.ensureDeferred
-async def test_ten_megabytes_are_cut_off_at_the_length(issuer: Issuer) -> None:
-    """A message that announces itself too long is not read."""
-    with pytest.raises(PeerError):
-        await say(issuer, b"x" * 10_000_000)
-    assert any("frame of 10000000 bytes" in reason for reason in issuer.links.ends())
+async def test_ten_megabytes_are_refused_unread_like_a_wrong_token(issuer: Issuer) -> None:
+    """A message that announces itself too long is not read, and its sender learns no more than others."""
+    with capturedLogs() as logged:
+        assert decode(await say(issuer, b"x" * 10_000_000)) == NEUTRAL
+    assert "frame of 10000000 bytes" in reasons(logged)
     assert await issuer_is_well(issuer)
+
+
+@pytest_twisted.ensureDeferred
+async def test_token_for_one_data_centre_and_one_name(issuer: Issuer) -> None:
+    """A token made for one server lets in no other; the slip is told, and costs no second token."""
+    token = issuer.token(dc="london", name="n7")
+    with pytest.raises(JoinRefused, match="data centre london, not paris"):
+        await joined(token, "n7")
+    with pytest.raises(JoinRefused, match="name n7, not n8"):
+        await joined(token, "n8", "london")
+    assert (await joined(token, "n7", "london")).identity.name == "n7"
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_a_token_is_for_cannot_be_rewritten(issuer: Issuer) -> None:
+    """The text says it for convenience; what counts stands in the issuer's notes."""
+    token = msgspec.structs.replace(parse(issuer.token(dc="london")), dc="paris").text
+    with pytest.raises(JoinRefused, match="data centre london"):
+        await joined(token)
+
+
+@pytest_twisted.ensureDeferred
+async def test_token_of_another_cluster_gets_the_same_answer(issuer: Issuer) -> None:
+    """A number that was never issued here is refused like a wrong secret."""
+    foreign = msgspec.structs.replace(parse(issuer.token()), id="0123456789abcdef").text
+    with capturedLogs() as logged, pytest.raises(JoinRefused) as caught:
+        await joined(foreign)
+    assert caught.value.what == NEUTRAL.what
+    assert "never issued here" in reasons(logged)
 
 
 @pytest_twisted.ensureDeferred

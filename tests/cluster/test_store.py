@@ -5,7 +5,10 @@ from pathlib import Path
 import pytest
 
 from hybrid.cluster.store import Store, StoreError
+from hybrid.cluster.token import Invitation
 from hybrid.model import NodeId, NodeRegister, Shared
+
+INVITATION = Invitation(proof_key=b"hash", expires_at_s=200.0, dc="paris", name="n2")
 
 
 def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
@@ -16,7 +19,7 @@ def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
     first = store.next_incarnation(100.0)
     store.keep_nodes([node])
     store.keep_shared({"token/a": entry})
-    store.keep_join_token("t1", b"hash", 200.0)
+    store.keep_invitation("t1", INVITATION)
     for number in (1, 2, 1):
         store.save_operation(f"op-{number}", b"record %d" % number)
     store.close()
@@ -24,15 +27,15 @@ def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
     assert store.next_incarnation(50.0) > first >= 100
     assert store.nodes() == {NodeId("n-b"): node}
     assert store.shared() == {"token/a": entry}
-    assert store.join_token("t1") == (b"hash", 200.0)
+    assert store.invitation("t1") == INVITATION
     assert store.load_operations() == [b"record 1", b"record 2"]
 
 
 def test_a_join_token_is_consumed_once(tmp_path: Path) -> None:
     """The second who brings it gets nothing."""
     store = Store(tmp_path / "hybrid.db")
-    store.keep_join_token("t1", b"hash", 200.0)
-    assert (store.drop_join_token("t1"), store.drop_join_token("t1"), store.join_token("t1")) == (True, False, None)
+    store.keep_invitation("t1", INVITATION)
+    assert (store.drop_invitation("t1"), store.drop_invitation("t1"), store.invitation("t1")) == (True, False, None)
 
 
 def test_a_broken_file_is_kept_aside(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from hybrid.cluster.token import (
 )
 
 TOKEN = JoinToken(
-    authority_sha256=bytes(range(32)),
+    root_sha256=bytes(range(32)),
     places=(("10.0.0.1", 7946), ("192.0.2.200", 65535), ("2001:db8::1", 1)),
     id="0123456789abcdef",
     secret=bytes(16),

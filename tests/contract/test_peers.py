@@ -16,8 +16,9 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 from twisted.logger import capturedLogs
 
-from hybrid.cluster.certificates import issue, new_key
-from hybrid.cluster.identity import Identity, create_cluster
+from hybrid.cluster.certificates import new_key
+from hybrid.cluster.founding import create_cluster
+from hybrid.cluster.identity import Identity
 from hybrid.cluster.link import LinkTiming
 from hybrid.cluster.memory_peers import MemoryNetwork, MemoryPeers
 from hybrid.cluster.peers import PeerLinks, Reactor
@@ -112,8 +113,8 @@ def cluster(name: str) -> Identity:
 def member(of: Identity, name: str) -> Identity:
     """Another node of the cluster."""
     key = new_key()
-    certificate = issue(of.authority, of.authority_key, key.public_key(), name, "127.0.0.1", time.time())
-    return Identity.of(of.cluster, key, certificate, of.authority, of.authority_key)
+    issuers = of.admit(key.public_key(), time.time())
+    return Identity.begin(of.cluster, key, issuers, of.root, name, "127.0.0.1", time.time())
 
 
 PAIRS: dict[str, Callable[[], AsyncIterator[Pair]]] = {"memory": memory_pair, "tls": tls_pair}

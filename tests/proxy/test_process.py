@@ -20,7 +20,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.utils import getProcessOutputAndValue
 
-from hybrid.cluster.identity import Identity, create_cluster
+from hybrid.cluster.founding import create_cluster
+from hybrid.cluster.identity import Identity
 from hybrid.feed import FeedServer
 from hybrid.feed import Reactor as FeedReactor
 from hybrid.model import Claim, Fact, SiteId, SiteSpec, Version

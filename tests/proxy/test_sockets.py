@@ -23,8 +23,9 @@ from twisted.internet.utils import getProcessOutputAndValue
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from hybrid.cluster.certificates import issue, new_key
-from hybrid.cluster.identity import Identity, create_cluster
+from hybrid.cluster.certificates import new_key
+from hybrid.cluster.founding import create_cluster
+from hybrid.cluster.identity import Identity
 from hybrid.model import Claim, NodeId, Port, Served, SiteId, SiteSpec, Version
 from hybrid.settings import Settings
 from hybrid.view import NodeView, SiteState, SiteView, View
@@ -187,8 +188,8 @@ class Pair:
     def __init__(self, where: Path) -> None:
         first = create_cluster(where, "one", "127.0.0.1", time.time())
         key = new_key()
-        certificate = issue(first.authority, first.authority_key, key.public_key(), "two", "127.0.0.1", time.time())
-        second = Identity.of(first.cluster, key, certificate, first.authority, first.authority_key)
+        issuers = first.admit(key.public_key(), time.time())
+        second = Identity.begin(first.cluster, key, issuers, first.root, "two", "127.0.0.1", time.time())
         self.identities = (first, second)
         self.served: list[Served] = []
         self.listening: list[IListeningPort] = [self._listen(Website), self._listen(Database)]

@@ -35,7 +35,7 @@ async def show_node(parts: Parts, call: Call) -> Answer:
 async def create_join_token(parts: Parts, call: Call) -> Answer:
     """A token with which one node may join, at this node."""
     body = decode(call.body, schema.NewJoinToken)
-    issued = parts.join_tokens.create(body.ttl_s)
+    issued = parts.join_tokens.create(body.ttl_s, body.dc, body.name)
     answer = schema.JoinToken(
         token=issued.token, expires_at=rfc3339(issued.expires_at_s), command=f"hybrid join {issued.token}"
     )

@@ -56,6 +56,8 @@ def add(nouns: argparse._SubParsersAction[Any], common: argparse.ArgumentParser)
     token = add_noun(nouns, common, "token", "who may call the API, who may join")
     join = token.add("create-join", "a token with which one node may join", create_join_token)
     join.add_argument("--ttl", type=duration, default=1800.0, metavar="TIME", help="how long it is valid (30m)")
+    join.add_argument("--dc", default="", help="only for a node of this data centre")
+    join.add_argument("--name", default="", help="only for a node of this name")
     create = token.add("create", "a token for a program or a person, shown once", create_token)
     create.add_argument("name", metavar="NAME")
     create.add_argument("--read-only", action="store_true", help="it sees everything and changes nothing")
@@ -124,7 +126,8 @@ def import_image(session: Session) -> int:
 
 def create_join_token(session: Session) -> int:
     """`hybrid token create-join`."""
-    made = session.api.post("/v1/join-tokens", {"ttl_s": int(session.options.ttl)})
+    options = session.options
+    made = session.api.post("/v1/join-tokens", {"ttl_s": int(options.ttl), "dc": options.dc, "name": options.name})
     return _secret(session, made, f"valid until {made['expires_at']}, for one node; there: {made['command']}")
 
 

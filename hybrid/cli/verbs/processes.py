@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from hybrid.cli.parser import Parser, count_of_bytes
 from hybrid.cli.processes import PROCESSES
 from hybrid.cli.session import Session
+
+_NAME = "the node's name: a-z 0-9 and -, at most 32"
 
 
 def add(nouns: argparse._SubParsersAction[Any], common: argparse.ArgumentParser) -> None:
@@ -19,6 +22,8 @@ def add(nouns: argparse._SubParsersAction[Any], common: argparse.ArgumentParser)
         epilog="example:\n  hybrid init --name n1 --dc paris --address 203.0.113.1 --pool tank --zone hosting.example",
     )
     _node_options(init)
+    init.add_argument("--name", required=True, help=_NAME)
+    init.add_argument("--root", type=Path, metavar="FILE", help="begin a lost cluster again: its `root.pem`")
     init.add_argument("--zone", action="append", dest="zones", metavar="NAME", help="DNS zone; the main one first")
     init.add_argument("--cluster", default="hybrid", help="a name for people (default: %(default)s)")
     init.set_defaults(run=_init)
@@ -30,15 +35,15 @@ def add(nouns: argparse._SubParsersAction[Any], common: argparse.ArgumentParser)
     )
     join.add_argument("token", metavar="TOKEN")
     _node_options(join)
+    join.add_argument("--name", help=f"{_NAME} (default: the one in the token)")
     join.set_defaults(run=_join)
     for name, (_, text) in PROCESSES.items():
         nouns.add_parser(name, help=text, add_help=False)
 
 
 def _node_options(parser: Parser) -> None:
-    parser.add_argument("--name", required=True, help="the node's name: a-z 0-9 and -, at most 32")
     parser.add_argument("--address", required=True, metavar="IP", help="where the other nodes and the world reach it")
-    parser.add_argument("--dc", default="main", help="its data centre (default: %(default)s)")
+    parser.add_argument("--dc", help="its data centre (default: the one in the token, else main)")
     parser.add_argument("--pool", default="hybrid", help="the ZFS pool (default: %(default)s)")
     parser.add_argument("--create-pool", metavar="DEVICE", help="make the pool on this device or file")
     parser.add_argument("--pool-size", type=count_of_bytes, metavar="SIZE", help="of a file to be made for it (20G)")
