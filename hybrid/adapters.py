@@ -61,8 +61,7 @@ class SharedValues:
 
     def entries(self, keys: Collection[str] | None = None) -> dict[str, Shared]:
         """The entries themselves (of `keys`, or all), tombstones too: what another node needs to have the same map."""
-        kept = self._ledger.snapshot().shared
-        return {key: entry for key, entry in kept.items() if keys is None or key in keys}
+        return self._ledger.shared_entries(keys)
 
 
 class JoinTokens:

@@ -31,6 +31,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from hybrid.frames import FrameProtocol, frame
+from hybrid.leaves import Leaves
 from hybrid.model import Fact
 from hybrid.view import Change, View, apply, difference
 
@@ -41,7 +42,7 @@ MAX_BEHIND = 64 * 1024 * 1024
 COALESCE_S = 0.02
 T = TypeVar("T")
 
-_encode = msgspec.msgpack.Encoder().encode
+_encode = msgspec.msgpack.Encoder(enc_hook=dict).encode  # the one type it does not know is the mapping of sites
 _decode_fact = msgspec.msgpack.Decoder(Fact).decode
 
 
@@ -224,7 +225,7 @@ class _Follower(FrameProtocol):
     def frame_received(self, body: bytes) -> None:
         match _understood(_decode, body):
             case Whole(view):
-                self._view = view
+                self._view = msgspec.structs.replace(view, sites=Leaves(view.sites))
             case Changed(change) if self._view is not None:
                 self._view = apply(self._view, change)
             case _:

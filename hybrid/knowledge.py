@@ -1,7 +1,7 @@
 """
 What this node knows, as its parts ask for it: all of it drawn from the registers and from who is alive. Pure.
 
-Nothing here is remembered or changed; every answer is made of the facts of this moment.
+Every answer is made of the facts of this moment; only the view is kept, to be renewed from what changed.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ class Knowledge:
             lost: Nodes given up as places for copies.
             now_s: Monotonic seconds.
         """
-        self._me, self._zones, self._membership, self._ledger = me, zones, membership, ledger
-        self._held, self._upstream, self._lost, self._now_s = held, upstream, lost, now_s
+        self._me, self._membership, self._ledger = me, membership, ledger
+        self._held, self._lost, self._now_s = held, lost, now_s
+        self._views = viewing.Views(me, ledger, zones, upstream)
+        ledger.follow(self._views.touch)
 
-    def view(self, previous: View | None) -> View:
-        """The view of this moment; `previous` itself when nothing differs."""
-        upstreams = {site: address for site in self._held() if (address := self._upstream(site))}
-        live = self._membership.live(self._now_s())
-        return viewing.build(self._me, self._ledger, live, upstreams, self._zones, previous, self._lost())
+    def view(self) -> View:
+        """The view of this moment; the one before itself when nothing differs."""
+        return self._views.renew(self._membership.live(self._now_s()), self._lost())
 
     def stashes(self, site: SiteId) -> tuple[Stash, ...]:
         """Of all nodes, oldest first."""

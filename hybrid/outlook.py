@@ -21,12 +21,12 @@ class Outlook:
 
     log = Logger()
 
-    def __init__(self, reactor: IReactorTime, build: Callable[[View | None], View]) -> None:
-        """`build(previous)` makes the view of this moment, or returns `previous` when nothing differs."""
+    def __init__(self, reactor: IReactorTime, build: Callable[[], View]) -> None:
+        """`build()` makes the view of this moment; it returns the one before when nothing differs."""
         self._reactor, self._build = reactor, build
         self._followers: list[Callable[[View], None]] = []
         self._pending: IDelayedCall | None = None
-        self.view = build(None)
+        self.view = build()
 
     def add(self, follow: Callable[[View], None]) -> None:
         """Call `follow` with each new view, and with the newest one now."""
@@ -44,7 +44,7 @@ class Outlook:
             self._pending.cancel()
         self._pending = None
         try:
-            view = self._build(self.view)
+            view = self._build()
         except Exception:
             self.log.failure("building the view failed; the last one stands")
             return

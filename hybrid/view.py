@@ -6,10 +6,12 @@ Pure values, sent whole or as a `Change` over the feed to the proxy and DNS proc
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
 
+from hybrid.leaves import Leaves, unlike
 from hybrid.model import Claim, NodeId, SiteId, SiteSpec, Stash
 
 SiteState = Literal["serving", "changing", "stopped", "unavailable"]
@@ -72,7 +74,8 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     serial: int
     zones: tuple[str, ...]
     nodes: dict[NodeId, NodeView]
-    sites: dict[SiteId, SiteView]
+    sites: Mapping[SiteId, SiteView]
+    """In no order. What has not changed since the view before is the same object: see `hybrid.leaves`."""
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,27 +91,29 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def difference(old: View, new: View) -> Change:
-    """What turns `old` into `new`."""
+    """What turns `old` into `new`. Costs little where `new` was made from `old`."""
+    nodes, gone_nodes = unlike(new.nodes, old.nodes)
+    sites, gone_sites = unlike(new.sites, old.sites)
     return Change(
         serial=new.serial,
         zones=new.zones,
-        nodes={key: node for key, node in new.nodes.items() if old.nodes.get(key) != node},
-        sites={key: site for key, site in new.sites.items() if old.sites.get(key) != site},
-        gone_nodes=tuple(sorted(old.nodes.keys() - new.nodes.keys())),
-        gone_sites=tuple(sorted(old.sites.keys() - new.sites.keys())),
+        nodes=nodes,
+        sites=sites,
+        gone_nodes=tuple(gone_nodes),
+        gone_sites=tuple(gone_sites),
     )
 
 
 def apply(view: View, change: Change) -> View:
-    """`view` after `change`."""
-    nodes = {key: node for key, node in view.nodes.items() if key not in set(change.gone_nodes)}
-    sites = {key: site for key, site in view.sites.items() if key not in set(change.gone_sites)}
+    """`view` after `change`. Costs little where `view` is itself the result of a change."""
+    gone = set(change.gone_nodes)
+    sites = view.sites if isinstance(view.sites, Leaves) else Leaves(view.sites)
     return View(
         me=view.me,
         serial=change.serial,
         zones=change.zones,
-        nodes={**nodes, **change.nodes},
-        sites={**sites, **change.sites},
+        nodes={**{key: node for key, node in view.nodes.items() if key not in gone}, **change.nodes},
+        sites=sites.replaced(change.sites, change.gone_sites),
     )
 
 

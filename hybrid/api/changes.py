@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from hybrid.api.render import node_name
 from hybrid.model import Fact, NodeId, SendFailed, SiteId, SnapshotFailed, StorageFailed
-from hybrid.view import NodeView, SiteView, View
+from hybrid.view import NodeView, SiteView, View, difference
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +21,13 @@ class Told:
 
 def between(old: View, new: View) -> list[Told]:
     """What happened between two views, nodes first."""
+    change = difference(old, new)
     told: list[Told] = []
-    for key, node in sorted(new.nodes.items()):
+    for key, node in sorted(change.nodes.items()):
         told += _node(old.nodes.get(key), node)
-    for id_ in sorted(old.sites.keys() - new.sites.keys()):
+    for id_ in change.gone_sites:
         told.append(Told("site-deleted", f"site {old.sites[id_].spec.name} was deleted", site=id_))
-    for id_, site in sorted(new.sites.items()):
+    for id_, site in sorted(change.sites.items()):
         told += _site(old.sites.get(id_), site, new)
     return told
 

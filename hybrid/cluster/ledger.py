@@ -320,6 +320,10 @@ class Ledger:
         entry = self._shared.get(key)
         return entry.value if entry else None
 
+    def shared_entries(self, keys: Iterable[str] | None = None) -> dict[str, Shared]:
+        """The entries of `keys` (or all) as they are kept, with stamps and tombstones."""
+        return {key: self._shared[key] for key in (self._shared if keys is None else keys) if key in self._shared}
+
     def seen(self, site: SiteId) -> Claim:
         """The largest claim on `site` held or heard of anywhere; `NO_CLAIM` when there is none."""
         return largest_claim(self.registers(site).values())

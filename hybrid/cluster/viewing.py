@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Protocol
 
 import msgspec
 
 from hybrid.cluster.candidates import HOLDING, Registers, claimant, newest_spec, rank
+from hybrid.leaves import Leaves
 from hybrid.model import Claim, Guid, NodeId, NodeRegister, SiteId, SiteRegister, SiteSpec, Stash
 from hybrid.view import NodeView, SiteState, SiteView, View
 
@@ -18,6 +19,9 @@ class Registered(Protocol):
     def sites(self) -> Iterable[SiteId]:
         """Every site ever spoken of."""
 
+    def sites_of(self, node: NodeId) -> Iterable[SiteId]:
+        """Every site of which `node` ever spoke."""
+
     def registers(self, site: SiteId) -> Mapping[NodeId, SiteRegister]:
         """What each node says about it."""
 
@@ -25,39 +29,88 @@ class Registered(Protocol):
         """What each node says about itself."""
 
 
-def build(
-    me: NodeId,
-    ledger: Registered,
-    live: frozenset[NodeId],
-    upstreams: Mapping[SiteId, str],
-    zones: tuple[str, ...],
-    previous: View | None = None,
-    lost: frozenset[NodeId] = frozenset(),
-) -> View:
-    """
-    What this node concludes now.
+class Views:
+    """The view of this node, renewed from what changed: a site is drawn again when somebody it concerns changed."""
 
-    Args:
-        me: This node.
-        ledger: All registers.
-        live: From `Membership.live`.
-        upstreams: Addresses of this node's containers; used for sites it owns and serves.
-        zones: The cluster's DNS zones, the main one first.
-        previous: The view before. Its unchanged parts are kept; it is returned itself when nothing changed.
-        lost: From `Absences.lost`.
+    def __init__(
+        self, me: NodeId, ledger: Registered, zones: tuple[str, ...], upstream: Callable[[SiteId], str | None]
+    ) -> None:
+        """
+        Nothing is seen yet.
 
-    Returns:
-        A view with the next serial number (1 for the first), or `previous`.
-    """
-    nodes = {node: node_view(register, node in live, node in lost) for node, register in sorted(ledger.nodes().items())}
-    sites = {}
-    for site in sorted(ledger.sites()):
-        seen = site_view(me, ledger.registers(site), live, upstreams.get(site), lost)
-        if seen is not None:
-            sites[site] = seen
-    if previous is not None and (previous.zones, previous.nodes, previous.sites) == (zones, nodes, sites):
-        return previous
-    return View(me=me, serial=previous.serial + 1 if previous else 1, zones=zones, nodes=nodes, sites=sites)
+        Args:
+            me: This node.
+            ledger: All registers.
+            zones: The cluster's DNS zones, the main one first.
+            upstream: The address of a container of this node, while it serves; used for sites it owns.
+        """
+        self._me, self._ledger, self._zones, self._upstream = me, ledger, zones, upstream
+        self._view = View(me=me, serial=0, zones=zones, nodes={}, sites=Leaves())
+        self._live: frozenset[NodeId] = frozenset()
+        self._lost: frozenset[NodeId] = frozenset()
+        self._drawn: dict[NodeId, NodeRegister] = {}
+        self._touched: set[SiteId] = set(ledger.sites())
+
+    def touch(self, site: SiteId) -> None:
+        """Somebody's register of `site` changed, or the state of its container here."""
+        self._touched.add(site)
+
+    def renew(self, live: frozenset[NodeId], lost: frozenset[NodeId]) -> View:
+        """
+        What this node concludes now.
+
+        Args:
+            live: From `Membership.live`.
+            lost: From `Absences.lost`.
+
+        Returns:
+            A view with the next serial number (1 for the first), or the one before itself when nothing changed.
+        """
+        turned = (live ^ self._live) | (lost ^ self._lost)
+        touched = self._touched.union(*(self._ledger.sites_of(node) for node in turned))
+        registers = dict(self._ledger.nodes())
+        nodes = self._nodes(registers, turned, live, lost)
+        sites = self._sites(touched, live, lost)
+        if nodes is not self._view.nodes or sites is not self._view.sites or not self._view.serial:
+            serial = self._view.serial + 1
+            self._view = View(me=self._me, serial=serial, zones=self._zones, nodes=nodes, sites=sites)
+        self._live, self._lost, self._drawn, self._touched = live, lost, registers, set()
+        return self._view
+
+    def _nodes(
+        self,
+        registers: Mapping[NodeId, NodeRegister],
+        turned: frozenset[NodeId],
+        live: frozenset[NodeId],
+        lost: frozenset[NodeId],
+    ) -> dict[NodeId, NodeView]:
+        """All nodes, by id; the same as before when nothing differs."""
+        before = self._view.nodes
+        drawn = {
+            node: node_view(register, node in live, node in lost)
+            for node, register in registers.items()
+            if node in turned or self._drawn.get(node) is not register
+        }
+        if registers.keys() == before.keys() and all(before[node] == view for node, view in drawn.items()):
+            return before
+        return {node: drawn.get(node) or before[node] for node in sorted(registers)}
+
+    def _sites(
+        self, touched: Collection[SiteId], live: frozenset[NodeId], lost: frozenset[NodeId]
+    ) -> Mapping[SiteId, SiteView]:
+        """All sites; the same as before when nothing differs."""
+        before = self._view.sites
+        changed: dict[SiteId, SiteView] = {}
+        gone: list[SiteId] = []
+        for site in sorted(touched):
+            seen = site_view(self._me, self._ledger.registers(site), live, self._upstream(site), lost)
+            if seen is None:
+                gone.append(site)
+            elif before.get(site) != seen:
+                changed[site] = seen
+        if not changed and not any(site in before for site in gone):
+            return before
+        return (before if isinstance(before, Leaves) else Leaves(before)).replaced(changed, gone)
 
 
 def node_view(register: NodeRegister, live: bool, lost: bool = False) -> NodeView:

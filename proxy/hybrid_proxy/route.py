@@ -7,9 +7,10 @@ change stays the same object, so that what was made for it (connections, queues)
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from hybrid.leaves import unlike
 from hybrid.model import NO_CLAIM, Claim, NodeId, Port, SiteId
 from hybrid.view import SiteView, View
 
@@ -144,20 +145,30 @@ class Routes:
             Sites whose HTTP or TCP route is not what it was.
         """
         old, self._view = self._view, view
+        known = old.sites if old is not None else {}
         reach = {node.id: (node.address, node.interior_port, node.live) for node in view.nodes.values()}
-        known = old.sites if old is not None and reach == self._reach else {}
+        turned = {node for node in reach.keys() | self._reach.keys() if reach.get(node) != self._reach.get(node)}
         self._reach = reach
-        http = {
-            site: self._http[site] if known.get(site) is seen else _kept(self._http.get(site), _http_route(view, seen))
-            for site, seen in view.sites.items()
-        }
-        changed = {site for site, route in http.items() if self._http.get(site) is not route}
-        changed |= self._http.keys() - http.keys()
-        if old is None or _specs(old) != _specs(view):
+        renewed, gone = unlike(view.sites, known)
+        if gone or any(site not in known or known[site].spec != seen.spec for site, seen in renewed.items()):
             self._index(view)
+        if turned:
+            renewed |= {site: seen for site, seen in view.sites.items() if seen.owner in turned}
+        return self._renew_http(view, renewed, gone) | self._renew_tcp(view)
+
+    def _renew_http(self, view: View, renewed: Mapping[SiteId, SiteView], gone: Iterable[SiteId]) -> set[SiteId]:
+        changed = {site for site in gone if self._http.pop(site, None) is not None}
+        for site, seen in renewed.items():
+            route = _http_route(view, seen)
+            if self._http.get(site) != route:
+                self._http[site] = route
+                changed.add(site)
+        return changed
+
+    def _renew_tcp(self, view: View) -> set[SiteId]:
         tcp = {port: _kept(self._tcp.get(port), _tcp_route(view, site, port)) for port, site in self._ports.items()}
-        changed |= {self._ports[port] for port, route in tcp.items() if self._tcp.get(port) is not route}
-        self._http, self._tcp = http, tcp
+        changed = {self._ports[port] for port, route in tcp.items() if self._tcp.get(port) is not route}
+        self._tcp = tcp
         return changed
 
     def _index(self, view: View) -> None:
@@ -176,11 +187,6 @@ class Routes:
                 ):
                     shadowed.append((port.public_port, site))
         self.shadowed = tuple(shadowed)
-
-
-def _specs(view: View) -> list[tuple[SiteId, int]]:
-    """Which specs there are: specs are immutable and kept from view to view, so their identity will do."""
-    return [(site, id(seen.spec)) for site, seen in view.sites.items()]
 
 
 def _kept(old: Route | None, new: Route) -> Route:

@@ -7,8 +7,10 @@ until that or the set of usable nodes changes, and is gone through as a whole no
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from hybrid.leaves import unlike
 from hybrid.model import Claim, NodeId, SiteId, SiteSpec
 from hybrid.view import SiteView, View
 from hybrid_replicator.ports import Targets
@@ -33,6 +35,7 @@ class Owned:
 
     def __init__(self, me: NodeId, targets: Targets) -> None:
         self._me, self._targets = me, targets
+        self._sites: Mapping[SiteId, SiteView] = {}
         self._known: dict[SiteId, tuple[SiteView, Duty]] = {}
         self._nodes: dict[NodeId, tuple[bool, bool, str]] = {}
         self._asked_s = float("-inf")
@@ -44,21 +47,19 @@ class Owned:
         Returns:
             Per site owned here its duty, and whether it is serving, so that its data may change.
         """
+        changed, gone = unlike(view.sites, self._sites)
+        self._sites = view.sites
+        for site in (*gone, *changed):
+            self._known.pop(site, None)
         nodes = {node.id: (node.live, node.storage_ok, node.dc) for node in view.nodes.values()}
         if nodes != self._nodes or now_s - self._asked_s >= AGAIN_S:
             self._nodes, self._asked_s = nodes, now_s
-            self._known.clear()
-        self._known = {
-            site: self._entry(seen, seen.claim)
-            for site, seen in view.sites.items()
-            if seen.owner == self._me and seen.claim is not None
-        }
+            changed = {site: seen for site, (seen, _) in self._known.items()} | changed
+        for site, seen in changed.items():
+            if seen.owner == self._me and seen.claim is not None:
+                self._known[site] = seen, self._duty(seen, seen.claim)
         return {site: (duty, seen.state == "serving") for site, (seen, duty) in self._known.items()}
 
-    def _entry(self, seen: SiteView, claim: Claim) -> tuple[SiteView, Duty]:
-        known = self._known.get(seen.spec.id)
-        if known is not None and (known[0] is seen or known[0] == seen):
-            return known
+    def _duty(self, seen: SiteView, claim: Claim) -> Duty:
         targets = self._targets(seen)
-        new = frozenset(targets).difference(seen.holders, seen.away)
-        return seen, Duty(seen.spec, claim, targets, new)
+        return Duty(seen.spec, claim, targets, frozenset(targets).difference(seen.holders, seen.away))

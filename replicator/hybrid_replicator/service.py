@@ -7,7 +7,7 @@ owners send, forgets what is old, and goes back in time.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from itertools import count
@@ -112,7 +112,7 @@ class Replicator(Service):
         self._followed: dict[SiteId, tuple[Duty, bool]] = {}
         self._duties: dict[SiteId, Duty] = {}
         self._live: frozenset[NodeId] = frozenset()
-        self._sites: dict[SiteId, SiteView] = {}
+        self._sites: Mapping[SiteId, SiteView] = {}
         self._recovered = False
         self._loop = LoopingCall(self._tick)
         self._loop.clock = reactor

@@ -12,7 +12,7 @@ from hybrid.cluster.decisions import Decision
 from hybrid.cluster.election import Elections
 from hybrid.cluster.ledger import Ledger
 from hybrid.cluster.membership import Membership
-from hybrid.cluster.viewing import build
+from hybrid.cluster.viewing import Views
 from hybrid.model import Bid, Claim, NodeId, NodeRegister, Role, SiteId, SiteRegister
 from hybrid.view import View
 from tests.simulation.disk import Disk
@@ -135,7 +135,7 @@ class Life:
 
     def view(self) -> View:
         """What this node would tell its proxies."""
-        return build(self.me, self.ledger, self.live(), {}, ("example.net",))
+        return Views(self.me, self.ledger, ("example.net",), lambda site: None).renew(self.live(), frozenset())
 
     def decide(self) -> Decision:
         """Ask the elections, as the steward does."""

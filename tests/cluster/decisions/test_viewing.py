@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hybrid.cluster.ledger import Ledger
-from hybrid.cluster.viewing import build, site_view
-from hybrid.model import Guid, NodeId, NodeRegister, SiteId, SiteRegister, SiteSpec, Stash, Version
-from hybrid.view import SiteView, View
+from hybrid.cluster.viewing import Views, site_view
+from hybrid.model import Claim, Guid, NodeId, NodeRegister, Role, SiteId, SiteRegister, SiteSpec, Stash, Version
+from hybrid.view import SiteView
 from hybrid.wire import Gossip
 
 MakeScene = Callable[..., Any]
 MakeSpec = Callable[..., SiteSpec]
 A, B, C = (NodeId(name) for name in "abc")
 SITE = SiteId("s-one")
+ROLES = get_args(Role)
 
 
 def seen(scene: MakeScene, spec: SiteSpec, facts: str, me: str = "a") -> SiteView | None:
@@ -129,25 +134,83 @@ def test_serial_grows_only_with_content(spec: MakeSpec) -> None:
     ledger.merge(Gossip(heartbeats={}, nodes={B: node(B, "q")}))
     ledger.publish(SITE, SiteRegister(role="replica", head=Guid(1), spec=spec()))
 
-    def now(live: set[NodeId], previous: View | None) -> View:
-        return build(A, ledger, frozenset(live), {}, ("example.net",), previous)
-
-    first = now({A, B}, None)
+    views = Views(A, ledger, ("example.net",), lambda site: None)
+    ledger.follow(views.touch)
+    nobody: frozenset[NodeId] = frozenset()
+    first = views.renew(frozenset({A, B}), nobody)
     assert first.serial == 1
     assert first.nodes[B].live and first.nodes[B].dc == "q" and first.nodes[A].name == "name-a"
     assert first.sites[SITE].state == "changing"
-    assert now({A, B}, first) is first
-    second = now({A}, first)
+    assert views.renew(frozenset({A, B}), nobody) is first
+    second = views.renew(frozenset({A}), nobody)
     assert second.serial == 2
     assert not second.nodes[B].live
+    assert second.sites[SITE] is first.sites[SITE]
     ledger.publish(SITE, SiteRegister(role="none"))
-    assert now({A}, second).sites == {}
+    assert views.renew(frozenset({A}), nobody).sites == {}
 
 
-def test_who_is_away_and_who_is_lost(scene: MakeScene, spec: MakeSpec) -> None:
-    """A silent holder counts as a place until it is lost; then it is shown as such."""
-    made = scene("a", "a owner(3) 3.7 serving | !b replica 3.7 | !c replica 3.6 | !d none")
-    made.change("a", spec=spec())
-    live = frozenset(made.live)
-    assert site_view(A, made.registers, live, None).away == (B, C)  # type: ignore[union-attr]  # a site is there
-    assert site_view(A, made.registers, live, None, frozenset({C})).away == (B,)  # type: ignore[union-attr]
+def test_only_what_changed_is_drawn_again(spec: MakeSpec) -> None:
+    """In a cluster of very many sites a change costs what it concerns: the sites of a node that died, or one site."""
+    ledger = Ledger(A, 1)
+    sites = [SiteId(f"s-{number}") for number in range(200)]
+    for number, site in enumerate(sites):
+        word = SiteRegister(role="replica", version=Version(1, number + 1), spec=spec(id=site))
+        ledger.merge(Gossip(heartbeats={}, sites={(B, C)[number % 2]: {site: word}}))
+    drawn: list[SiteId] = []
+
+    def upstream(site: SiteId) -> None:
+        drawn.append(site)
+
+    views = Views(A, ledger, (), upstream)
+    ledger.follow(views.touch)
+    views.renew(frozenset({A, B, C}), frozenset())
+    assert len(drawn) == 200
+    drawn.clear()
+    views.renew(frozenset({A, C}), frozenset())
+    assert drawn == sorted(sites[::2])
+    drawn.clear()
+    ledger.publish(sites[7], SiteRegister(role="replica", spec=spec(id=sites[7])))
+    views.renew(frozenset({A, C}), frozenset())
+    assert drawn == [sites[7]]
+
+
+facts = st.lists(
+    st.one_of(
+        st.tuples(st.just("live"), st.sampled_from([A, B, C]), st.booleans()),
+        st.tuples(st.just("lost"), st.sampled_from([B, C]), st.booleans()),
+        st.tuples(st.just("node"), st.sampled_from([A, B, C]), st.sampled_from(["p", "q"])),
+        st.tuples(st.sampled_from(["one", "two"]), st.sampled_from([A, B, C]), st.sampled_from(ROLES)),
+    ),
+    max_size=30,
+)
+
+
+@given(facts, st.randoms(use_true_random=False))
+def test_renewed_is_the_same_as_drawn_anew(steps: list[tuple[str, NodeId, Any]], chance: random.Random) -> None:
+    """Whatever happens, and however much of it between two looks: nothing that matters is missed."""
+    ledger, live, lost = Ledger(A, 1), {A}, set[NodeId]()
+    views = Views(A, ledger, ("z",), lambda site: "10.0.0.1")
+    ledger.follow(views.touch)
+    for count, (what, who, how) in enumerate(steps, 1):
+        version = Version(1, count)
+        if what in ("live", "lost"):
+            told = live if what == "live" else lost
+            (told.add if how else told.discard)(who)
+        elif what == "node":
+            said = msgspec.structs.replace(node(who, how), version=version)
+            ledger.publish_node(said) if who == A else ledger.merge(Gossip(heartbeats={}, nodes={who: said}))
+        else:
+            site = SiteId(f"s-{what}")
+            word = SiteRegister(role=how, version=version, claim=Claim(count, who), spec=site_spec(site))
+            ledger.publish(site, word) if who == A else ledger.merge(Gossip(heartbeats={}, sites={who: {site: word}}))
+        if chance.random() < 0.5:
+            views.renew(frozenset(live), frozenset(lost))
+    renewed = views.renew(frozenset(live), frozenset(lost))
+    anew = Views(A, ledger, ("z",), lambda site: "10.0.0.1").renew(frozenset(live), frozenset(lost))
+    assert (renewed.nodes, renewed.sites, renewed.zones) == (anew.nodes, anew.sites, anew.zones)
+
+
+def site_spec(site: SiteId) -> SiteSpec:
+    """Some spec of `site`."""
+    return SiteSpec(id=site, version=Version(1, 1), name=site, domains=(), image="static@1", number=1)
