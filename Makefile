@@ -11,8 +11,9 @@ IMAGES ?= /var/cache/hybrid/images
 NODES ?= 3
 SEEDS ?= 200
 FROM ?= 0
+ONLY ?=
 
-.PHONY: help setup packages images demo story test test-fast check format simulate clean
+.PHONY: help setup packages images demo story faults test test-fast check format simulate clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -36,6 +37,10 @@ demo: images ## a cluster of three nodes on this machine, until Ctrl-C
 story: images ## the demo without a person: every promise measured
 	@mkdir -p build
 	@$(BIN)/hybrid demo --story --json build/story.json --image-dir $(IMAGES)
+
+faults: images ## real nodes killed, hung and cut apart, judged; ONLY=F1,F5-two for some of them
+	@mkdir -p build
+	@$(BIN)/python -m hybrid.lab.faults --only "$(ONLY)" --json build/faults.json --image-dir $(IMAGES)
 
 test: images ## every test that runs on this machine
 	@mkdir -p build

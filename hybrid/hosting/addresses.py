@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv4Network
 
 from hybrid.errors import Conflict
-from hybrid.model import SiteSpec
+from hybrid.model import Claim, SiteSpec
 from hybrid.ports import ContainerSpec
 from hybrid.settings import Settings
 
@@ -25,8 +25,13 @@ def address_of(number: int, subnet: str) -> str:
     return str(network[number + 255])
 
 
-def container_spec(spec: SiteSpec, root: str, settings: Settings) -> ContainerSpec:
-    """What to start for `spec`, whose dataset is mounted at `root`."""
+def container_spec(spec: SiteSpec, root: str, settings: Settings, claim: Claim | None) -> ContainerSpec:
+    """
+    What to start for `spec`, whose dataset is mounted at `root`.
+
+    The site is told its name and the `claim` under which it was started: an application that writes it down beside what
+    it stores can prove afterwards who owned it when.
+    """
     subnet = IPv4Network(settings.subnet)
     return ContainerSpec(
         site=spec.id,
@@ -37,7 +42,7 @@ def container_spec(spec: SiteSpec, root: str, settings: Settings) -> ContainerSp
         prefix=subnet.prefixlen,
         gateway=str(subnet[1]),
         init=spec.init,
-        environment={**spec.environment, "HYBRID_SITE": spec.name},
+        environment={**spec.environment, "HYBRID_SITE": spec.name, "HYBRID_CLAIM": str(claim or "")},
         memory_bytes=spec.memory_bytes,
         cpus=spec.cpus,
         pids=spec.pids,

@@ -87,12 +87,13 @@ class Terms:
 
     async def start(self, site: SiteId) -> None:
         """Mount and run `site`, whose claim this node holds, and serve it. Also after the storage came back."""
-        spec = self._holdings.need(site).spec
+        holding = self._holdings.need(site)
+        spec = holding.spec
         await self._pool.set_readonly(dataset_of(site), False)
         await self._pool.set_quota(dataset_of(site), spec.quota_bytes)
         await self._pool.mount(dataset_of(site), self.root(site))
         if spec.wanted == "running":
-            await self._containers.start(container_spec(spec, self.root(site), self._settings))
+            await self._containers.start(container_spec(spec, self.root(site), self._settings, holding.claim))
             await self._answering(spec)
         self._holdings.update(site, role="owner", serving=spec.wanted == "running", trouble="")
         self.log.info("site {site} opened", site=site)

@@ -16,6 +16,8 @@ from hybrid.lab.network import Network
 from hybrid.lab.node import Node
 
 ZONE = "hybrid.test"
+PATIENCE_S = 180.0
+"""For what takes seconds on an idle machine: a loaded one is slow, not wrong."""
 POOL_BYTES = 4 * 1024**3
 BASE = Path("/var/tmp/hybrid-lab")
 HYBRID = [sys.executable, "-m", "hybrid.main"]
@@ -97,7 +99,9 @@ class Lab:
             self._say(f"{node.name} in {node.dc}, {node.address}: " + ("founds" if node is self.first else "joins"))
             self._admit(node)
             self.start(node.name)
-        self.wait(lambda: all(self.sees_all(node) for node in self.nodes.values()), "all nodes see each other", 60.0)
+        self.wait(
+            lambda: all(self.sees_all(node) for node in self.nodes.values()), "all nodes see each other", PATIENCE_S
+        )
 
     def _admit(self, node: Node) -> None:
         """`hybrid init` on the first, `hybrid join` with a fresh token on every other node."""
@@ -117,7 +121,7 @@ class Lab:
         """Boot a node and wait until its API answers. From the main thread (see `Node.start`)."""
         node = self.nodes[name]
         node.start([*HYBRID, "run", "--state-dir", str(node.state_dir)])
-        node.wait_until(lambda: self._answers(node), "answering its API", 90.0)
+        node.wait_until(lambda: self._answers(node), "answering its API", PATIENCE_S)
 
     def _answers(self, node: Node) -> bool:
         try:
@@ -138,8 +142,8 @@ class Lab:
         """Make a site on `node` and wait until it answers there; import its image first."""
         api = self.api(node)
         api.perform(f"/images?node={node}", {"name": image}, 300.0)
-        api.perform("/sites", {"name": name, "image": image, "node": node}, 120.0)
-        self.wait(lambda: api.site(name)["state"] == "serving", f"{name} is serving", 60.0)
+        api.perform("/sites", {"name": name, "image": image, "node": node}, PATIENCE_S)
+        self.wait(lambda: api.site(name)["state"] == "serving", f"{name} is serving", PATIENCE_S)
 
     def wait(self, ready: Callable[[], bool], what: str, deadline_s: float) -> float:
         """Poll `ready` five times a second (an `ApiError` means no). Returns the seconds. Raises `LabError`."""

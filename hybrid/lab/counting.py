@@ -40,7 +40,7 @@ def count(api: Api, site: str, acked: Iterable[str], main_line: Iterable[str]) -
     unread: list[str] = []
     for stash in stashes:
         try:
-            found |= ids_in_stash(api, site, stash)
+            found |= set(ids_in_stash(api, site, stash))
         except LabError as error:
             unread.append(f"{stash}: {error}")
     lost = wanted - main - found
@@ -54,9 +54,9 @@ def count(api: Api, site: str, acked: Iterable[str], main_line: Iterable[str]) -
     )
 
 
-def ids_in_stash(api: Api, site: str, stash: str) -> set[str]:
+def ids_in_stash(api: Api, site: str, stash: str) -> list[str]:
     """
-    The ids in the guestbook of a stash.
+    The ids in the guestbook of a stash, in the order in which they were written.
 
     Raises:
         LabError: The stash has no readable guestbook.
@@ -70,9 +70,9 @@ def ids_in_stash(api: Api, site: str, stash: str) -> set[str]:
         return ids_in_database(copy)
 
 
-def ids_in_database(path: Path) -> set[str]:
+def ids_in_database(path: Path) -> list[str]:
     """
-    The ids in a copy of the guestbook's database; a journal beside it is rolled back, as after a crash.
+    The ids in a copy of the guestbook's database, oldest first; a journal beside it is rolled back, as after a crash.
 
     Raises:
         LabError: There is no such file, or it is no such database.
@@ -81,7 +81,7 @@ def ids_in_database(path: Path) -> set[str]:
         raise LabError(f"no {DATABASE} there")
     database = sqlite3.connect(path)
     try:
-        return {str(row[0]) for row in database.execute("SELECT id FROM entry")}
+        return [str(row[0]) for row in database.execute("SELECT id FROM entry ORDER BY rowid")]
     except sqlite3.Error as error:
         raise LabError(f"{path.name} cannot be read", str(error)) from error
     finally:

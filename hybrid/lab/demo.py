@@ -50,7 +50,7 @@ def main(argv: Sequence[str]) -> int:
         print("The demo cannot run here:\n" + "\n".join(f"- {item}" for item in lacking), file=sys.stderr)
         return LACKING
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
+        signal.signal(number, interrupt)
     say = Clock().say
     for name in remove_leftovers():
         say(f"removed what an earlier run ({name}) left")
@@ -69,7 +69,8 @@ def main(argv: Sequence[str]) -> int:
         lab.tear_down()
 
 
-def _interrupt(number: int, frame: object) -> None:
+def interrupt(number: int, frame: object) -> None:
+    """A signal that ends the program as Ctrl-C does: with everything removed."""
     raise KeyboardInterrupt
 
 

@@ -18,6 +18,22 @@ class Answered:
 
 
 @dataclass(frozen=True, slots=True)
+class Ack:
+    """A write that the site acknowledged; wall time in seconds, before it was sent and after the answer was read."""
+
+    id: str
+    node: str
+    sent_s: float
+    acked_s: float
+    size: int = 0
+    """Bytes of what was written."""
+    claim: str = ""
+    """Under which the container that acknowledged it had been started, as it says itself."""
+    number: int = 0
+    """Grows with every write of these writers."""
+
+
+@dataclass(frozen=True, slots=True)
 class Resolved:
     """A DNS answer, on the monotonic clock; `None`: there was none."""
 
@@ -31,6 +47,16 @@ class Sighting:
 
     seen_s: float
     taken_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """An event of a node's log; `at_s` is that node's wall time."""
+
+    at_s: float
+    node: str
+    kind: str
+    text: str
 
 
 def lags(written_s: Iterable[float], sightings: Iterable[Sighting]) -> list[float | None]:

@@ -2,8 +2,8 @@
 A switch and one network namespace per node, on this machine; single directions between nodes can be cut. Synchronous.
 
 The switch is a bridge in a namespace of its own, with a table of nftables that drops frames by the pair of ports they
-pass, so a cut leaves no trace inside a node. One more port leads to the machine's own namespace: its shell and browser
-reach every node whatever is cut.
+pass, so a cut leaves no trace inside a node, and acts on UDP as on TCP. One more port leads to the machine's own
+namespace: its shell and browser reach every node whatever is cut or lost.
 """
 
 from __future__ import annotations
@@ -16,13 +16,19 @@ from pathlib import Path
 from hybrid.lab.command import LabError, run, succeeds
 
 NETNS = Path("/run/netns")
+Pair = tuple[str, str]
+"""Who speaks, who hears."""
 _PORT = "p-"
 _RULES = """
 table bridge lab {
   set cut { type ifname . ifname; }
+  chain loss { }
   chain forward {
     type filter hook forward priority 0; policy accept;
     iifname . oifname @cut drop
+    iifname "p-root" accept
+    oifname "p-root" accept
+    jump loss
   }
 }
 """
@@ -107,25 +113,59 @@ class Network:
 
     def cut(self, groups: Iterable[Iterable[str]]) -> None:
         """Nodes of different groups do not hear each other any more. What was cut before stays cut."""
-        sets = [tuple(group) for group in groups]
-        self._drop((a, b) for ours in sets for theirs in sets if ours is not theirs for a in ours for b in theirs)
+        self.drop(between(groups))
 
     def cut_one_way(self, sender: str, receiver: str) -> None:
         """`receiver` does not hear `sender` any more; the other direction works."""
-        self._drop([(sender, receiver)])
+        self.drop([(sender, receiver)])
 
-    def _drop(self, pairs: Iterable[tuple[str, str]]) -> None:
+    def drop(self, pairs: Iterable[Pair]) -> None:
+        """Of each pair, the second does not hear the first any more."""
+        self._change("add", pairs)
+
+    def pass_on(self, pairs: Iterable[Pair]) -> None:
+        """Undo `drop` of these pairs, which are cut now."""
+        self._change("delete", pairs)
+
+    def _change(self, verb: str, pairs: Iterable[Pair]) -> None:
         elements = ", ".join(f'"{_PORT}{a}" . "{_PORT}{b}"' for a, b in pairs)
         if elements:
-            run(*self._in_switch, "nft", "-f", "-", stdin=f"add element bridge lab cut {{ {elements} }}\n")
+            self._rules(f"{verb} element bridge lab cut {{ {elements} }}\n")
+
+    def lose(self, percent: int) -> None:
+        """Of all frames between nodes, drop so many at random; 0: none."""
+        self._rules(
+            "flush chain bridge lab loss\n"
+            + (f"add rule bridge lab loss numgen random mod 100 <= {percent - 1} drop\n" if percent else "")
+        )
+
+    def limit(self, node: str, bits: int | None) -> None:
+        """Let at most so many bits a second reach `node`, with a short queue; `None`: as many as come."""
+        device = _PORT + node
+        succeeds(("tc", "-n", self._switch, "qdisc", "del", "dev", device, "root"))
+        if bits is not None:
+            shape = ("tbf", "rate", str(bits), "burst", "32kb", "latency", "400ms")
+            run("tc", "-n", self._switch, "qdisc", "add", "dev", device, "root", *shape)
+
+    def _rules(self, text: str) -> None:
+        run(*self._in_switch, "nft", "-f", "-", stdin=text)
 
     def heal(self) -> None:
-        """Everybody hears everybody."""
+        """Everybody hears everybody, everything, at full speed."""
         run(*self._in_switch, "nft", "flush", "set", "bridge", "lab", "cut")
+        self.lose(0)
+        for node in self.nodes:
+            self.limit(node, None)
 
     def tear_down(self) -> None:
         """Remove all of it, also of a half-built one. Safe to repeat. Nodes must have ended."""
         remove(self.name)
+
+
+def between(groups: Iterable[Iterable[str]]) -> list[Pair]:
+    """Every pair of nodes of two different groups, in both directions."""
+    sets = [tuple(group) for group in groups]
+    return [(a, b) for ours in sets for theirs in sets if ours is not theirs for a in ours for b in theirs]
 
 
 def remove(name: str) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 
 import dns.exception
 import dns.message
@@ -13,8 +14,11 @@ import dns.query
 import dns.rcode
 
 from hybrid.lab.client import Api, ApiError
-from hybrid.lab.measures import Answered, Resolved, Sighting
-from hybrid.lab.visitor import Unanswered, visit
+from hybrid.lab.measures import Answered, Happened, Resolved, Sighting
+from hybrid.lab.visitor import PATIENCE_S, Unanswered, visit
+
+_END = 2**62 - 1
+"""Larger than the number of any event: only the newest number is told."""
 
 
 class Probe:
@@ -44,18 +48,30 @@ class Probe:
         self._stop.set()
 
 
-class HttpProbe(Probe):
-    """Asks one node for a page of a site. `heard` is oldest first."""
+@contextmanager
+def probing(probes: Sequence[Probe]) -> Iterator[None]:
+    """Probes that run while the block does."""
+    with ExitStack() as stack:
+        for probe in probes:
+            stack.callback(probe.stop)
+            probe.start()
+        yield
 
-    def __init__(self, address: str, host: str, path: str = "/health", every_s: float = 0.2) -> None:
+
+class HttpProbe(Probe):
+    """Asks one node for a page of a site, and waits `patience_s` for it. `heard` is oldest first."""
+
+    def __init__(
+        self, address: str, host: str, path: str = "/health", every_s: float = 0.2, patience_s: float = PATIENCE_S
+    ) -> None:
         super().__init__(self._visit, every_s)
-        self._target = (address, host, path)
+        self._target, self._patience_s = (address, host, path), patience_s
         self.heard: list[Answered] = []
 
     def _visit(self) -> None:
         begin_s, why = time.monotonic(), ""
         try:
-            visit(*self._target)
+            visit(*self._target, patience_s=self._patience_s)
         except Unanswered as error:
             why = str(error)
         self.heard.append(Answered(begin_s, time.monotonic(), not why, why))
@@ -100,3 +116,24 @@ class PeerProbe(Probe):
         if answer["from_node"] == self._node and answer["items"]:
             taken_s = datetime.datetime.fromisoformat(answer["items"][0]["created_at"]).timestamp()
             self.heard.append(Sighting(time.time(), taken_s))
+
+
+class EventProbe(Probe):
+    """Reads one node's log of events from now on, as long as the node answers. `heard` is oldest first."""
+
+    def __init__(self, api: Api, node: str, every_s: float = 0.5) -> None:
+        super().__init__(self._read, every_s)
+        self._api, self._node = api, node
+        self._since: int | None = None
+        self.heard: list[Happened] = []
+
+    def _read(self) -> None:
+        since = _END if self._since is None else self._since
+        try:
+            answer = self._api.call("GET", f"/events?since={since}", deadline_s=3.0)
+        except ApiError:
+            return
+        self._since = int(answer["newest"])
+        for event in answer["items"]:
+            at_s = datetime.datetime.fromisoformat(event["at"]).timestamp()
+            self.heard.append(Happened(at_s, self._node, event["kind"], event["text"]))

@@ -7,22 +7,21 @@ Each chapter sets figures; one that cannot go on leaves its figures unset, with 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 from hybrid.lab import measures
 from hybrid.lab.client import Json
-from hybrid.lab.cluster import ZONE, Lab
+from hybrid.lab.cluster import Lab
 from hybrid.lab.command import LabError
 from hybrid.lab.counting import count
+from hybrid.lab.guestbook import HOST, SITE, Guestbook
 from hybrid.lab.node import Node
-from hybrid.lab.probes import DnsProbe, HttpProbe, PeerProbe, Probe
+from hybrid.lab.probes import DnsProbe, HttpProbe, PeerProbe, probing
 from hybrid.lab.promises import Figures
-from hybrid.lab.visitor import Unanswered, visit
+from hybrid.lab.visitor import Unanswered
 from hybrid.lab.writers import Journal, Writers
 
-SITE = "guestbook"
-HOST = f"{SITE}.{ZONE}"
 WATCH_S = 65.0
 """Long enough for a history of more than a minute to go back in."""
 QUIET_S = 5.0
@@ -42,6 +41,7 @@ class Story:
     def __init__(self, lab: Lab, say: Callable[[str], None]) -> None:
         self._lab, self._say = lab, say
         self.figures = Figures()
+        self._site = Guestbook(lab)
         self._journal = Journal(lab.base / "acknowledged")
         self._writers = Writers(HOST, self._journal)
 
@@ -85,21 +85,21 @@ class Story:
         """A site in one call, answered through every node."""
         self._say(f"deploying {HOST} on {self._lab.first.name}")
         begin_s = time.monotonic()
-        self._lab.deploy(SITE, "php", self._lab.first.name)
+        self._site.deploy(self._lab.first.name)
         for node in self._lab.nodes.values():
-            self._lab.wait(lambda node=node: self._served_by(node), f"{node.name} serves {HOST}", 30.0)  # type: ignore[misc]  # bound now
+            self._lab.wait(lambda node=node: self._site.served_by(node), f"{node.name} serves {HOST}", 90.0)  # type: ignore[misc]  # bound now
         self.figures.deploy_s = time.monotonic() - begin_s
         self._say(f"  served through every node after {self.figures.deploy_s:.1f} s")
 
     def watch(self) -> None:
         """Write through every node, and see each write arrive on a peer of the owner."""
-        owner = self._owner()
+        owner = self._site.owner()
         peers = [name for name in self._lab.nodes if name != owner.name]
-        self._await_copies()
+        self._site.await_copies()
         probes = [PeerProbe(self._lab.api(name), name, SITE) for name in peers]
         self._say(f"writing through every node for {WATCH_S:.0f} s, watching history arrive on {' and '.join(peers)}")
         begun_s = time.time()
-        with self._probing(probes), self._writing():
+        with probing(probes), self._writing():
             time.sleep(WATCH_S)
             written = [ack.acked_s for ack in self._journal.since(begun_s)]
             self._lab.wait(lambda: _newest(probes) >= max(written, default=0.0), "the last write is on a peer", 60.0)
@@ -113,11 +113,11 @@ class Story:
 
     def kill_the_owner(self) -> None:
         """Power cut of the owner while everybody writes and resolves; then it comes back."""
-        owner = self._owner()
+        owner = self._site.owner()
         others = [node for node in self._lab.nodes.values() if node is not owner]
         pages = {node.name: HttpProbe(node.address, HOST) for node in others}
         names = {node.name: DnsProbe(node.address, HOST) for node in others}
-        with self._writing(), self._probing([*pages.values(), *names.values()]):
+        with self._writing(), probing([*pages.values(), *names.values()]):
             time.sleep(3.0)
             self._say(f"power cut of {owner.name}, the owner, while writing")
             owner.kill()
@@ -130,7 +130,7 @@ class Story:
                 self._say(f"power for {owner.name} again")
                 self._lab.start(owner.name)
             time.sleep(QUIET_S)
-        self._say(f"  {owner.name} holds everything again after {self._await_copies():.0f} s more")
+        self._say(f"  {owner.name} holds everything again after {self._site.await_copies():.0f} s more")
 
     def _measure_failover(self, killed_s: float, pages: dict[str, HttpProbe]) -> None:
         def all_served() -> bool:
@@ -145,7 +145,7 @@ class Story:
         self._say(f"  served again through {' and '.join(pages)} after {self.figures.failover_s:.1f} s")
 
     def _measure_dns(self, killed_s: float, names: dict[str, DnsProbe], dead: Node) -> None:
-        owner = self._owner()
+        owner = self._site.owner()
 
         def all_moved() -> bool:
             times = [
@@ -163,12 +163,12 @@ class Story:
         """The whole site one minute back, then forth again."""
         with self._writing():
             time.sleep(QUIET_S)
-        self._await_copies()
-        api, before = self._lab.any_api(), self._ids()
+        self._site.await_copies()
+        api, before = self._lab.any_api(), self._site.ids()
         self._say("rolling the site back one minute")
         begin_s = time.monotonic()
         operation = api.perform(f"/sites/{SITE}/rollback", {"to": "60s"})
-        after = self._ids()
+        after = self._site.ids()
         rollback_s = time.monotonic() - begin_s
         if not set(after) < set(before):
             raise LabError(
@@ -178,7 +178,7 @@ class Story:
         self._say(f"  {len(before)} entries before, {len(after)} now, after {rollback_s:.1f} s: {_result(operation)}")
         begin_s = time.monotonic()
         api.perform(f"/sites/{SITE}/undo", {})
-        again = self._ids()
+        again = self._site.ids()
         undo_s = time.monotonic() - begin_s
         if again != before:
             raise LabError("undo did not bring everything back", f"{len(before)} entries before, {len(again)} after")
@@ -192,7 +192,7 @@ class Story:
         snapshot = api.call("POST", f"/sites/{SITE}/snapshots", {}, 60.0)
         api.execute(SITE, ["rm", NOTE])
         self._writers.write_one(self._lab.live()[-1].name, self._lab.live()[-1].address)
-        before = self._ids()
+        before = self._site.ids()
         self._say(f"deleted {NOTE}; restoring it from {snapshot['name']}")
         begin_s = time.monotonic()
         api.perform(f"/sites/{SITE}/restore", {"snapshot": snapshot["guid"], "path": NOTE})
@@ -200,7 +200,7 @@ class Story:
         file_restore_s = time.monotonic() - begin_s
         if restored != text:
             raise LabError("the restored file is not what it was", f"{restored[:80]!r}")
-        if self._ids() != before:
+        if self._site.ids() != before:
             raise LabError("restoring a file changed something else")
         self.figures.file_restore_s = file_restore_s
         self._say(f"  back after {file_restore_s:.1f} s, the rest untouched")
@@ -210,7 +210,7 @@ class Story:
         sides: dict[str, list[str]] = {}
         for node in self._lab.nodes.values():
             sides.setdefault(node.dc, []).append(node.name)
-        self._await_copies()
+        self._site.await_copies()
         self._say("cutting the data centres apart: " + " | ".join(" ".join(side) for side in sides.values()))
         with self._writing():
             self._lab.network.cut(sides.values())
@@ -221,7 +221,7 @@ class Story:
                 self._say("healing")
                 self._lab.network.heal()
             time.sleep(QUIET_S)
-        self._say(f"  one line again on every node after {self._await_copies():.0f} s more")
+        self._say(f"  one line again on every node after {self._site.await_copies():.0f} s more")
 
     def _await_both_sides(self, cut_s: float, sides: list[list[str]]) -> None:
         """Until each side acknowledged writes for a while with two different owners; else the promise is broken."""
@@ -241,10 +241,10 @@ class Story:
 
     def count_writes(self) -> None:
         """Every acknowledged write is on the main line or in a stash."""
-        self._await_copies()
+        self._site.await_copies()
         self._say("counting writes")
         acked = [ack.id for ack in self._journal.acks()]
-        found = count(self._lab.any_api(), SITE, acked, self._ids())
+        found = count(self._lab.any_api(), SITE, acked, self._site.ids())
         self.figures.writes_acked, self.figures.writes_on_main_line = found.acked, found.on_main_line
         self.figures.writes_in_stash, self.figures.writes_lost = found.in_stash, len(found.lost)
         self.figures.stashes = found.stashes
@@ -254,64 +254,9 @@ class Story:
 
     # ---------------------------------------------------------------------------------------------- pieces
 
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
+    def _writing(self) -> AbstractContextManager[None]:
         """Writers through every node while the block runs."""
-        self._writers.start({node.name: node.address for node in self._lab.nodes.values()})
-        try:
-            yield
-        finally:
-            self._writers.stop()
-
-    @contextmanager
-    def _probing(self, probes: Sequence[Probe]) -> Iterator[None]:
-        """Probes that run while the block does."""
-        with ExitStack() as stack:
-            for probe in probes:
-                _begin(probe, stack)
-            yield
-
-    def _served_by(self, node: Node) -> bool:
-        try:
-            return visit(node.address, HOST, "/health").startswith("ok")
-        except Unanswered:
-            return False
-
-    def _ids(self) -> list[str]:
-        """The guestbook's ids, oldest first, through any node; asks again until it is answered."""
-        address = self._lab.live()[-1].address
-        end_s = time.monotonic() + 30.0
-        while True:
-            try:
-                return visit(address, HOST, "/list").split()
-            except Unanswered:
-                if time.monotonic() > end_s:
-                    raise
-                time.sleep(0.1)
-
-    def _owner(self) -> Node:
-        """The node that owns the site, as a live node says. Raises `LabError` when there is none."""
-        site = self._lab.any_api().site(SITE)
-        if site["owner"] is None:
-            raise LabError(f"{SITE} has no owner", site["trouble"])
-        return self._lab.nodes[site["owner"]]
-
-    def _await_copies(self) -> float:
-        """Until all nodes agree on the owner and hold all it has (nobody writes now). Returns the seconds."""
-
-        def agreed() -> bool:
-            seen: list[Json] = [self._lab.api(node.name).site(SITE) for node in self._lab.live()]
-            first = seen[0]
-            same = all((site["owner"], site["claim"]) == (first["owner"], first["claim"]) for site in seen)
-            held = first["safe_copies"] >= min(first["copies"], len(seen) - 1)
-            return same and held and all(site["state"] == "serving" for site in seen)
-
-        return self._lab.wait(agreed, "all nodes agree on the owner and hold all it has", 120.0)
-
-
-def _begin(probe: Probe, stack: ExitStack) -> None:
-    stack.callback(probe.stop)
-    probe.start()
+        return self._writers.writing({node.name: node.address for node in self._lab.nodes.values()})
 
 
 def _newest(probes: list[PeerProbe]) -> float:

@@ -14,18 +14,23 @@ class Unanswered(Exception):
     """No answer, or one with another status than 2xx."""
 
 
-def visit(address: str, host: str, path: str = "/", form: dict[str, str] | None = None) -> str:
+def visit(
+    address: str, host: str, path: str = "/", form: dict[str, str] | None = None, patience_s: float = PATIENCE_S
+) -> str:
     """
     The body behind `path` of the site `host`, asked for at the node `address`; a `form` is posted.
+
+    Args:
+        patience_s: So long it waits for each piece of the answer.
 
     Raises:
         Unanswered: With the reason.
     """
-    connection = http.client.HTTPConnection(address, 80, timeout=CONNECT_S)
+    connection = http.client.HTTPConnection(address, 80, timeout=min(CONNECT_S, patience_s))
     headers = {"Host": host}
     try:
         connection.connect()
-        connection.sock.settimeout(PATIENCE_S)
+        connection.sock.settimeout(patience_s)
         if form is None:
             connection.request("GET", path, headers=headers)
         else:

@@ -4,21 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
+from hybrid.lab.measures import Ack
 from hybrid.lab.visitor import PATIENCE_S, Unanswered, visit
-
-
-@dataclass(frozen=True, slots=True)
-class Ack:
-    """A write that the site acknowledged; wall time in seconds, before it was sent and after the answer was read."""
-
-    id: str
-    node: str
-    sent_s: float
-    acked_s: float
 
 
 class Journal:
@@ -33,7 +24,7 @@ class Journal:
         """One more."""
         with self._lock:
             self._acks.append(ack)
-            self._file.write(f"{ack.id} {ack.node} {ack.sent_s:.6f} {ack.acked_s:.6f}\n")
+            self._file.write(f"{ack.id} {ack.node} {ack.sent_s:.6f} {ack.acked_s:.6f} {ack.size} {ack.claim}\n")
 
     def acks(self) -> list[Ack]:
         """All so far."""
@@ -76,6 +67,15 @@ class Writers:
             self._threads.append(thread)
             thread.start()
 
+    @contextmanager
+    def writing(self, nodes: Mapping[str, str]) -> Iterator[None]:
+        """Write through `nodes` while the block runs."""
+        self.start(nodes)
+        try:
+            yield
+        finally:
+            self.stop()
+
     def stop(self) -> None:
         """Stop; returns when the last answer under way was read or given up."""
         self._stop.set()
@@ -91,15 +91,17 @@ class Writers:
         """One write; true when it was acknowledged."""
         with self._lock:
             self._numbers += 1
-            name = f"{node}-{int(time.time() * 1000):x}-{self._numbers}"
+            number = self._numbers
         sent_s = time.time()
+        name, text = f"{node}-{int(sent_s * 1000):x}-{number}", f"written through {node}"
         try:
-            answer = visit(address, self._host, "/append", {"id": name, "text": f"written through {node}"})
+            answer = visit(address, self._host, "/append", {"id": name, "text": text})
         except Unanswered:
             answer = ""
         if not answer.startswith(f"ok {name} "):
             with self._lock:
                 self.refused += 1
             return False
-        self._journal.add(Ack(name, node, sent_s, time.time()))
+        claim = (answer.split() + [""] * 4)[3]
+        self._journal.add(Ack(name, node, sent_s, time.time(), len(name) + len(text), claim, number))
         return True

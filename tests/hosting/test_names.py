@@ -5,7 +5,7 @@ import pytest
 from hybrid.errors import BadRequest, Conflict, NoSuchSite
 from hybrid.hosting.addresses import address_of, container_spec
 from hybrid.hosting.names import check_domain, check_free, check_name, edited, find
-from hybrid.model import NodeId, SiteId, SiteSpec, Version
+from hybrid.model import Claim, NodeId, SiteId, SiteSpec, Version
 from hybrid.settings import Settings
 from hybrid.view import SiteView, View
 
@@ -82,9 +82,16 @@ def test_odd_edits_are_refused(changes: dict[str, object]) -> None:
 def test_addresses_and_ids_follow_from_the_number() -> None:
     """The same number gives the same address and id range on every node, so failover never rewrites files."""
     settings = Settings(name="n1", address="127.0.0.1")
-    spec = container_spec(SPEC, "/x", settings)
+    spec = container_spec(SPEC, "/x", settings, None)
     assert (spec.address, spec.prefix, spec.gateway) == ("10.88.1.1", 16, "10.88.0.1")
     assert spec.id_base == 1_000_000 + 2 * 65536
     assert address_of(32000, "10.88.0.0/16") == "10.88.125.255"
     with pytest.raises(Conflict, match="too small"):
         address_of(2, "10.88.0.0/24")
+
+
+def test_a_site_knows_the_claim_it_runs_under() -> None:
+    """An application can note beside its data which term of ownership wrote it."""
+    settings = Settings(name="n1", address="127.0.0.1")
+    environment = container_spec(SPEC, "/x", settings, Claim(7, NodeId("a"))).environment
+    assert (environment["HYBRID_SITE"], environment["HYBRID_CLAIM"]) == (SPEC.name, "7,a")

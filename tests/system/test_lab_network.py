@@ -77,6 +77,37 @@ def test_cuts_and_heals(started_nodes: Nodes) -> None:
     assert hears(n2, n1) and hears(n1, n3)
 
 
+def test_losses_and_slow_lines(started_nodes: Nodes) -> None:
+    """Frames get lost between nodes, not on the way to the machine; a line is as slow as asked; healed all is well."""
+    n1, n2, _ = started_nodes.values()
+    network = n1.network
+    network.lose(100)
+    assert not hears(n1, n2)
+    assert [get(node.address) for node in started_nodes.values()] == ["n1", "n2", "n3"]
+    network.lose(0)
+    network.limit("n1", 500_000)
+    slow_s = transfer_s(n1, n2, 400_000)
+    network.heal()
+    assert slow_s > 5.0 and transfer_s(n1, n2, 400_000) < slow_s
+    assert hears(n1, n2)
+
+
+def transfer_s(receiver: Node, sender: Node, size: int) -> float:
+    """How long `size` bytes take over TCP."""
+    listen = (
+        f"import socket; s=socket.create_server(('{receiver.address}',9998)); print('ready', flush=True)\n"
+        "c,_=s.accept(); print(sum(iter(lambda: len(c.recv(65536)), 0)))"
+    )
+    command = ["nsenter", "-t", str(receiver.init), "-n", sys.executable, "-c", listen]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as listener:
+        assert listener.stdout is not None and listener.stdout.readline() == "ready\n"
+        begin_s = time.monotonic()
+        say = f"import socket; socket.create_connection(('{receiver.address}',9998)).sendall(bytes({size}))"
+        sender.shell([sys.executable, "-c", say])
+        assert listener.stdout.readline() == f"{size}\n"
+        return time.monotonic() - begin_s
+
+
 def test_a_power_cut_ends_everything_in_the_node(started_nodes: Nodes, serve: list[str]) -> None:
     """Also what made itself independent, also in namespaces of its own; afterwards the node starts again, clean."""
     n1 = started_nodes["n1"]

@@ -59,7 +59,7 @@ function answer_append(): void
         header('Location: /', true, 303);
     } else {
         $count = append($id, $text);
-        $by_form ? header('Location: /', true, 303) : plain(200, "ok $id $count\n");
+        $by_form ? header('Location: /', true, 303) : plain(200, "ok $id $count " . getenv('HYBRID_CLAIM') . "\n");
     }
 }
 

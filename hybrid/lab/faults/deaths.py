@@ -1,0 +1,73 @@
+"""F1, F2: nodes die, and return. Scenarios."""
+
+from __future__ import annotations
+
+from hybrid.lab.faults.fault import Fault
+from hybrid.lab.faults.nemesis import powerless
+from hybrid.lab.faults.scoring import Target
+from hybrid.lab.faults.stage import Stage
+from hybrid.lab.node import Node
+
+
+def owner_dies(stage: Stage) -> None:
+    """Power cut of the owner; the others serve; it returns."""
+    dead = stage.owner
+    with stage.excusing(dead), powerless(stage.lab, dead):
+        stage.fault()
+        await_successor(stage, dead)
+        stage.steady(stage.others(dead))
+        stage.undone()
+    stage.agreed()
+
+
+def owner_returns(stage: Stage) -> None:
+    """The owner dies right after writes; when it is back, what only it had is in a stash, and nobody flaps."""
+    dead = stage.owner
+    stage.steady([dead])
+    with stage.excusing(dead), powerless(stage.lab, dead):
+        stage.fault()
+        await_successor(stage, dead)
+        stage.steady(stage.others(dead))
+        successor = stage.owner
+        stage.undone()
+    stage.agreed()
+    took_s = stage.wait(lambda: tail_is_safe(stage), "the tail of the old owner is set aside", 90.0)
+    stage.note("tail_safe_s", took_s)
+    stage.unless(took_s <= 60.0, "slow", f"the tail was set aside after {took_s:.0f} s")
+    stage.unless(stage.owner is successor, "slow", f"the site moved from {successor.name} without need")
+    stage.steady()
+
+
+def replica_dies(stage: Stage) -> None:
+    """Power cut of a node that only holds copies: nobody notices."""
+    dead = stage.others(stage.owner)[0]
+    with stage.excusing(dead), powerless(stage.lab, dead):
+        stage.fault()
+        stage.wait(lambda: stage.events("node-down") > 0, "its death is noticed", 60.0)
+        stage.steady(stage.others(dead))
+        stage.undone()
+    stage.agreed()
+
+
+def await_successor(stage: Stage, dead: Node) -> None:
+    """Until all others name one live owner that is not `dead`."""
+    took_s = stage.wait(
+        lambda: len(found := stage.owners(stage.others(dead))) == 1 and not found & {None, dead.name},
+        f"the others name an owner that is not {dead.name}",
+    )
+    stage.say(f"{dead.name} lost; {stage.owner.name} is the owner after {took_s:.1f} s")
+
+
+def tail_is_safe(stage: Stage) -> bool:
+    """Whether every acknowledged write is on the main line, or some stash was made since the fault."""
+    since_s = stage.evidence.fault_wall_s or 0.0
+    acked = {ack.id for ack in stage.acks() if ack.acked_s <= since_s}
+    return acked <= set(stage.site.ids()) or stage.events("stash", since_s) > 0
+
+
+FAULTS = (
+    Fault("F1-three", "the owner of three nodes dies", 3, owner_dies),
+    Fault("F1-two", "the owner of two nodes dies", 2, owner_dies),
+    Fault("F1-replica", "a node dies that owns nothing", 3, replica_dies, Target(unavailable_s=4.0, elections=0)),
+    Fault("F2", "the owner returns with a tail", 3, owner_returns),
+)
