@@ -30,6 +30,7 @@ from hybrid.description import Description
 from hybrid.errors import HybridError
 from hybrid.hosting.choices import Choices
 from hybrid.hosting.creation import Creation
+from hybrid.hosting.deletions import Deletions
 from hybrid.hosting.holdings import Holdings
 from hybrid.hosting.moving import Moving
 from hybrid.hosting.observer import Observer
@@ -88,6 +89,7 @@ class Core(MultiService):
     Attributes:
         hosting: What the API can have done here (`hybrid.deeds.Hosting`).
         known: What this node knows of the cluster.
+        deletions: What this node does about deleted sites.
         outlook: The newest view, and who follows it.
         shelf: The images on this node.
         shared: The cluster's shared map.
@@ -191,12 +193,23 @@ class Core(MultiService):
             lambda: self._check.answers,
             self._described,
         )
-        self._purge = Purge(drivers.pool, drivers.wall_s)
+        self.deletions = Deletions(
+            me,
+            drivers.seals,
+            self.replicator,
+            self.replicator,
+            holdings,
+            terms,
+            self._tasks,
+            self.shared,
+            self.known.owned,
+            drivers.wall_s,
+        )
+        self._purge = Purge(drivers.pool, self.deletions.entry, drivers.wall_s)
         self.shelf = Shelf(drivers.pool)
         self.hosting = HostingService(
             lambda: self.outlook.view,
             self.shelf,
-            self.replicator,
             self.replicator,
             drivers.containers,
             holdings,
@@ -205,9 +218,8 @@ class Core(MultiService):
             Creation(me, self._settings, drivers.pool, holdings, terms, drivers.shift_owners),
             self._moving,
             Rolling(me, self.replicator, holdings, terms, self.known.stashes),
-            Choices(lambda: self.outlook.view, self.shared.get, self.shared.put, drivers.wall_s),
-            self.shared.put,
-            drivers.wall_s,
+            self.deletions,
+            Choices(lambda: self.outlook.view, self.shared, self.deletions.entry, drivers.wall_s),
         )
 
     # --------------------------------------------------------------------------------------------------- life
@@ -232,6 +244,7 @@ class Core(MultiService):
             (CHECK_EVERY_S, self._check.look),
             (WATCH_EVERY_S, self._watch.look),
             (WATCH_EVERY_S, self._observer.look),
+            (WATCH_EVERY_S, self.deletions.look),
             (WATCH_EVERY_S, self._look_for_lost),
             (DESCRIBE_EVERY_S, self._description.publish),
             (PURGE_EVERY_S, self._purge.look),
@@ -281,7 +294,7 @@ class Core(MultiService):
             self._drivers.memory.keep_nodes(nodes[node] for node in merged.nodes if node in nodes)
         if merged.shared:
             self._drivers.memory.keep_shared(self.shared.entries(merged.shared))
-            self.hosting.bury_deleted(dict(self._ledger.shared()))
+            in_background("looking at deletions", self.deletions.look)
         for site in merged.disputed:
             if self._holdings.get(site) is not None:
                 self._holdings.publish(site)

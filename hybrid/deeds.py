@@ -13,7 +13,7 @@ import msgspec
 from hybrid.history import History
 from hybrid.model import Claim, Guid, Manifest, NodeId, SiteId, SiteSpec, Snapshot, Stash
 from hybrid.ports import Executed
-from hybrid.view import View
+from hybrid.view import Pending, View
 
 StashReason = Literal["conflict", "rollback", "undo", "modified"]
 
@@ -111,8 +111,24 @@ class CreateSite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """See `SiteSpec.policy`."""
 
 
+class Deleted(msgspec.Struct, frozen=True, kw_only=True):
+    """A site in the trash, or on its way there."""
+
+    site: SiteId
+    name: str
+    at_s: int
+    until_s: int
+    """It can be brought back until then."""
+    by: NodeId
+
+
 class Hosting(Protocol):
-    """What the API can have done on this node. All but `view` and `history` are for the owner of the site."""
+    """
+    What the API can have done on this node.
+
+    `view`, `decisions`, `pick`, `deleted` and `undelete` are for any node, `history` and the reading of files for those
+    that hold the site; all else is for its owner.
+    """
 
     def view(self) -> View:
         """The newest view."""
@@ -141,6 +157,15 @@ class Hosting(Protocol):
 
         Raises `NoSuchSite`; `Conflict` when there is nothing to choose, or `node` has nothing to choose.
         """
+
+    def decisions(self) -> list[Pending]:
+        """What waits for a person, most urgent first."""
+
+    def deleted(self) -> list[Deleted]:
+        """Sites that can be brought back, newest deletion first."""
+
+    def undelete(self, site: SiteId, by: str) -> None:
+        """Bring a deleted site back, or let one stay that was deleted elsewhere. Raises `NoSuchSite`, `Conflict`."""
 
     async def snapshot(self, site: SiteId) -> Snapshot:
         """Take one now."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from hybrid.cluster import viewing
+from hybrid.cluster.candidates import claimant
 from hybrid.cluster.ledger import Ledger
 from hybrid.cluster.membership import Membership
 from hybrid.model import Guid, NodeId, NodeRegister, SiteId, Stash
@@ -44,6 +45,10 @@ class Knowledge:
     def view(self) -> View:
         """The view of this moment; the one before itself when nothing differs."""
         return self._views.renew(self._membership.live(self._now_s()), self._lost())
+
+    def owned(self, site: SiteId) -> bool:
+        """Whether a living node owns it."""
+        return claimant(self._ledger.registers(site), self._membership.live(self._now_s())) is not None
 
     def stashes(self, site: SiteId) -> tuple[Stash, ...]:
         """Of all nodes, oldest first."""

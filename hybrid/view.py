@@ -78,6 +78,23 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     """In no order. What has not changed since the view before is the same object: see `hybrid.leaves`."""
 
 
+class Pending(msgspec.Struct, frozen=True, kw_only=True):
+    """Something only a person can decide, or should look at."""
+
+    kind: Literal["pick", "fence", "deletion", "stash"]
+    """
+    `pick`: which of two histories goes on (policy `ask`). `fence`: a node that lost the site cannot stop it.
+    `deletion`: it was deleted while somebody who was cut off went on writing. `stash`: history that lost a conflict.
+    """
+    site: SiteId
+    name: str
+    nodes: tuple[str, ...] = ()
+    """Names of the nodes to choose from, or that it is about."""
+    text: str
+    try_: str
+    """What to do about it."""
+
+
 class Change(msgspec.Struct, frozen=True, kw_only=True):
     """From one view to a later one."""
 

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 
 from hybrid.api import schema
 from hybrid.api.moments import rfc3339
-from hybrid.deeds import Entry
+from hybrid.deeds import Deleted, Entry
 from hybrid.model import Manifest, NodeId, Port, Snapshot, Stash
 from hybrid.ports import Executed
-from hybrid.view import NodeView, SiteView, View
+from hybrid.view import NodeView, Pending, SiteView, View
 
 MAX_OUTPUT = 1024 * 1024
 """Bytes of each of a command's outputs that are passed back."""
@@ -76,6 +76,24 @@ def site(view: View, seen: SiteView, now_s: float) -> schema.Site:
         claim=str(seen.claim) if seen.claim else None,
         as_of=rfc3339(now_s),
         from_node=node_name(view, view.me),
+    )
+
+
+def decision(wanted: Pending) -> schema.Decision:
+    """One thing for a person."""
+    return schema.Decision(
+        kind=wanted.kind, site=wanted.site, name=wanted.name, nodes=wanted.nodes, text=wanted.text, hint=wanted.try_
+    )
+
+
+def deleted(view: View, site: Deleted) -> schema.DeletedSite:
+    """One site in the trash."""
+    return schema.DeletedSite(
+        id=site.site,
+        name=site.name,
+        deleted_at=rfc3339(site.at_s),
+        until=rfc3339(site.until_s),
+        by=node_name(view, site.by),
     )
 
 

@@ -93,6 +93,13 @@ class MoveTo(Body, frozen=True):
     """Name or id of a node."""
 
 
+class PickOf(Body, frozen=True):
+    """Whose history shall go on."""
+
+    node: str
+    """Name or id of one of those in the decision."""
+
+
 class RollbackTo(Body, frozen=True):
     """Which moment the whole site shall go back to."""
 
@@ -166,12 +173,44 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     sites_by_state: SiteCounts
     worst_lag_s: float | None
     """Age of the oldest change of any site that no other node holds; `null` with a single node."""
+    decisions: int
+    """What waits for a person: `GET /v1/decisions`."""
     can_lose_nodes: int
     """How many nodes may die at once, whichever they are, while every site's history survives."""
     can_lose_dcs: tuple[str, ...]
     """Data centres of which any one may vanish while every site's history survives."""
     as_of: str
     from_node: str
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
+    """Something only a person can decide, or should look at."""
+
+    kind: Literal["pick", "fence", "deletion", "stash"]
+    """
+    `pick`: which of several histories goes on. `fence`: a server that lost the site cannot stop it. `deletion`: it was
+    deleted while a server that was cut off went on. `stash`: history that lost a conflict.
+    """
+    site: str
+    """The site's id."""
+    name: str
+    nodes: tuple[str, ...]
+    """Names of the nodes to choose from, or that it is about."""
+    text: str
+    hint: str
+    """What to do about it."""
+
+
+class DeletedSite(msgspec.Struct, frozen=True, kw_only=True):
+    """A site in the trash."""
+
+    id: str
+    name: str
+    deleted_at: str
+    until: str
+    """It can be brought back until then."""
+    by: str
+    """Name of the node that owned it."""
 
 
 class Node(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,13 +18,15 @@ FULL_PART = 0.1
 """A pool with less than this part free is worth a finding."""
 
 
-def summarise(view: View, now_s: float) -> schema.Status:
-    """What an operator wants to know first."""
+def summarise(view: View, now_s: float, decisions: int = 0) -> schema.Status:
+    """What an operator wants to know first; `decisions` wait for a person."""
     live = [node for node in view.nodes.values() if node.live]
     states: Counter[str] = Counter(site.state for site in view.sites.values())
     lags = [site.lag_s for site in view.sites.values() if site.lag_s is not None]
     worst_lag_s = max(lags) if lags else None
     critical, degraded = _critical(view), _degraded(view)
+    if decisions:
+        degraded.append(f"{_count(decisions, 'thing')} for a person to decide or look at: hybrid decisions")
     health: Literal["ok", "degraded", "critical"] = "critical" if critical else "degraded" if degraded else "ok"
     can_lose, dcs = can_lose_nodes(view), can_lose_dcs(view)
     return schema.Status(
@@ -36,6 +38,7 @@ def summarise(view: View, now_s: float) -> schema.Status:
         sites=len(view.sites),
         sites_by_state=schema.SiteCounts(**states),
         worst_lag_s=worst_lag_s,
+        decisions=decisions,
         can_lose_nodes=can_lose,
         can_lose_dcs=dcs,
         as_of=rfc3339(now_s),

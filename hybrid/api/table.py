@@ -8,7 +8,7 @@ import msgspec
 
 from hybrid.api import schema
 from hybrid.api.calls import Answer, Call
-from hybrid.api.endpoints import cluster, history, jobs, sites
+from hybrid.api.endpoints import choices, cluster, history, jobs, sites
 from hybrid.api.openapi import document
 from hybrid.api.parts import Parts
 from hybrid.api.routes import Query, Route
@@ -197,6 +197,40 @@ _SITES = (
     ),
 )
 
+_CHOICES = (
+    Route(
+        method="GET",
+        template="/v1/decisions",
+        endpoint=choices.list_decisions,
+        summary="What only a person can decide, most urgent first",
+        answer=schema.Page[schema.Decision],
+    ),
+    Route(
+        method="POST",
+        template=f"{SITE}/pick",
+        endpoint=choices.pick_history,
+        summary="Of several histories that wait for it, choose the one to go on with; the others are kept",
+        body=schema.PickOf,
+        answer=schema.Site,
+    ),
+    Route(
+        method="GET",
+        template="/v1/deleted-sites",
+        endpoint=choices.list_deleted,
+        summary="Sites that can be brought back, newest deletion first",
+        answer=schema.Page[schema.DeletedSite],
+    ),
+    Route(
+        method="POST",
+        template=f"{SITE}/undelete",
+        endpoint=choices.undelete_site,
+        summary="Bring a deleted site back; it is served within seconds, where a server that holds it is up",
+        body=schema.Empty,
+        answer=schema.DeletedSite,
+        status=202,
+    ),
+)
+
 _HISTORY = (
     Route(
         method="GET",
@@ -334,4 +368,4 @@ _DESCRIPTION = Route(
     public=True,
 )
 
-ROUTES: tuple[Route, ...] = (*_CLUSTER, *_SITES, *_HISTORY, *_JOBS, _DESCRIPTION)
+ROUTES: tuple[Route, ...] = (*_CLUSTER, *_SITES, *_CHOICES, *_HISTORY, *_JOBS, _DESCRIPTION)

@@ -30,7 +30,7 @@ _hybrid() {{
                 esac
             elif [ "$COMP_CWORD" -eq 3 ]; then
                 case "$noun $verb" in
-                    site\\ list|site\\ create) ;;
+                    site\\ list|site\\ create|site\\ deleted|site\\ undelete) ;;
                     site\\ *|snap\\ *|stash\\ *) words=$(timeout 0.5 hybrid site list -q 2>/dev/null) ;;
                     node\\ show) words=$(timeout 0.5 hybrid node list -q 2>/dev/null) ;;
                     op\\ show|op\\ wait) words=$(timeout 0.5 hybrid op list -q 2>/dev/null) ;;

@@ -13,7 +13,7 @@ from hybrid.cli.parser import AddNouns, Parser, root_parser
 from hybrid.cli.session import Session
 
 MODULES = {
-    "hybrid.cli.verbs.cluster": ("status", "node", "image", "token"),
+    "hybrid.cli.verbs.cluster": ("status", "decisions", "node", "image", "token"),
     "hybrid.cli.verbs.site": ("site",),
     "hybrid.cli.verbs.snap": ("snap", "stash"),
     "hybrid.cli.verbs.jobs": ("op", "events", "api"),

@@ -6,12 +6,14 @@ from collections.abc import Callable
 
 from twisted.logger import Logger
 
-from hybrid.errors import HybridError
+from hybrid.errors import HybridError, NoSuchDataset
+from hybrid.history import History
+from hybrid.hosting import tombstones
+from hybrid.hosting.tombstones import KEEP_S
+from hybrid.model import SiteId
 from hybrid.ports import Dataset, Pool
 
 PREFIX = "trash/"
-KEEP_S = 7 * 86400.0
-"""A deleted site can be brought back for so long."""
 
 
 def overdue(dataset: Dataset, now_s: float) -> bool:
@@ -20,13 +22,21 @@ def overdue(dataset: Dataset, now_s: float) -> bool:
     return dataset.name.startswith(PREFIX) and when.isdigit() and now_s - int(when) > KEEP_S
 
 
+def site_in(dataset: Dataset) -> SiteId:
+    """Whose history lies in `trash/<site-id>` or `trash/<site-id>.<number>`."""
+    return SiteId(dataset.name.removeprefix(PREFIX).partition(".")[0])
+
+
 class Purge:
-    """Empties this node's trash."""
+    """Empties this node's trash, of what a tombstone known here buried and of nothing else."""
 
     log = Logger()
 
-    def __init__(self, pool: Pool, wall_s: Callable[[], float]) -> None:
-        self._pool, self._wall_s = pool, wall_s
+    def __init__(
+        self, pool: Pool, stone: Callable[[SiteId], tombstones.Entry | None], wall_s: Callable[[], float]
+    ) -> None:
+        """`stone(site)`: see `Deletions.entry`."""
+        self._pool, self._stone, self._wall_s = pool, stone, wall_s
 
     async def look(self) -> None:
         """Destroy what is overdue. Lists the whole pool: hourly is often enough."""
@@ -35,7 +45,30 @@ class Purge:
             if not overdue(dataset, now_s):
                 continue
             try:
-                await self._pool.destroy(dataset.name, with_history=True)
-                self.log.info("{name} left the trash for good", name=dataset.name)
+                await self._destroy(dataset)
             except HybridError as error:
                 self.log.warn("{name} stays in the trash: {error}", name=dataset.name, error=str(error))
+
+    async def _destroy(self, dataset: Dataset) -> None:
+        history = await self._pool.history(dataset.name)
+        if not await self._expendable(site_in(dataset), history):
+            self.log.info("{name} stays in the trash: nobody deleted all of it", name=dataset.name)
+            return
+        for snapshot in history:
+            for tag in sorted(await self._pool.holds(dataset.name, snapshot.guid)):
+                await self._pool.release(dataset.name, snapshot.guid, tag)
+        await self._pool.destroy(dataset.name, with_history=True)
+        self.log.info("{name} left the trash for good", name=dataset.name)
+
+    async def _expendable(self, site: SiteId, history: History) -> bool:
+        """Whether all of it was deleted; or is in the site itself, which came back before this node could give it."""
+        entry = self._stone(site)
+        if isinstance(entry, tombstones.Tombstone):
+            return tombstones.obeyed(entry, history)
+        if entry is None or not history:
+            return False
+        try:
+            main = await self._pool.history(f"sites/{site}")
+        except NoSuchDataset:
+            return False
+        return history[-1].guid in {snapshot.guid for snapshot in main}

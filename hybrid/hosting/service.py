@@ -6,28 +6,21 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from hybrid.cluster.placement import free_number
-from hybrid.deeds import CreateSite, Entry, Progress, TimeMachine
+from hybrid.deeds import CreateSite, Deleted, Entry, Progress, TimeMachine
 from hybrid.errors import Conflict, ImageError, NoSuchSite, StorageError
 from hybrid.history import History
-from hybrid.hosting import tombstones
 from hybrid.hosting.choices import Choices
 from hybrid.hosting.creation import Creation, find_image, new_site_id, new_spec
+from hybrid.hosting.deletions import Deletions
 from hybrid.hosting.holdings import Holding, Holdings
 from hybrid.hosting.moving import Moving
 from hybrid.hosting.names import check_domain, check_free, check_policy, edited
 from hybrid.hosting.rolling import Rolling
-from hybrid.hosting.tasks import SiteTasks
+from hybrid.hosting.tasks import SiteTasks, in_background
 from hybrid.hosting.terms import Terms
 from hybrid.model import Guid, Manifest, NodeId, SiteId, SiteSpec, Snapshot, Stash
 from hybrid.ports import Containers, Executed
-from hybrid.view import View
-
-
-class Trash(Protocol):
-    """The replicator's way of putting a site's dataset aside for good."""
-
-    async def trash(self, site: SiteId) -> None:
-        """Rename the dataset to `trash/`; nothing is destroyed yet."""
+from hybrid.view import Pending, View
 
 
 class Images(Protocol):
@@ -48,7 +41,6 @@ class HostingService:
         view: Callable[[], View],
         images: Images,
         machine: TimeMachine,
-        trash: Trash,
         containers: Containers,
         holdings: Holdings,
         terms: Terms,
@@ -56,15 +48,13 @@ class HostingService:
         creation: Creation,
         moving: Moving,
         rolling: Rolling,
+        deletions: Deletions,
         choices: Choices,
-        share: Callable[[str, str], None],
-        wall_s: Callable[[], float],
     ) -> None:
-        """`share(key, value)` puts a value into the cluster's shared map."""
-        self._view, self._images, self._machine, self._trash = view, images, machine, trash
+        self._view, self._images, self._machine = view, images, machine
         self._containers, self._holdings, self._terms, self._tasks = containers, holdings, terms, tasks
         self._creation, self._moving, self._rolling = creation, moving, rolling
-        self._choices, self._share, self._wall_s = choices, share, wall_s
+        self._deletions, self._choices = deletions, choices
 
     # ------------------------------------------------------------------------------------------------- reading
 
@@ -130,35 +120,22 @@ class HostingService:
     async def delete(self, site: SiteId, progress: Progress) -> None:
         """See `hybrid.deeds.Hosting`."""
         self._owned(site)
-        await self._tasks.run(site, "delete", lambda: self._deleted(site, progress))
+        await self._tasks.run(site, "delete", lambda: self._deletions.delete(site, progress))
 
-    async def _deleted(self, site: SiteId, progress: Progress) -> None:
-        holding = self._holdings.need(site)
-        claim = self._holdings.seen(site)
-        with progress.step("stop container"):
-            await self._terms.close(site)
-        history = self._machine.history(site)
-        stone = tombstones.Tombstone(
-            site, holding.spec.name, claim, history[-1].guid if history else None, int(self._wall_s())
-        )
-        with progress.step("move to the trash"):
-            self._share(*tombstones.encode(stone))
-            await self._bury(site)
+    # ------------------------------------------------------------------------------------------------ choices
 
-    async def _bury(self, site: SiteId) -> None:
-        async with self._machine.exclusive(site):
-            await self._trash.trash(site)
-        self._holdings.forget(site)
+    def decisions(self) -> list[Pending]:
+        """See `hybrid.deeds.Hosting`."""
+        return self._choices.pending()
 
-    def bury_deleted(self, shared: dict[str, str]) -> None:
-        """Obey the tombstones in `shared` for what is held here as a replica."""
-        for key, value in shared.items():
-            stone = tombstones.decode(key, value)
-            holding = self._holdings.get(stone.site) if stone else None
-            if stone is None or holding is None or holding.claim is not None:
-                continue
-            if tombstones.obeyed(stone, self._machine.history(stone.site)):
-                self._tasks.start(stone.site, "bury", lambda site=stone.site: self._bury(site))  # type: ignore[misc]  # default argument
+    def deleted(self) -> list[Deleted]:
+        """See `hybrid.deeds.Hosting`."""
+        return self._choices.deleted()
+
+    def undelete(self, site: SiteId, by: str) -> None:
+        """See `hybrid.deeds.Hosting`."""
+        self._choices.undelete(site, by)
+        in_background("looking at deletions", self._deletions.look)
 
     def pick(self, site: SiteId, node: NodeId, by: str) -> None:
         """See `hybrid.deeds.Hosting`."""

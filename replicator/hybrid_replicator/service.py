@@ -21,7 +21,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from hybrid.deeds import Entry, StashReason
-from hybrid.errors import AlreadyExists, Busy, NoSuchSnapshot
+from hybrid.errors import AlreadyExists, Busy, NoSuchDataset, NoSuchSnapshot
 from hybrid.history import History
 from hybrid.model import Claim, Fact, Guid, NodeId, SiteId, SiteSpec, Snapshot, Stash
 from hybrid.ports import IncomingStream, Peers, Pool
@@ -289,3 +289,19 @@ class Replicator(Service):
             self._index.forget(dataset)
             return
         raise AlreadyExists(f"site {site} is in the trash a hundred times already")
+
+    async def untrash(self, site: SiteId) -> bool:
+        """Bring back what of `site` was put into the trash last; `False`: there is nothing, or it is here already."""
+        dataset = site_dataset(site)
+        found: list[tuple[str, str]] = []
+        for name in (TRASH + site, *(f"{TRASH}{site}.{number}" for number in range(2, 100))):
+            try:
+                found.append(((await self._pool.dataset(name)).properties.get(TRASHED, ""), name))
+            except NoSuchDataset:
+                break
+        if not found or dataset in self._index:
+            return False
+        await patiently(self._reactor, partial(self._pool.rename, max(found)[1], dataset))
+        await self._pool.set_properties(dataset, {TRASHED: None})
+        await self._index.refresh(dataset)
+        return True

@@ -18,12 +18,13 @@ from twisted.python.failure import Failure
 from hybrid.api.ports import IssuedJoinToken
 from hybrid.api.service import ApiService
 from hybrid.api.tokens import new_token
-from hybrid.deeds import CreateSite, Entry, Progress
+from hybrid.deeds import CreateSite, Deleted, Entry, Progress
 from hybrid.errors import BadRequest, Conflict, NoSuchPath, NoSuchSnapshot, PeerError
 from hybrid.history import History
+from hybrid.hosting.pending import pending
 from hybrid.model import Claim, Guid, Manifest, NodeId, SiteId, SiteSpec, Snapshot, Stash, Version, snapshot_name
 from hybrid.ports import Executed, IncomingStream
-from hybrid.view import NodeView, SiteView, View
+from hybrid.view import NodeView, Pending, SiteView, View
 
 N1, N2, N3 = NodeId("n-aaaaaaaaaaaaaaaa"), NodeId("n-bbbbbbbbbbbbbbbb"), NodeId("n-cccccccccccccccc")
 NAMES = {N1: "n1", N2: "n2", N3: "n3"}
@@ -95,7 +96,21 @@ class FakeHosting:
         """See `Hosting`."""
         with progress.step("stop container"):
             await self._act("delete", site)
-        del self._world.sites[site]
+        name = self._world.sites.pop(site).spec.name
+        self._world.trash.append(Deleted(site=site, name=name, at_s=NOW_S, until_s=NOW_S + 7 * 86400, by=self._node))
+
+    def decisions(self) -> list[Pending]:
+        """See `Hosting`."""
+        return pending(self.view(), {})
+
+    def deleted(self) -> list[Deleted]:
+        """See `Hosting`."""
+        return list(self._world.trash)
+
+    def undelete(self, site: SiteId, by: str) -> None:
+        """See `Hosting`."""
+        self._world.trash = [kept for kept in self._world.trash if kept.site != site]
+        self.calls.append(("undelete", site, by))
 
     def pick(self, site: SiteId, node: NodeId, by: str) -> None:
         """See `Hosting`."""
@@ -167,6 +182,7 @@ class World:
     live: set[NodeId] = field(default_factory=lambda: {N1, N2, N3})
     sites: dict[SiteId, SiteView] = field(default_factory=dict)
     history: dict[SiteId, History] = field(default_factory=dict)
+    trash: list[Deleted] = field(default_factory=list)
     serial: int = 0
 
     def view(self, me: NodeId) -> View:

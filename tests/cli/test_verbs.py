@@ -236,3 +236,15 @@ def test_a_closed_pipe_is_no_traceback(hybrid: Any) -> None:
     process.stdout.close()
     assert process.wait(timeout=20) in (0, 1)
     assert "Traceback" not in process.stderr.read()
+
+
+def test_what_only_a_person_decides(hybrid: Any) -> None:
+    """Decisions are listed, mostly none; a deleted site is listed until when it can be brought back, and comes back."""
+    assert hybrid("decisions", "--format", "json").out.strip() == "[]"
+    refused = hybrid("site", "pick", "blog", "n2")
+    assert (refused.code, "there is nothing to choose" in refused.err) == (5, True)
+    assert hybrid("site", "delete", "blog", "--yes").code == 0
+    assert hybrid("site", "deleted", "-q").out == "blog\n"
+    back = hybrid("site", "undelete", "blog")
+    assert (back.code, back.out, back.err) == (0, "", "blog comes back: hybrid site show blog\n")
+    assert hybrid("site", "undelete", "blog").code == 3

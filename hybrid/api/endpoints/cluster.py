@@ -16,7 +16,7 @@ from hybrid.deeds import Progress
 
 async def show_status(parts: Parts, call: Call) -> Answer:
     """The cluster in one sentence."""
-    return json_answer(summarise(parts.view, parts.wall_s()))
+    return json_answer(summarise(parts.view, parts.wall_s(), len(parts.hosting.decisions())))
 
 
 async def list_nodes(parts: Parts, call: Call) -> Answer:

@@ -35,6 +35,13 @@ IMAGES = (
     Column("memory_bytes", "MEMORY", bytes_, "right"),
     Column("description"),
 )
+DECISIONS = (
+    Column("kind"),
+    Column("name", "SITE"),
+    Column("nodes", "ON"),
+    Column("text", "WHAT"),
+    Column("hint", "TRY"),
+)
 TOKENS = (Column("id"), Column("name"), Column("rights"), Column("created_at", "CREATED"))
 _HEALTH = {"ok": "32", "degraded": "33", "critical": "31"}
 
@@ -43,6 +50,7 @@ def add(nouns: argparse._SubParsersAction[Any], common: argparse.ArgumentParser)
     """All of them."""
     status = add_command(nouns, common, "status", "the cluster in one sentence, its nodes, what is wrong", show_status)
     status.add_argument("--watch", action="store_true", help="again every two seconds, until Ctrl-C")
+    add_command(nouns, common, "decisions", "what only a person can decide, and what to do about it", list_decisions)
     epilog = "`hybrid node` alone, or `hybrid node run --config FILE`, is the node's control process"
     node = add_noun(nouns, common, "node", "the servers of the cluster", epilog)
     node.add("list", "all nodes", list_nodes)
@@ -98,6 +106,12 @@ def _status(session: Session) -> int:
     for finding in status["findings"]:
         session.out.data(session.out.paint("! ", "33") + finding + "\n")
     return code
+
+
+def list_decisions(session: Session) -> int:
+    """`hybrid decisions`."""
+    session.out.items(session.api.get("/v1/decisions")["items"], DECISIONS)
+    return 0
 
 
 def list_nodes(session: Session) -> int:

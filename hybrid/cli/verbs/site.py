@@ -40,6 +40,14 @@ SHOW = (
     Column("quota_bytes", show=bytes_),
 )
 
+DELETED = (
+    Column("name"),
+    Column("id"),
+    Column("deleted_at", "DELETED"),
+    Column("until", "CAN BE BROUGHT BACK UNTIL"),
+    Column("by", "ON"),
+)
+
 
 def add(nouns: argparse._SubParsersAction[Any], common: argparse.ArgumentParser) -> None:
     """The noun."""
@@ -66,6 +74,13 @@ def add(nouns: argparse._SubParsersAction[Any], common: argparse.ArgumentParser)
     delete = verbs.add("delete", "stop a site and put its data into the trash", delete_site)
     _site(delete)
     long_options(delete, asks=True)
+    verbs.add("deleted", "sites in the trash, which can be brought back", list_deleted)
+    _site(verbs.add("undelete", "bring a deleted site back", undelete_site, "hybrid site undelete blog"))
+    pick = verbs.add(
+        "pick", "of several histories, choose the one to go on with", pick_history, "hybrid site pick blog n2"
+    )
+    _site(pick)
+    pick.add_argument("node", metavar="NODE", help="whose history; see `hybrid decisions`")
     run = verbs.add("exec", "run a command in a site's container", execute, "hybrid site exec blog -- php -v")
     _site(run)
     run.add_argument("-i", "--stdin", action="store_true", help="pass standard input on (at most 700 kB)")
@@ -135,6 +150,25 @@ def delete_site(session: Session) -> int:
     return finish(session, session.api.call("DELETE", path_of(session)).json())
 
 
+def list_deleted(session: Session) -> int:
+    """`hybrid site deleted`."""
+    session.out.items(session.api.get("/v1/deleted-sites")["items"], DELETED)
+    return 0
+
+
+def undelete_site(session: Session) -> int:
+    """`hybrid site undelete`."""
+    site = session.api.post(path_of(session, "/undelete"))
+    session.out.say(f"{site['name']} comes back: hybrid site show {site['name']}")
+    return 0
+
+
+def pick_history(session: Session) -> int:
+    """`hybrid site pick`."""
+    session.out.one(session.api.post(path_of(session, "/pick"), {"node": session.options.node}), SHOW)
+    return 0
+
+
 def execute(session: Session) -> int:
     """`hybrid site exec`: ends with the command's own exit code."""
     body: Json = {"argv": session.options.argv}
@@ -176,11 +210,24 @@ def _limits(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--memory", type=count_of_bytes, dest="memory_bytes", metavar="SIZE", help="256M")
     parser.add_argument("--cpus", type=float, metavar="N", help="processor cores, 0.5")
     parser.add_argument("--pids", type=int, metavar="N", help="processes")
+    parser.add_argument(
+        "--policy", metavar="P", help="which history wins after a partition: value, epoch, prefer:DC, ask"
+    )
 
 
 def _given(options: argparse.Namespace) -> Json:
     """The settings that were given, as the API wants them."""
-    names = ("domains", "copies", "snapshot_every_s", "ttl_s", "quota_bytes", "memory_bytes", "cpus", "pids")
+    names = (
+        "domains",
+        "copies",
+        "snapshot_every_s",
+        "ttl_s",
+        "quota_bytes",
+        "memory_bytes",
+        "cpus",
+        "pids",
+        "policy",
+    )
     given = {name: value for name in names if (value := getattr(options, name)) is not None}
     if "ttl_s" in given:
         given["ttl_s"] = int(given["ttl_s"])
