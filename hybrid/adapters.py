@@ -25,6 +25,9 @@ class Memory(Protocol):
     def keep_nodes(self, registers: Iterable[NodeRegister]) -> None:
         """Remember nodes."""
 
+    def forget_node(self, node: NodeId) -> None:
+        """A node was removed."""
+
     def shared(self) -> dict[str, Shared]:
         """The shared map, tombstones too."""
 

@@ -26,6 +26,8 @@ from hybrid.cluster.gossip import Gossiping, Links
 from hybrid.cluster.ledger import Ledger, Merged
 from hybrid.cluster.membership import Membership
 from hybrid.cluster.sealing import Seals
+from hybrid.departures import Departures
+from hybrid.departures import Links as Cuts
 from hybrid.description import Description
 from hybrid.errors import HybridError
 from hybrid.hosting.choices import Choices
@@ -61,7 +63,7 @@ DESCRIBE_EVERY_S = 10.0
 PURGE_EVERY_S = 3600.0
 
 
-class PeerLinks(Peers, Links, Protocol):
+class PeerLinks(Peers, Links, Cuts, Protocol):
     """Links as the core uses them."""
 
 
@@ -88,6 +90,7 @@ class Core(MultiService):
 
     Attributes:
         hosting: What the API can have done here (`hybrid.deeds.Hosting`).
+        departures: Nodes that were removed.
         known: What this node knows of the cluster.
         deletions: What this node does about deleted sites.
         outlook: The newest view, and who follows it.
@@ -140,6 +143,16 @@ class Core(MultiService):
             self._heard,
         )
         self.shared = SharedValues(self._ledger, drivers.memory, self._gossip.hurry, drivers.wall_s)
+        self.departures = Departures(
+            me,
+            self._ledger,
+            links,
+            self.shared.put,
+            self._forget,
+            lambda: None,
+            lambda: self._membership.live(reactor.seconds()),
+            drivers.wall_s,
+        )
         self.replicator = Replicator(
             reactor,
             pool,
@@ -162,6 +175,7 @@ class Core(MultiService):
         )
         self._wire_deeds(now_s)
         self.outlook = Outlook(reactor, self.known.view)
+        self.departures.look(self._ledger.shared())
         self._loops = Loops(reactor)
 
     def _wire_deeds(self, now_s: float) -> None:
@@ -294,10 +308,17 @@ class Core(MultiService):
             self._drivers.memory.keep_nodes(nodes[node] for node in merged.nodes if node in nodes)
         if merged.shared:
             self._drivers.memory.keep_shared(self.shared.entries(merged.shared))
+            self.departures.look(merged.shared)
             in_background("looking at deletions", self.deletions.look)
         for site in merged.disputed:
             if self._holdings.get(site) is not None:
                 self._holdings.publish(site)
+        self.outlook.changed()
+
+    def _forget(self, node: NodeId) -> None:
+        """A node was removed from the cluster."""
+        self._membership.forget(node)
+        self._drivers.memory.forget_node(node)
         self.outlook.changed()
 
     def _published(self, site: SiteId) -> None:

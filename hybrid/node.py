@@ -67,7 +67,13 @@ class Node(MultiService):
             os.urandom,
         )
         self._links = PeerLinks(
-            reactor, identity, settings, self._addresses, random.random, newcomer=JoinDesk(reactor, admission)
+            reactor,
+            identity,
+            settings,
+            self._addresses,
+            random.random,
+            newcomer=JoinDesk(reactor, admission),
+            refuses=lambda line: self._core.departures.removals.why_not(line),
         )
         incarnation = self._store.next_incarnation(time.time())
         self._core = Core(reactor, settings, identity.node, incarnation, identity.cluster.zones, self._drivers(pool))
@@ -108,6 +114,7 @@ class Node(MultiService):
             self._store,
             JoinTokens(admission),
             ImageImports(images, core.shelf, pool, Path(settings.state_dir) / "temporary"),
+            core.departures.remove,
             time.time,
             os.urandom,
             interface=settings.address,

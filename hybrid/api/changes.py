@@ -25,6 +25,8 @@ def between(old: View, new: View) -> list[Told]:
     told: list[Told] = []
     for key, node in sorted(change.nodes.items()):
         told += _node(old.nodes.get(key), node)
+    for key in change.gone_nodes:
+        told.append(Told("node-removed", f"node {old.nodes[key].name} was removed", node=key))
     for id_ in change.gone_sites:
         told.append(Told("site-deleted", f"site {old.sites[id_].spec.name} was deleted", site=id_))
     for id_, site in sorted(change.sites.items()):

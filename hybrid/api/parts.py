@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from hybrid.api.events import Events
 from hybrid.api.operations import Operations
-from hybrid.api.ports import ImageStore, JoinTokens, Placement
+from hybrid.api.ports import ImageStore, JoinTokens, Placement, RemoveNode
 from hybrid.api.tokens import Tokens
 from hybrid.deeds import Hosting
 from hybrid.view import View
@@ -23,6 +23,7 @@ class Parts:
     tokens: Tokens
     join_tokens: JoinTokens
     images: ImageStore
+    remove_node: RemoveNode
     placement: Placement
     wall_s: Callable[[], float]
     """Seconds since the epoch."""

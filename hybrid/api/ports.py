@@ -63,5 +63,7 @@ class OperationStore(Protocol):
         """All of them, oldest first."""
 
 
+RemoveNode = Callable[[NodeId, str, bool], None]
+"""Remove that node for good: `(node, who asks, also when something would be lost)`. Raises `Conflict`."""
 Placement = Callable[[View, CreateSite], NodeId]
 """The best first owner for a new site. Raises `Conflict` when no node can take it."""

@@ -25,7 +25,7 @@ from hybrid.api.events import Events
 from hybrid.api.operations import Operations
 from hybrid.api.parts import Parts
 from hybrid.api.places import first_owner
-from hybrid.api.ports import ImageStore, JoinTokens, OperationStore, Placement, SharedMap
+from hybrid.api.ports import ImageStore, JoinTokens, OperationStore, Placement, RemoveNode, SharedMap
 from hybrid.api.requests import BoundedConnections, bounded_site
 from hybrid.api.tokens import Tokens
 from hybrid.api.web import ApiResource, Root
@@ -66,6 +66,7 @@ class ApiService(Service):
         store: OperationStore,
         join_tokens: JoinTokens,
         images: ImageStore,
+        remove_node: RemoveNode,
         wall_s: Callable[[], float],
         random: Callable[[int], bytes],
         placement: Placement = first_owner,
@@ -90,6 +91,7 @@ class ApiService(Service):
             tokens=tokens,
             join_tokens=join_tokens,
             images=images,
+            remove_node=remove_node,
             placement=placement,
             wall_s=wall_s,
             monotonic_s=reactor.seconds,

@@ -44,6 +44,15 @@ _CLUSTER = (
         answer=schema.Node,
     ),
     Route(
+        method="DELETE",
+        template="/v1/nodes/{node}",
+        endpoint=cluster.remove_node,
+        summary="Remove a node for good; refused while something would be lost with it",
+        query=(Query("force", "1: also when something would be lost", "integer"),),
+        answer=None,
+        status=204,
+    ),
+    Route(
         method="POST",
         template="/v1/join-tokens",
         endpoint=cluster.create_join_token,

@@ -176,19 +176,25 @@ class Identity:
         """What is shown: the certificate, its issuers, the root."""
         return (self.certificate, *self.issuers, self.root)
 
-    def server_options(self, protocols: Sequence[bytes] = ()) -> tls.ServerTLS:
-        """For links that other nodes open: each must show a certificate of this cluster."""
-        return tls.ServerTLS(self._server(protocols, mandatory=True))
+    def server_options(self, protocols: Sequence[bytes] = (), refuses: tls.Refuses = tls.nobody) -> tls.ServerTLS:
+        """For links that other nodes open: each must show a certificate of this cluster, and not be refused."""
+        return tls.ServerTLS(self._server(protocols, True, refuses))
 
     def cluster_port_options(self) -> tls.ServerTLS:
-        """For the cluster port: as `server_options`, but who has no certificate yet gets in, only to join."""
-        return tls.ServerTLS(self._server((tls.CONTROL, tls.STREAM, tls.JOIN), mandatory=False))
+        """
+        For the cluster port: as `server_options`, but who has no certificate yet gets in, only to join.
 
-    def client_options(self, node: NodeId, protocols: Sequence[bytes] = ()) -> tls.ClientTLS:
-        """For a link to `node`: the handshake fails with anybody else."""
+        Nobody is refused here: who is kept out can be told why only after the handshake.
+        """
+        return tls.ServerTLS(self._server((tls.CONTROL, tls.STREAM, tls.JOIN), False, tls.nobody))
+
+    def client_options(
+        self, node: NodeId, protocols: Sequence[bytes] = (), refuses: tls.Refuses = tls.nobody
+    ) -> tls.ClientTLS:
+        """For a link to `node`: the handshake fails with anybody else, and when it is refused."""
         context = tls.inside(self.root)
         tls.present(context, self.key, self.chain)
-        tls.require(context, tls.is_member(self.root, node))
+        tls.require(context, tls.is_member(self.root, node, refuses))
         if protocols:
             context.set_alpn_protos(list(protocols))
         return tls.ClientTLS(context)
@@ -215,10 +221,10 @@ class Identity:
             raise NotAMember("no certificate", "the other side showed none")
         return line(self.root, chain)
 
-    def _server(self, protocols: Sequence[bytes], mandatory: bool) -> SSL.Context:
+    def _server(self, protocols: Sequence[bytes], mandatory: bool, refuses: tls.Refuses) -> SSL.Context:
         context = tls.inside(self.root)
         tls.present(context, self.key, self.chain)
-        tls.require(context, tls.is_member(self.root), mandatory)
+        tls.require(context, tls.is_member(self.root, None, refuses), mandatory)
         if protocols:
             tls.accept_protocols(context, protocols)
         return context

@@ -18,6 +18,7 @@ import msgspec
 
 from hybrid.cluster.candidates import HOLDING, largest_claim
 from hybrid.cluster.news import News, Pending
+from hybrid.cluster.removal import REMOVED
 from hybrid.model import NO_CLAIM, Claim, Copy, NodeId, NodeRegister, Shared, SiteId, SiteRegister, Version
 from hybrid.wire import Gossip
 
@@ -68,6 +69,7 @@ class Ledger:
         self._stamp_ms, self._stamp_count = 0, 0
         self._news = News()
         self._followers: list[Callable[[SiteId], None]] = []
+        self._expelled: set[NodeId] = set()
 
     def follow(self, changed: Callable[[SiteId], None]) -> None:
         """Call `changed(site)` whenever anybody's register of a site became another, whoever said so."""
@@ -122,6 +124,8 @@ class Ledger:
 
     def share(self, key: str, value: str | None, wall_ms: int) -> Shared:
         """Write a value that has no owner (`None`: remove it). The newest write anywhere wins."""
+        if value is None and key.startswith(REMOVED):
+            raise ValueError("a removal is for ever")
         if wall_ms > self._stamp_ms:
             self._stamp_ms, self._stamp_count = wall_ms, 0
         else:
@@ -160,21 +164,36 @@ class Ledger:
         nodes = {
             node
             for node, register in gossip.nodes.items()
-            if node != self.me and later(self._nodes.get(node), register) and self._put_node(node, register, sender)
+            if not self._not_for_others(node)
+            and later(self._nodes.get(node), register)
+            and self._put_node(node, register, sender)
         }
         shared = {key for key, entry in gossip.shared.items() if self._merge_shared(key, entry, sender)}
         return Merged(frozenset(sites), frozenset(nodes), frozenset(shared), frozenset(disputed))
 
+    def expel(self, node: NodeId) -> None:
+        """A node was removed from the cluster: what it said counts no more, whoever passes it on."""
+        self._expelled.add(node)
+        self._nodes.pop(node, None)
+        for site in sorted(self._sites_of.pop(node, ())):
+            del self._sites[site][node]
+            for changed in self._followers:
+                changed(site)
+
+    def _not_for_others(self, node: NodeId) -> bool:
+        """Whether nobody may bring news of `node`: it is this one, or removed."""
+        return node == self.me or node in self._expelled
+
     def _merge_word(self, site: SiteId, node: NodeId, word: SiteRegister, sender: NodeId | None) -> bool:
         known = self.registers(site).get(node)
-        if node == self.me or not later(known, word):
+        if self._not_for_others(node) or not later(known, word):
             return False
         self._put_site(site, node, word.with_copy(known.copy if known else Copy()), sender)
         return True
 
     def _merge_copy(self, site: SiteId, node: NodeId, copy: Copy, sender: NodeId | None) -> bool:
         known = self.registers(site).get(node) or SiteRegister(role="none")
-        if node == self.me or copy.version <= known.copy_version:
+        if self._not_for_others(node) or copy.version <= known.copy_version:
             return False
         self._put_site(site, node, known.with_copy(copy), sender)
         return True
@@ -208,6 +227,8 @@ class Ledger:
     def _merge_shared(self, key: str, entry: Shared, sender: NodeId | None) -> bool:
         known = self._shared.get(key)
         if known is not None and known.stamp >= entry.stamp:
+            return False
+        if entry.value is None and key.startswith(REMOVED):
             return False
         self._stamp_ms, self._stamp_count = max((self._stamp_ms, self._stamp_count), entry.stamp[:2])
         return self._put_shared(key, entry, sender)
@@ -265,17 +286,17 @@ class Ledger:
         pending = self._news.take(peer, lambda: self._everything(peer))
         sites: dict[NodeId, dict[SiteId, SiteRegister]] = {}
         for node, site in pending.sites:
-            register = self._sites[site][node]
-            if register.version != _UNSAID:
+            register = self._sites[site].get(node)
+            if register is not None and register.version != _UNSAID:
                 sites.setdefault(node, {})[site] = register.word
         copies: dict[NodeId, dict[SiteId, Copy]] = {}
         for node, site in pending.copies:
-            register = self._sites[site][node]
-            if register.copy_version != _UNSAID:
+            register = self._sites[site].get(node)
+            if register is not None and register.copy_version != _UNSAID:
                 copies.setdefault(node, {})[site] = register.copy
         return Gossip(
             heartbeats=dict(heartbeats or {}),
-            nodes={node: self._nodes[node] for node in pending.nodes},
+            nodes={node: self._nodes[node] for node in pending.nodes if node in self._nodes},
             sites=sites,
             copies=copies,
             shared={key: self._shared[key] for key in pending.shared if key in self._shared},

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 
@@ -94,6 +94,8 @@ class OutgoingLink(ControlLink):
         self, reactor: IReactorTime, timing: LinkTiming, connections: Connections, identity: Identity, node: NodeId
     ) -> None:
         super().__init__(reactor, timing, connections, node)
+        self.refused = ""
+        """Why the other side keeps this node out, when it does."""
         self._identity = identity
         self._greeted = False
         self._ready: Deferred[None] = Deferred()
@@ -122,6 +124,10 @@ class OutgoingLink(ControlLink):
         """A greeting, a sign of life, or an answer."""
         number, message = wire.unpack(data)
         if not self._greeted:
+            if isinstance(message, wire.Failed):
+                self.refused = f"{message.what}: {message.why}"
+                self.abort(f"refused by the other side: {self.refused}")
+                return
             if not isinstance(message, wire.Hello) or message.node != self._peer:
                 raise ValueError("no greeting of the node that was called")
             self._greeted = True
@@ -225,3 +231,29 @@ class AcceptedLink(ControlLink):
             data = wire.pack(number, wire.Failed("answer too large", str(error)))
         if not self.put(data):
             self.abort("it does not read its answers")
+
+
+class RefusedLink(Framed):
+    """A connection of a node that is kept out: it is told why, as a link and as a stream would hear it, and closed."""
+
+    def __init__(
+        self, reactor: IReactorTime, timing: LinkTiming, connections: Connections, node: NodeId, why: str
+    ) -> None:
+        super().__init__(wire.MAX_FRAME, connections, node)
+        self._reactor, self._timing, self._why = reactor, timing, why
+        self._late: IDelayedCall | None = None
+
+    def shaken(self) -> None:
+        """Tell it."""
+        self._late = self._reactor.callLater(self._timing.connect_s, self.abort, "kept out")
+        hint = "it joins anew with a token: `hybrid token create-join` on a member"
+        self.put(wire.pack(1, wire.Failed("this node is not let in", self._why, hint)))
+
+    def frame_received(self, data: bytes) -> None:
+        """Whatever it says is not read; once it has spoken it has had the time to hear."""
+        self._tls.loseConnection()
+
+    def ended(self, error: PeerError) -> None:
+        """Nothing is left to do."""
+        if self._late is not None and self._late.active():
+            self._late.cancel()

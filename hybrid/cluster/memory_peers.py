@@ -122,9 +122,15 @@ class MemoryNetwork:
     def _connect(self, a: NodeId, b: NodeId) -> None:
         if (a, b) in self._up or not (self.reaches(a, b) and self.reaches(b, a)):
             return
+        if b in self._running[a].kept_out or a in self._running[b].kept_out:
+            return
         self._up |= {(a, b), (b, a)}
         for node, other in ((a, b), (b, a)):
             self._running[node].link_up(other)
+
+    def separate(self, a: NodeId, b: NodeId) -> None:
+        """One of the two keeps the other out from now on."""
+        self._drop(a, b)
 
     def _drop_if_cut(self, sender: NodeId, receiver: NodeId) -> None:
         if (sender, receiver) in self._cut:
@@ -145,6 +151,7 @@ class MemoryPeers(Service):
         self._network = network
         self._answers = Answers()
         self._on_connected: list[Callable[[NodeId], None]] = []
+        self.kept_out: set[NodeId] = set()
 
     def startService(self) -> None:
         """Join the network."""
@@ -177,6 +184,11 @@ class MemoryPeers(Service):
         """The network's word that there is a link to `node` now."""
         for callback in self._on_connected:
             callback(node)
+
+    def cut(self, node: NodeId, reason: str) -> None:
+        """See `hybrid.cluster.peers.PeerLinks`; `node` is kept out from now on."""
+        self.kept_out.add(node)
+        self._network.separate(self.node, node)
 
     def send(self, node: NodeId, message: msgspec.Struct) -> bool:
         """See `hybrid.cluster.peers.PeerLinks`."""

@@ -72,6 +72,8 @@ class Neighbour:
             link.abort("this node stops")
             raise
         except Exception as error:
+            if link.refused and link.refused not in self.why_not:
+                self.log.error("{node} keeps this node out: {why}", node=self._node, why=link.refused)
             self._down("cannot be reached", str(error) or type(error).__name__)
             return False
         self.link, self.why_not = link, ""

@@ -24,7 +24,7 @@ from hybrid.cluster.answering import Answers, RequestHandler, StreamHandler
 from hybrid.cluster.doorway import Doors
 from hybrid.cluster.framed import Connections, Framed
 from hybrid.cluster.identity import Identity
-from hybrid.cluster.link import AcceptedLink, LinkTiming, OutgoingLink
+from hybrid.cluster.link import AcceptedLink, LinkTiming, OutgoingLink, RefusedLink
 from hybrid.cluster.neighbour import Neighbour
 from hybrid.cluster.streams import AcceptedStream, OutgoingStream
 from hybrid.errors import HybridError, PeerError
@@ -59,6 +59,7 @@ class PeerLinks(Service):
         timing: LinkTiming | None = None,
         newcomer: Newcomer | None = None,
         bind_address: str | None = None,
+        refuses: tls.Refuses = tls.nobody,
     ) -> None:
         """
         Nothing is opened before `startService`.
@@ -72,10 +73,11 @@ class PeerLinks(Service):
             timing: Deadlines.
             newcomer: What is done with who wants to join; `None`: nobody can join here.
             bind_address: Listens on and connects from it; default `settings.address`.
+            refuses: Which members are kept out, and why; asked at each handshake. Open links are for `cut` to end.
         """
         self._reactor, self._identity, self._settings = reactor, identity, settings
         self._addresses, self._jitter, self._timing = addresses, jitter, timing or LinkTiming()
-        self._newcomer = newcomer
+        self._newcomer, self._refuses = newcomer, refuses
         self._options = identity.cluster_port_options()
         self._bind = settings.address if bind_address is None else bind_address
         self._answers = Answers()
@@ -129,6 +131,10 @@ class PeerLinks(Service):
         assert identity.node == self._identity.node
         self._identity = identity
         self._options.become(identity.cluster_port_options())
+
+    def cut(self, node: NodeId, reason: str) -> None:
+        """End whatever is open to `node` and from it."""
+        self._connections.abort_all_with(node, reason)
 
     def look(self) -> None:
         """Take new addresses to heart; to be called when they changed, and called by itself each second."""
@@ -220,7 +226,7 @@ class PeerLinks(Service):
         host, port = self._addresses()[node]
         bind = (self._bind, 0) if self._bind else None
         plain = TCP4ClientEndpoint(self._reactor, host, port, int(self._timing.connect_s) or 1, bind)
-        return wrapClientTLS(self._identity.client_options(node, [protocol]), plain)
+        return wrapClientTLS(self._identity.client_options(node, [protocol], self._refuses), plain)
 
     def _show(self, transport: TLSMemoryBIOProtocol, source: str) -> Framed:
         """What a connection to the cluster port is: see `hybrid.cluster.doorway`."""
@@ -229,9 +235,13 @@ class PeerLinks(Service):
             raise PeerError("this node stops")
         if protocol == tls.JOIN and self._newcomer is not None:
             return self._newcomer(self._connections, source)
-        node = self._identity.peer_line(transport)[0]
+        line = self._identity.peer_line(transport)
+        node = line[0]
         if node == self._identity.node:
             raise HybridError("duplicate node", f"{source} uses this node's own key", "was its disk cloned?")
+        if why := self._refuses(line):
+            self.log.warn("{node} at {source} is kept out: {why}", node=node, source=source, why=why)
+            return RefusedLink(self._reactor, self._timing, self._connections, node, why)
         if protocol == tls.CONTROL:
             return AcceptedLink(self._reactor, self._timing, self._connections, self._identity, node, self._answers)
         if protocol == tls.STREAM:

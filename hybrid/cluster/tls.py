@@ -2,7 +2,7 @@
 TLS between nodes: TLS 1.3 only, this cluster's certificates on both sides, the expected node and no other. Shell.
 
 Built on `SSL.Context` rather than `CertificateOptions` because the check is not of a host name but of the node's URI
-and key (`hybrid.cluster.certificates.named`). OpenSSL verifies the line up to the root.
+and key (`hybrid.cluster.certificates.line`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IOpenSS
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from zope.interface import implementer
 
-from hybrid.cluster.certificates import MAX_LINE, NotAMember, named
+from hybrid.cluster.certificates import MAX_LINE, NotAMember, line
 from hybrid.model import NodeId
 
 CONTROL = b"hybrid-ctl/1"
@@ -24,7 +24,15 @@ STREAM = b"hybrid-stream/1"
 JOIN = b"hybrid-join/1"
 """What a connection to the cluster port is for (ALPN, RFC 7301). Only `JOIN` may come without a certificate."""
 
-Check = Callable[[x509.Certificate], bool]
+Check = Callable[[Sequence[x509.Certificate]], bool]
+"""Whether a verified chain, the peer's own certificate first and the root last, is good enough."""
+Refuses = Callable[[Sequence[NodeId]], str]
+"""Why a member with this line (`hybrid.cluster.certificates.line`) is kept out; empty when it is not."""
+
+
+def nobody(line: Sequence[NodeId]) -> str:
+    """`Refuses` that keeps no member out."""
+    return ""
 
 
 @implementer(IOpenSSLServerConnectionCreator)
@@ -77,23 +85,32 @@ def inside(root: x509.Certificate) -> SSL.Context:
 
 
 def require(context: SSL.Context, check: Check, mandatory: bool = True) -> None:
-    """Let a handshake end only if the other side's certificate is valid and passes `check`."""
+    """Let a handshake end only if the other side's chain is valid and passes `check`."""
+    above: list[x509.Certificate] = []  # OpenSSL calls for one chain without a break, the root first
 
     def verify(connection: SSL.Connection, certificate: crypto.X509, error: int, depth: int, ok: int) -> bool:
-        return bool(ok) and (depth > 0 or check(certificate.to_cryptography()))
+        if not ok:
+            above.clear()
+            return False
+        above.append(certificate.to_cryptography())
+        if depth > 0:
+            return True
+        chain = above[::-1]
+        above.clear()
+        return check(chain)
 
     context.set_verify(SSL.VERIFY_PEER | (SSL.VERIFY_FAIL_IF_NO_PEER_CERT if mandatory else 0), verify)
 
 
-def is_member(root: x509.Certificate, expected: NodeId | None = None) -> Check:
-    """A check for `require`: any member of the cluster, or exactly `expected`."""
+def is_member(root: x509.Certificate, expected: NodeId | None = None, refuses: Refuses = nobody) -> Check:
+    """A check for `require`: any member of the cluster, or exactly `expected`, unless it is kept out."""
 
-    def check(certificate: x509.Certificate) -> bool:
+    def check(chain: Sequence[x509.Certificate]) -> bool:
         try:
-            node = named(root, certificate)
+            nodes = line(root, chain)
         except NotAMember:
             return False
-        return expected is None or node == expected
+        return expected in (None, nodes[0]) and not refuses(nodes)
 
     return check
 

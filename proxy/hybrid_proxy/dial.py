@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from OpenSSL import SSL
@@ -22,12 +23,15 @@ from hybrid.model import NodeId
 from hybrid_proxy.limits import Limits
 from hybrid_proxy.route import Destination, Here
 
+Refuses = Callable[[Sequence[NodeId]], str]
+"""See `hybrid.cluster.tls.Refuses`."""
+
 
 class Identity(Protocol):
     """What the front doors need of `hybrid.cluster.identity.Identity`."""
 
-    def server_options(self) -> IOpenSSLServerConnectionCreator:
-        """For links other members open."""
+    def server_options(self, *, refuses: Refuses) -> IOpenSSLServerConnectionCreator:
+        """For links other members open, unless `refuses` has something against one."""
 
     def client_options(self, node: NodeId) -> IOpenSSLClientConnectionCreator:
         """For a link to `node` and nobody else."""
@@ -37,12 +41,13 @@ class Identity(Protocol):
 class InteriorTLS:
     """What the interior port shows; `renew` changes it while the port is open."""
 
-    def __init__(self, identity: Identity) -> None:
+    def __init__(self, identity: Identity, refuses: Refuses) -> None:
+        self._refuses = refuses
         self.renew(identity)
 
     def renew(self, identity: Identity) -> None:
         """See `Dialler.renew`."""
-        self._creator = identity.server_options()
+        self._creator = identity.server_options(refuses=self._refuses)
 
     def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:  # noqa: N802 (Twisted's name)
         """See `IOpenSSLServerConnectionCreator`."""

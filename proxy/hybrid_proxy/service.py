@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import resource
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 from twisted.application.service import MultiService
@@ -13,7 +13,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
-from hybrid.model import Served
+from hybrid.model import NodeId, Served
 from hybrid.settings import Settings
 from hybrid.view import View
 from hybrid_proxy.dial import Dialler, Identity, InteriorTLS
@@ -63,7 +63,7 @@ class FrontDoors(MultiService):
         self._reactor, self._settings, self._report = reactor, settings, report
         self._address = bind_address
         dialler = self._dialler = Dialler(reactor, identity, limits)
-        self._interior_tls = InteriorTLS(identity)
+        self._interior_tls = InteriorTLS(identity, self._stranger)
         self.house = House(reactor, limits, dialler.connect)
         self._public = PublicFactory(self.house, self._opened, self._closed)
         self._interior = InteriorFactory(self.house, passage_of(self.house, dialler.connect))
@@ -75,6 +75,7 @@ class FrontDoors(MultiService):
         self._reports.clock = reactor
         self._most = resource.getrlimit(resource.RLIMIT_NOFILE)[0] * 8 // 20  # each may need an upstream too
         self._has_view = False
+        self._members: Collection[NodeId] = ()
 
     # ------------------------------------------------------------------------------------------------ life
 
@@ -141,12 +142,17 @@ class FrontDoors(MultiService):
         """Route by `view` from now on; held requests whose route changed go on."""
         changed = self.house.routes.follow(view)
         self.house.pool.follow(self.house.routes)
+        self._members = view.nodes.keys()
         first, self._has_view = not self._has_view, True
         if first and self.running:
             self._open()
         elif self.running:
             self.public_ports.follow()
         self.house.room.release(changed)
+
+    def _stranger(self, line: Sequence[NodeId]) -> str:
+        """Why a certificate of this cluster does not do: its node was removed, or is not known yet."""
+        return "" if line[0] in self._members else "no node of this view"
 
     def _open(self) -> None:
         assert self._http is not None and self._inside is not None

@@ -360,6 +360,7 @@ class Node:
             self.store,
             FakeJoinTokens(),
             FakeImages(),
+            self.cluster.remove_node,
             wall_s=lambda: NOW_S + self.cluster.reactor.seconds(),
             random=lambda count: next(counter).to_bytes(count, "big"),
         )
@@ -415,6 +416,7 @@ class Cluster:
         self.world = World()
         self.peers: dict[NodeId, FakePeers] = {}
         self.shared = FakeShared()
+        self.removed: list[tuple[NodeId, str, bool]] = []
         self.closing = ExitStack()
         self.lost: list[Any] = []
         _, self.token, record = new_token("admin", "admin", NOW_S, lambda count: b"\x01" * count)
@@ -432,6 +434,12 @@ class Cluster:
             owner, replicas = (N1, (N2, N3)) if name == "blog" else (N2, (N3,))
             self.world.add(spec, owner, replicas)
         self.n1, self.n2, self.n3 = (Node(node, self) for node in (N1, N2, N3))
+
+    def remove_node(self, node: NodeId, by: str, force: bool) -> None:
+        """See `hybrid.api.ports.RemoveNode`: n1 is still needed."""
+        if node == N1 and not force:
+            raise Conflict("n1 is still needed", "blog is on it")
+        self.removed.append((node, by, force))
 
 
 @pytest.fixture

@@ -206,6 +206,17 @@ def test_a_broken_record_lets_nobody_in(cluster: Any) -> None:
     assert cluster.n1("GET", "/v1/status").status == 401
 
 
+def test_removing_a_node(cluster: Any) -> None:
+    """A node is removed for good by name or id; what stands in the way is told, and force overrides it."""
+    assert cluster.n2("DELETE", "/v1/nodes/n3").status == 204
+    refused = cluster.n2("DELETE", "/v1/nodes/n1")
+    assert (refused.status, refused.json["detail"]) == (409, "blog is on it")
+    assert cluster.n2("DELETE", "/v1/nodes/n1?force=2").status == 400
+    assert cluster.n2("DELETE", "/v1/nodes/n1?force=1").status == 204
+    assert cluster.n2("DELETE", "/v1/nodes/n9").status == 404
+    assert cluster.removed == [(cluster.n3.id, "admin", False), (cluster.n1.id, "admin", True)]
+
+
 def test_join_tokens(cluster: Any) -> None:
     """A token for one more node, with the command to type there."""
     made = cluster.n1("POST", "/v1/join-tokens", {"ttl_s": 600})

@@ -79,6 +79,7 @@ def main(directory: Path) -> None:
         n1.store,
         module.FakeJoinTokens(),
         module.FakeImages(),
+        lambda node, by, force: None,
         wall_s=lambda: float(module.NOW_S),
         random=lambda count: next(numbers).to_bytes(count, "big"),
         interface="127.0.0.1",

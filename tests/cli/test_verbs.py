@@ -219,6 +219,13 @@ def test_tokens_and_images(hybrid: Any) -> None:
     assert hybrid("image", "import", "php").code == 0
 
 
+def test_removing_a_node(hybrid: Any) -> None:
+    """It is asked about first, and refused by name when there is none of it."""
+    assert hybrid("node", "remove", "n3").code == 2
+    assert hybrid("node", "remove", "n3", "--yes", "--force").code == 0
+    assert hybrid("node", "remove", "n9", "--yes").code == 3
+
+
 def test_any_call(hybrid: Any, tmp_path: Path) -> None:
     """`hybrid api` reaches what has no verb."""
     assert json.loads(hybrid("api", "get", "/v1/openapi.json").out)["openapi"] == "3.1.0"

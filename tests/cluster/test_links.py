@@ -15,6 +15,7 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol, wrap
 from twisted.internet.interfaces import ITransport
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.task import Clock, deferLater
+from twisted.logger import capturedLogs
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from twisted.test.iosim import IOPump, connectedServerAndClient
@@ -27,6 +28,7 @@ from hybrid.cluster.framed import Connections, Framed
 from hybrid.cluster.identity import Identity
 from hybrid.cluster.link import AcceptedLink, LinkTiming, OutgoingLink
 from hybrid.cluster.peers import PeerLinks, Reactor
+from hybrid.cluster.removal import REMOVED, Removal, Removals, dumps
 from hybrid.cluster.streams import AcceptedStream, OutgoingStream
 from hybrid.errors import PeerError
 from hybrid.frames import header
@@ -39,10 +41,12 @@ OFFER = wire.Offer(dataset="sites/s-1", claim=NO_CLAIM, base=None, to=Snapshot(G
 Addresses = dict[NodeId, tuple[str, int]]
 
 
-def links_of(identity: Identity, addresses: Addresses, port: int = 0) -> PeerLinks:
+def links_of(identity: Identity, addresses: Addresses, port: int = 0, refuses: tls.Refuses = tls.nobody) -> PeerLinks:
     """Links of a node on loopback."""
     settings = Settings(name=identity.name, address="127.0.0.1", cluster_port=port)
-    return PeerLinks(cast(Reactor, reactor), identity, settings, lambda: addresses, lambda: 0.5, TIMING)
+    return PeerLinks(
+        cast(Reactor, reactor), identity, settings, lambda: addresses, lambda: 0.5, TIMING, refuses=refuses
+    )
 
 
 @pytest_twisted.async_yield_fixture
@@ -388,6 +392,68 @@ class TestKeeping:
         """A second node on one machine hears what is wrong."""
         with pytest.raises(PeerError, match="is another node running"):
             links_of(beta, {}, node.port).startService()
+
+
+class TestRemoved:
+    """A node that was removed is a member by its certificate, and kept out."""
+
+    @pytest_twisted.ensureDeferred
+    async def test_open_links_are_cut_and_the_node_is_told_why(self, alpha: Identity, beta: Identity) -> None:
+        """At the removal its link ends; when it calls again its own log says what happened, once."""
+        removals = Removals()
+        ours = links_of(alpha, {}, refuses=removals.why_not)
+        ours.startService()
+        theirs = links_of(beta, {alpha.node: ("127.0.0.1", ours.port)})
+        theirs.startService()
+        try:
+            await until(lambda: theirs.connected() == {alpha.node})
+            note = Removal(name="beta", by="admin at alpha", at_s=0, spared=())
+            removals.take([(REMOVED + beta.node, dumps(note))])
+            with capturedLogs() as logged:
+                ours.cut(beta.node, note.text)
+                await until(lambda: any("keeps this node out" in str(event["log_format"]) for event in logged))
+                await deferLater(reactor, 0.2)
+            told = [event for event in logged if "keeps this node out" in str(event["log_format"])]
+            assert len(told) == 1 and "beta was removed from this cluster by admin at alpha" in str(told[0]["why"])
+            assert not theirs.connected()
+            with pytest.raises(PeerError, match="was removed from this cluster"):
+                await theirs.request(alpha.node, wire.Done())
+        finally:
+            await theirs.stopService()
+            await ours.stopService()
+
+    @pytest_twisted.ensureDeferred
+    async def test_stream_of_a_removed_node_is_answered_with_the_reason(self, alpha: Identity, beta: Identity) -> None:
+        """Not a byte of it reaches a handler."""
+        ours = links_of(alpha, {}, refuses=lambda line: "removed" if line[0] == beta.node else "")
+        offers: list[NodeId] = []
+
+        async def take(sender: NodeId, offer: msgspec.Struct, stream: IncomingStream) -> msgspec.Struct:
+            offers.append(sender)
+            return wire.Done()
+
+        ours.handle_streams(take)
+        ours.startService()
+        try:
+            raw = await dial(ours, alpha, beta, tls.STREAM, wire.pack(1, OFFER))
+            _, answer = wire.unpack((await raw.hear(1))[0])
+            assert isinstance(answer, wire.Failed) and answer.why == "removed"
+            assert offers == []
+            raw.abort("done")
+        finally:
+            await ours.stopService()
+
+    @pytest_twisted.ensureDeferred
+    async def test_removed_node_is_not_called_either(self, node: PeerLinks, alpha: Identity, beta: Identity) -> None:
+        """The side that calls checks as well."""
+        addresses = {alpha.node: ("127.0.0.1", node.port)}
+        ours = links_of(beta, addresses, refuses=lambda line: "removed" if line[0] == alpha.node else "")
+        ours.startService()
+        try:
+            await until(lambda: any("certificate verify failed" in reason for reason in ours.ends()))
+            assert not ours.connected()
+        finally:
+            await ours.stopService()
 
 
 async def until(true: Callable[[], bool]) -> None:

@@ -47,6 +47,10 @@ class Notes:
         """See `hybrid.adapters.Memory`."""
         self._nodes.update({register.id: register for register in registers})
 
+    def forget_node(self, node: NodeId) -> None:
+        """See `hybrid.adapters.Memory`."""
+        self._nodes.pop(node, None)
+
     def shared(self) -> dict[str, Shared]:
         """See `hybrid.adapters.Memory`."""
         return dict(self._shared)

@@ -14,6 +14,7 @@ from typing import Any, cast
 
 import pytest
 import pytest_twisted
+from cryptography.hazmat.primitives.serialization import Encoding
 from twisted.internet import reactor as global_reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
@@ -186,6 +187,7 @@ class Pair:
     """Two nodes; the site runs on the first, or is on its way."""
 
     def __init__(self, where: Path) -> None:
+        self.where = where
         first = create_cluster(where, "one", "127.0.0.1", time.time())
         key = new_key()
         issuers = first.admit(key.public_key(), time.time())
@@ -217,8 +219,15 @@ class Pair:
         """The HTTP port of the node that does not own the site."""
         return self.doors[1].http_port
 
-    def follow(self, state: SiteState = "serving", owner: int = 0, epoch: int = 1, both: bool = True) -> None:
-        """Tell the nodes (or the entry node alone) of a view."""
+    def follow(
+        self,
+        state: SiteState = "serving",
+        owner: int = 0,
+        epoch: int = 1,
+        both: bool = True,
+        unknown: NodeId | None = None,
+    ) -> None:
+        """Tell the nodes (or the entry node alone) of a view, in which one node may be unknown to the others."""
         web, database = (port.getHost().port for port in self.listening)  # type: ignore[attr-defined]  # IPv4Address
         ports = (Port("http", web), Port("db", database, "tcp", self.database_port))
         spec = SiteSpec(
@@ -230,7 +239,8 @@ class Pair:
             me = self.identities[number].node
             here = "127.0.0.1" if me == holder and state == "serving" else None
             site = SiteView(spec=spec, state=state, owner=holder, claim=Claim(epoch, holder), upstream=here)
-            self.doors[number].follow(View(me=me, serial=1, zones=("test",), nodes=nodes, sites={SHOP: site}))
+            known = {node: seen for node, seen in nodes.items() if node in (me, holder) or node != unknown}
+            self.doors[number].follow(View(me=me, serial=1, zones=("test",), nodes=known, sites={SHOP: site}))
 
     def _node(self, number: int) -> NodeView:
         node: NodeId = self.identities[number].node
@@ -402,6 +412,41 @@ async def test_a_stranger_does_not_get_in_from_inside(pair: Pair, tmp_path: Path
     assert status != 0 and out == b""
     plain = await pair.talk(b"GET / HTTP/1.1\r\nHost: shop.test\r\n\r\n", pair.doors[0].interior_port)
     assert b"HTTP" not in await plain.until(NEVER_HEARD)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_node_that_is_not_known_passes_nothing_on(pair: Pair) -> None:
+    """A removed node, or whom its key let in, has a certificate of the cluster; the owner's doors stay shut."""
+    pair.follow(unknown=pair.identities[1].node)
+    status = await pair.curl("-o", "/dev/null", "-w", "%{http_code}", "/hello")
+    assert status in (b"502", b"503")
+    pair.follow(epoch=3)
+    assert (await pair.curl("/hello")).startswith(b"GET /hello")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_renewed_certificate_is_taken_up_while_requests_run(pair: Pair) -> None:
+    """Neither side restarts, no connection breaks, and new ones show the new certificate."""
+    talker = await pair.talk(b"GET /hello HTTP/1.1\r\nHost: shop.test\r\n\r\n")
+    await talker.until(b"GET /hello")
+    for doors, identity in zip(pair.doors, pair.identities, strict=True):
+        renewed = identity.renewed("192.0.2.1", time.time())
+        assert renewed is not None
+        doors.renew(renewed)
+    talker.transport.write(b"GET /again HTTP/1.1\r\nHost: shop.test\r\n\r\n")
+    await talker.until(b"GET /again")
+    assert b"Verify return code: 0 (ok)" in await _shown(pair, "192.0.2.1")
+
+
+async def _shown(pair: Pair, address: str) -> bytes:
+    """What OpenSSL's own client says of the owner's interior port."""
+    ca, mine = Path(pair.where) / "ca.crt", Path(pair.where) / "chain.crt"
+    first = pair.identities[0]
+    mine.write_bytes(b"".join(one.public_bytes(Encoding.PEM) for one in first.chain[:-1]))
+    argv = ["s_client", "-connect", f"127.0.0.1:{pair.doors[0].interior_port}", "-CAfile", str(ca)]
+    argv += ["-cert", str(mine), "-key", f"{pair.where}/node.key", "-verify_ip", address]
+    out, _, _ = await getProcessOutputAndValue("openssl", argv, dict(os.environ), reactor=global_reactor)
+    return cast(bytes, out)
 
 
 @pytest_twisted.ensureDeferred

@@ -32,6 +32,13 @@ async def show_node(parts: Parts, call: Call) -> Answer:
     return json_answer(render.node(view, lookup.node(view, call.params["node"]), parts.wall_s()))
 
 
+async def remove_node(parts: Parts, call: Call) -> Answer:
+    """Remove a node for good."""
+    node = lookup.node(parts.view, call.params["node"])
+    parts.remove_node(node.id, call.actor.name, call.argument_int("force", 0, 0, 1) == 1)
+    return Answer(204)
+
+
 async def create_join_token(parts: Parts, call: Call) -> Answer:
     """A token with which one node may join, at this node."""
     body = decode(call.body, schema.NewJoinToken)

@@ -11,7 +11,7 @@ from hybrid.cli.exits import CliError
 from hybrid.cli.follow import finish
 from hybrid.cli.parser import add_command, add_noun, ask_option, long_options
 from hybrid.cli.parser import seconds as duration
-from hybrid.cli.paths import Json, segment
+from hybrid.cli.paths import Json, segment, with_query
 from hybrid.cli.session import Session
 
 WATCH_S = 2.0
@@ -55,6 +55,10 @@ def add(nouns: argparse._SubParsersAction[Any], common: argparse.ArgumentParser)
     node = add_noun(nouns, common, "node", "the servers of the cluster", epilog)
     node.add("list", "all nodes", list_nodes)
     node.add("show", "one node", show_node).add_argument("node", metavar="NODE", help="name or id")
+    remove = node.add("remove", "remove a node for good", remove_node, "hybrid node remove n3")
+    remove.add_argument("node", metavar="NODE", help="name or id")
+    remove.add_argument("--force", action="store_true", help="also when something would be lost with it")
+    ask_option(remove)
     image = add_noun(nouns, common, "image", "what sites are made from")
     image.add("list", "images on a node", list_images).add_argument("--node", help="default: the one that answers")
     imports = image.add("import", "import an image from a node's store of built images", import_image)
@@ -123,6 +127,15 @@ def list_nodes(session: Session) -> int:
 def show_node(session: Session) -> int:
     """`hybrid node show`."""
     session.out.one(session.api.get(f"/v1/nodes/{segment(session.options.node)}"), NODES)
+    return 0
+
+
+def remove_node(session: Session) -> int:
+    """`hybrid node remove`."""
+    options = session.options
+    node = session.api.get(f"/v1/nodes/{segment(options.node)}")
+    session.confirm(f"node {node['name']} will never be let in again with its present key", node["name"])
+    session.api.call("DELETE", with_query(f"/v1/nodes/{segment(node['id'])}", {"force": 1 if options.force else None}))
     return 0
 
 
