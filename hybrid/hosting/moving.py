@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from twisted.logger import Logger
 
+from hybrid import crashpoint
 from hybrid.deeds import Progress, TimeMachine
 from hybrid.errors import Conflict, HybridError, PeerError
 from hybrid.hosting.holdings import Holdings, dataset_of
@@ -45,10 +46,13 @@ class Moving:
             with progress.step("stop container"):
                 self._holdings.update(site, role="leaving", serving=False, successor=to)
                 await self._terms.stop(site)
+                crashpoint.reached("move-stopped")
             with progress.step("send last changes"):
                 head = await self._last_changes(site, claim, to)
+                crashpoint.reached("move-sent")
             with progress.step("start on the other node"):
                 await self._peers.request(to, TakeOver(site, claim, head), deadline_s=HAND_OVER_S)
+                crashpoint.reached("move-answered")
         except HybridError:
             await self._go_on(site, claim)
             raise
@@ -81,5 +85,7 @@ class Moving:
             raise Conflict(f"a newer claim on {request.site} is known here")
         if sender != request.claim.node:
             raise PeerError("a hand-over comes from the owner", f"{sender} is not {request.claim.node}")
+        crashpoint.reached("take-over-asked")
         await self._terms.open(request.site, Claim(request.claim.epoch + 1, self._me))
+        crashpoint.reached("take-over-done")
         return Done()

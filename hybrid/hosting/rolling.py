@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
 
+from hybrid import crashpoint
 from hybrid.deeds import Progress, TimeMachine
 from hybrid.errors import BadRequest, Conflict, NoSuchSnapshot
 from hybrid.hosting.holdings import Holdings
@@ -70,6 +71,7 @@ class Rolling:
                     await self._terms.unmount(site)
                     await self._machine.snapshot(site, claim, only_if_changed=True)
                     stash = await swap()
+                    crashpoint.reached("roll-swapped")
                     await self._holdings.rewrite(site)
         finally:
             with progress.step("start container"):

@@ -15,6 +15,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from hybrid import crashpoint
 from hybrid.deeds import TimeMachine
 from hybrid.errors import Busy, ContainerError, HybridError
 from hybrid.hosting.addresses import address_of, container_spec
@@ -80,8 +81,10 @@ class Terms:
             undo.push_async_callback(self.close, site)
             await self._holdings.claim(site, claim)
             self._holdings.update(site, role="opening", serving=False, trouble="", successor=None)
+            crashpoint.reached("open-claimed")
             await self._pool.set_readonly(dataset_of(site), False)
             await self._machine.snapshot(site, claim)
+            crashpoint.reached("open-marked")
             await self.start(site)
             undo.pop_all()
 
@@ -127,8 +130,10 @@ class Terms:
         await self.stop(site)
         async with self._machine.exclusive(site):
             await self._shut(site)
+            crashpoint.reached("close-shut")
             if holding.claim is not None:
                 await self._machine.snapshot(site, holding.claim, only_if_changed=True)
+            crashpoint.reached("close-kept")
             await self._holdings.release(site)
         self.log.info("site {site} closed", site=site)
 

@@ -22,6 +22,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
+from hybrid import crashpoint
 from hybrid.lab import cgroups
 from hybrid.lab.command import LabError
 from hybrid.lab.network import NETNS, Network
@@ -72,6 +73,23 @@ class Node:
     def address(self) -> str:
         """Where it is reached, from other nodes and from this machine."""
         return self.network.address(self.name)
+
+    @property
+    def _crash(self) -> Path:
+        return self.base / "crash"
+
+    def crash_at(self, step: str) -> None:
+        """Let the process that reaches `step` the next time die there (see `hybrid.crashpoint`)."""
+        self._crash.write_text(step)
+
+    @property
+    def crashed(self) -> bool:
+        """Whether the process for which `crash_at` lay in wait has died."""
+        return not self._crash.exists()
+
+    def spare(self) -> None:
+        """Lie in wait no longer."""
+        self._crash.unlink(missing_ok=True)
 
     @property
     def log(self) -> Path:
@@ -127,7 +145,11 @@ class Node:
         outer = ["setpriv", "--pdeathsig", "KILL", "nsenter", f"--net={NETNS / self.network.namespace(self.name)}"]
         outer += ["unshare", "--mount", "--propagation", "private", "--uts", "--pid", "--fork", "--kill-child"]
         command = [*outer, "--mount-proc", "bash", "-c", script, self.name, *argv]
-        environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:/usr/sbin:/usr/bin:/sbin:/bin"}
+        environment = {
+            **os.environ,
+            crashpoint.VARIABLE: str(self._crash),
+            "PATH": f"{Path(sys.executable).parent}:/usr/sbin:/usr/bin:/sbin:/bin",
+        }
         try:
             return subprocess.Popen(
                 command,

@@ -14,6 +14,7 @@ import msgspec
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from hybrid import crashpoint
 from hybrid.deeds import StashReason
 from hybrid.errors import AlreadyExists, Conflict, HybridError, NoSuchDataset, NoSuchSnapshot
 from hybrid.history import History
@@ -150,6 +151,7 @@ class Stashes:
         self.unfinished.add(site)
         await self._pool.set_properties(JOURNAL, {intent_key(site): encode(intent)})
         try:
+            crashpoint.reached("stash-written")
             stash = await self._carry_out(intent)
         except HybridError:
             await self._withdraw(intent)
@@ -193,12 +195,17 @@ class Stashes:
         main, aside = site_dataset(intent.site), stash_dataset(intent.id)
         if not await self._exists(aside):
             await patiently(self._clock, lambda: self._pool.rename(main, aside))
+        crashpoint.reached("stash-renamed")
         if not await self._exists(main):
             await self._put_in_place(intent, main, aside)
+        crashpoint.reached("stash-placed")
         if await self._exists(main):
             await self._own_past(main)
+            crashpoint.reached("stash-promoted")
             await self._dress(intent, main)
+        crashpoint.reached("stash-dressed")
         stash = await self._label(intent, main, aside)
+        crashpoint.reached("stash-labelled")
         await self._pool.set_properties(JOURNAL, {intent_key(intent.site): None})
         await self._learn(intent.site, main, aside, intent.source)
         self.log.info("site {site}: {stash} set aside ({why})", site=intent.site, stash=intent.id, why=intent.why)

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hybrid.lab.faults import deaths, partitions
+from hybrid.lab.faults import crashes, deaths, disks, halts, partitions
 from hybrid.lab.faults.fault import Fault
 
-FAULTS: tuple[Fault, ...] = (*deaths.FAULTS, *partitions.FAULTS)
+FAULTS: tuple[Fault, ...] = (
+    *deaths.FAULTS,
+    *halts.FAULTS,
+    *partitions.FAULTS,
+    *crashes.FAULTS,
+    *disks.FAULTS,
+)
 
 
 def chosen(only: str) -> Sequence[Fault]:

@@ -108,6 +108,18 @@ class Stage:
         seen = self.seen()
         return {seen.get(node.name, {}).get("owner") for node in nodes}
 
+    def claim(self, node: Node) -> object:
+        """The claim under which `node` sees the site served; `None` where it does not answer or it is not served."""
+        try:
+            site = self.lab.api(node.name).call("GET", f"/sites/{SITE}", deadline_s=2.0)
+        except LabError:
+            return None
+        return site["claim"] if site["state"] == "serving" else None
+
+    def storage_ok(self, node: Node) -> bool:
+        """Whether `node` says of itself that its storage answers."""
+        return all(seen["storage_ok"] for seen in self.lab.api(node.name).items("/nodes") if seen["name"] == node.name)
+
     def acks(self) -> list[Ack]:
         """What was acknowledged so far in this scenario."""
         return self._journal.since(self._begin_wall_s)
