@@ -46,11 +46,13 @@ from hybrid.hosting.terms import Accepts, Terms
 from hybrid.hosting.watch import Watch
 from hybrid.knowledge import Knowledge
 from hybrid.loops import Loops
-from hybrid.model import Claim, Fact, NodeId, SiteId
+from hybrid.model import NO_CLAIM, Claim, Fact, NodeId, SiteId
 from hybrid.outlook import Outlook
 from hybrid.ports import Containers, Peers, Pool
 from hybrid.settings import Settings
 from hybrid.shelf import Shelf
+from hybrid.strict.ports import StrictDrivers
+from hybrid.strict.sites import StrictSites
 from hybrid.view import SiteView
 from hybrid.wire import Done, OwnerSeen, SeesOwner, TakeOver
 from hybrid_replicator.ports import Files
@@ -82,6 +84,8 @@ class Drivers:
     wall_s: Callable[[], float]
     random: random.Random
     load: Callable[[], float]
+    strict: StrictDrivers | None = None
+    """etcd and the guardian, where this node has them."""
 
 
 class Core(MultiService):
@@ -170,8 +174,18 @@ class Core(MultiService):
         )
         self._tasks = SiteTasks()
         self._holdings = Holdings(pool, self.replicator, self._ledger, self._published)
+        self._strict = StrictSites(
+            reactor, settings, me, drivers.strict, self._membership, self._ledger, self._holdings
+        )
         self._terms = Terms(
-            reactor, settings, pool, self.replicator, drivers.containers, self._holdings, drivers.accepts
+            reactor,
+            settings,
+            pool,
+            self.replicator,
+            drivers.containers,
+            self._holdings,
+            drivers.accepts,
+            self._strict.claims,
         )
         self._wire_deeds(now_s)
         self.outlook = Outlook(reactor, self.known.view)
@@ -192,9 +206,11 @@ class Core(MultiService):
             terms,
             self._tasks,
             self._tell,
+            self._strict.claims.is_strict,
         )
         self._observer = Observer(holdings, self.replicator, in_background)
-        self._moving = Moving(me, drivers.pool, drivers.links, self.replicator, holdings, terms)
+        claims = self._strict.claims
+        self._moving = Moving(me, drivers.pool, drivers.links, self.replicator, holdings, terms, claims)
         self._watch = Watch(self._reactor, drivers.containers, holdings, terms, self._tasks)
         self._check = StorageCheck(drivers.pool, self._storage_lost, self._watch.storage_still_lost, self._storage_back)
         self._description = Description(
@@ -229,17 +245,26 @@ class Core(MultiService):
             holdings,
             terms,
             self._tasks,
-            Creation(me, self._settings, drivers.pool, holdings, terms, drivers.shift_owners),
+            Creation(me, self._settings, drivers.pool, holdings, terms, drivers.shift_owners, claims),
             self._moving,
-            Rolling(me, self.replicator, holdings, terms, self.known.stashes),
+            Rolling(me, self.replicator, holdings, terms, self.known.stashes, claims),
             self.deletions,
             Choices(lambda: self.outlook.view, self.shared, self.deletions.entry, drivers.wall_s),
+            claims,
         )
 
     # --------------------------------------------------------------------------------------------------- life
 
     async def live(self) -> None:
         """Come to life; returns when this node speaks and listens. Trouble with one site is that site's alone."""
+        self._strict.begin(
+            self._drivers.links,
+            self._terms,
+            self._tasks,
+            self._replicated_to,
+            lambda site: self._steward.owner_seen(site, NO_CLAIM),
+            self._tell,
+        )
         await self._storage_answers()
         await self._drivers.pool.prepare()
         await self.replicator.recover()
@@ -251,6 +276,7 @@ class Core(MultiService):
         self._drivers.links.handle(TakeOver, self._take_over)
         self._gossip.setServiceParent(self)
         self.replicator.setServiceParent(self)
+        self._strict.decide()
         self.startService()
         self.outlook.add(self.replicator.follow)
         for interval_s, deed in (
@@ -289,6 +315,7 @@ class Core(MultiService):
     async def die(self) -> None:
         """Fall silent; containers go on."""
         self._loops.stop()
+        self._strict.stop()
         self.outlook.stop()
         if self.running:
             await MultiService.stopService(self)
@@ -357,6 +384,10 @@ class Core(MultiService):
 
     def _targets(self, site: SiteView) -> tuple[NodeId, ...]:
         return placement.replicas(site, self.outlook.view)
+
+    def _replicated_to(self, site: SiteId) -> tuple[NodeId, ...]:
+        seen = self.outlook.view.sites.get(site)
+        return self._targets(seen) if seen is not None else ()
 
     # -------------------------------------------------------------------------------------------------- storage
 

@@ -107,6 +107,7 @@ class CreateSite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     memory_bytes: int | None = None
     cpus: float = 1.0
     pids: int | None = None
+    consistency: Literal["available", "strict"] = "available"
     policy: str = "value"
     """See `SiteSpec.policy`."""
 

@@ -151,6 +151,8 @@ class SiteSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     policy: str = "value"
     """Which of two histories becomes the main line after a partition: `value`, `epoch`, `prefer:<dc>` or `ask`."""
     home_dc: str = ""
+    consistency: Literal["available", "strict"] = "available"
+    """Cut off: `available` goes on, and histories are settled later; `strict` stops rather than be written twice."""
 
 
 PREFER = "prefer:"

@@ -45,6 +45,19 @@ class OwnerSeen(msgspec.Struct, frozen=True, tag=True):
     claim: Claim | None
 
 
+class AgreeOwner(msgspec.Struct, frozen=True, tag=True):
+    """The owner of a strict site under `claim`, while etcd is silent: may I go on? "Yes" is a promise not to stand."""
+
+    site: SiteId
+    claim: Claim
+
+
+class Agreed(msgspec.Struct, frozen=True, tag=True):
+    """Why not; empty for "yes"."""
+
+    why_not: str = ""
+
+
 class AskHistory(msgspec.Struct, frozen=True, tag=True):
     """What do you hold of this dataset (`sites/s-…`, `images/…`, `stash/…`)?"""
 
@@ -147,6 +160,8 @@ Message = (
     | Done
     | SeesOwner
     | OwnerSeen
+    | AgreeOwner
+    | Agreed
     | AskHistory
     | HistoryHeld
     | Offer

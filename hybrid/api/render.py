@@ -70,6 +70,7 @@ def site(view: View, seen: SiteView, now_s: float) -> schema.Site:
         cpus=spec.cpus,
         pids=spec.pids,
         policy=spec.policy,
+        consistency=spec.consistency,
         home_dc=spec.home_dc,
         environment=spec.environment,
         ports=_ports(spec.ports),

@@ -69,6 +69,8 @@ class NewSite(Body, frozen=True):
     cpus: Cpus = 1.0
     pids: Pids | None = None
     policy: Policy = "value"
+    consistency: Literal["available", "strict"] = "available"
+    """`strict`: stops rather than be written in two places; needs etcd."""
 
 
 class SiteChanges(Body, frozen=True):
@@ -84,6 +86,7 @@ class SiteChanges(Body, frozen=True):
     cpus: Cpus | UnsetType = UNSET
     pids: Pids | UnsetType = UNSET
     policy: Policy | UnsetType = UNSET
+    consistency: Literal["available", "strict"] | UnsetType = UNSET
 
 
 class MoveTo(Body, frozen=True):
@@ -270,6 +273,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     cpus: float
     pids: int
     policy: str
+    consistency: str
     home_dc: str
     environment: dict[str, str]
     ports: tuple[PortAnswer, ...]

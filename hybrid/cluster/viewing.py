@@ -139,7 +139,7 @@ def site_view(
     owner = claimant(registers, live)
     mine = registers[owner] if owner is not None else None
     holders = _holders(registers, live, owner)
-    state = _state(spec, mine, holders)
+    state = _state(spec, mine, [registers[node].trouble for node in holders])
     return SiteView(
         spec=spec,
         state=state,
@@ -159,12 +159,15 @@ def site_view(
     )
 
 
-def _state(spec: SiteSpec, owner: SiteRegister | None, holders: tuple[NodeId, ...]) -> SiteState:
+def _state(spec: SiteSpec, owner: SiteRegister | None, troubles: list[str]) -> SiteState:
+    """`troubles`: of each living holder. Without an owner, one that has none may become it."""
     if spec.wanted == "stopped":
-        return "stopped" if holders else "unavailable"
+        return "stopped" if troubles else "unavailable"
     if owner is not None and owner.serving:
         return "serving"
-    if not holders or (owner is not None and (owner.trouble or owner.awaiting)):
+    if owner is None and all(troubles):
+        return "unavailable"
+    if owner is not None and (owner.trouble or owner.awaiting):
         return "unavailable"
     return "changing"
 

@@ -10,10 +10,11 @@ from contextlib import AsyncExitStack
 from hybrid.deeds import CreateSite, Progress
 from hybrid.errors import ImageError, NoSuchDataset
 from hybrid.hosting.addresses import id_base
+from hybrid.hosting.claims import Claims
 from hybrid.hosting.holdings import Holdings, dataset_of
 from hybrid.hosting.names import check_domain, check_free, check_limits, check_name, check_policy
 from hybrid.hosting.terms import Terms
-from hybrid.model import Claim, Manifest, NodeId, SiteId, SiteSpec, Version, image_dataset
+from hybrid.model import Manifest, NodeId, SiteId, SiteSpec, Version, image_dataset
 from hybrid.ports import Pool
 from hybrid.settings import Settings
 from hybrid.view import View
@@ -65,6 +66,7 @@ def new_spec(request: CreateSite, image: str, manifest: Manifest, view: View, nu
         quota_bytes=request.quota_bytes,
         memory_bytes=request.memory_bytes or manifest.memory_bytes,
         cpus=request.cpus,
+        consistency=request.consistency,
         pids=request.pids or manifest.pids,
         policy=request.policy,
         home_dc=view.nodes[view.me].dc if view.me in view.nodes else "",
@@ -84,14 +86,15 @@ class Creation:
         holdings: Holdings,
         terms: Terms,
         shift_owners: Callable[[str, int], Awaitable[object]],
+        claims: Claims,
     ) -> None:
         """`shift_owners(path, id_base)` returns an awaitable that gives all files below `path` to the range."""
         self._me, self._settings, self._pool = me, settings, pool
-        self._holdings, self._terms, self._shift_owners = holdings, terms, shift_owners
+        self._holdings, self._terms, self._shift_owners, self._claims = holdings, terms, shift_owners, claims
 
     async def make(self, spec: SiteSpec, progress: Progress) -> None:
         """Clone the image, give its files to the site's ids, and open it. Leaves nothing behind when it fails."""
-        name = dataset_of(spec.id)
+        name, claim = dataset_of(spec.id), await self._claims.first(spec)
         async with AsyncExitStack() as undo:
             with progress.step("create filesystem"):
                 await self._clone(spec)
@@ -102,7 +105,6 @@ class Creation:
                 await self._pool.mount(name, self._terms.root(spec.id))
                 await self._shift_owners(self._terms.root(spec.id), id_base(spec, self._settings))
             with progress.step("start container"):
-                claim = Claim(1, self._me)
                 await self._holdings.add(spec, claim)
                 await self._terms.open(spec.id, claim)
             undo.pop_all()

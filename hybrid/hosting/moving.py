@@ -11,6 +11,7 @@ from twisted.logger import Logger
 from hybrid import crashpoint
 from hybrid.deeds import Progress, TimeMachine
 from hybrid.errors import Conflict, HybridError, PeerError
+from hybrid.hosting.claims import Claims
 from hybrid.hosting.holdings import Holdings, dataset_of
 from hybrid.hosting.terms import Terms
 from hybrid.model import Claim, Guid, NodeId, SiteId
@@ -27,10 +28,17 @@ class Moving:
     log = Logger()
 
     def __init__(
-        self, me: NodeId, pool: Pool, peers: Peers, machine: TimeMachine, holdings: Holdings, terms: Terms
+        self,
+        me: NodeId,
+        pool: Pool,
+        peers: Peers,
+        machine: TimeMachine,
+        holdings: Holdings,
+        terms: Terms,
+        claims: Claims,
     ) -> None:
         self._me, self._pool, self._peers = me, pool, peers
-        self._machine, self._holdings, self._terms = machine, holdings, terms
+        self._machine, self._holdings, self._terms, self._claims = machine, holdings, terms, claims
 
     async def move(self, site: SiteId, to: NodeId, progress: Progress) -> None:
         """See `hybrid.deeds.Hosting.move`."""
@@ -51,6 +59,7 @@ class Moving:
                 head = await self._last_changes(site, claim, to)
                 crashpoint.reached("move-sent")
             with progress.step("start on the other node"):
+                self._claims.let_go(site)
                 await self._peers.request(to, TakeOver(site, claim, head), deadline_s=HAND_OVER_S)
                 crashpoint.reached("move-answered")
         except HybridError:
@@ -72,6 +81,9 @@ class Moving:
             return
         self.log.warn("site {site} stays: the move failed", site=site)
         self._holdings.update(site, role="opening", successor=None)
+        regained = await self._claims.regain(site, claim)
+        if regained != claim:
+            await self._holdings.claim(site, regained)
         await self._terms.restart(site)
 
     async def take_over(self, sender: NodeId, request: TakeOver) -> Done:
@@ -86,6 +98,6 @@ class Moving:
         if sender != request.claim.node:
             raise PeerError("a hand-over comes from the owner", f"{sender} is not {request.claim.node}")
         crashpoint.reached("take-over-asked")
-        await self._terms.open(request.site, Claim(request.claim.epoch + 1, self._me))
+        await self._terms.open(request.site, await self._claims.next(request.site, after=request.claim))
         crashpoint.reached("take-over-done")
         return Done()

@@ -80,6 +80,7 @@ EDITABLE = frozenset(
         "cpus",
         "pids",
         "policy",
+        "consistency",
     )
 )
 

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from hybrid import crashpoint
 from hybrid.deeds import Progress, TimeMachine
 from hybrid.errors import BadRequest, Conflict, NoSuchSnapshot
+from hybrid.hosting.claims import Claims
 from hybrid.hosting.holdings import Holdings
 from hybrid.hosting.terms import Terms
 from hybrid.model import Claim, Guid, NodeId, SiteId, Stash
@@ -27,10 +28,11 @@ class Rolling:
         holdings: Holdings,
         terms: Terms,
         everywhere: Callable[[SiteId], Iterable[Stash]],
+        claims: Claims,
     ) -> None:
         """`everywhere(site)`: the stashes of all nodes, oldest first."""
         self._me, self._machine, self._holdings, self._terms = me, machine, holdings, terms
-        self._everywhere = everywhere
+        self._everywhere, self._claims = everywhere, claims
 
     async def rollback(self, site: SiteId, to: Guid, progress: Progress) -> Stash:
         """See `hybrid.deeds.Hosting.rollback`."""
@@ -61,7 +63,7 @@ class Rolling:
 
     async def _switch(self, site: SiteId, progress: Progress, swap: Callable[[], Awaitable[Stash]]) -> Stash:
         """Stop, keep the present, swap histories, begin a new term; on failure serve whatever is the main line."""
-        claim = self._claim(site)
+        claim, fresh = self._claim(site), await self._claims.next(site)
         self._holdings.update(site, role="opening", serving=False)
         try:
             with progress.step("stop container"):
@@ -75,7 +77,7 @@ class Rolling:
                     await self._holdings.rewrite(site)
         finally:
             with progress.step("start container"):
-                await self._terms.open(site, Claim(self._holdings.seen(site).epoch + 1, self._me))
+                await self._terms.open(site, fresh)
         return stash
 
     async def restore(self, site: SiteId, guid: Guid, path: str, progress: Progress) -> int:

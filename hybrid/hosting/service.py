@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+import msgspec
+
 from hybrid.cluster.placement import free_number
 from hybrid.deeds import CreateSite, Deleted, Entry, Progress, TimeMachine
 from hybrid.errors import Conflict, ImageError, NoSuchSite, StorageError
 from hybrid.history import History
 from hybrid.hosting.choices import Choices
+from hybrid.hosting.claims import Claims
 from hybrid.hosting.creation import Creation, find_image, new_site_id, new_spec
 from hybrid.hosting.deletions import Deletions
 from hybrid.hosting.holdings import Holding, Holdings
@@ -18,7 +21,7 @@ from hybrid.hosting.names import check_domain, check_free, check_policy, edited
 from hybrid.hosting.rolling import Rolling
 from hybrid.hosting.tasks import SiteTasks, in_background
 from hybrid.hosting.terms import Terms
-from hybrid.model import Guid, Manifest, NodeId, SiteId, SiteSpec, Snapshot, Stash
+from hybrid.model import Guid, Manifest, NodeId, SiteId, SiteSpec, Snapshot, Stash, Version
 from hybrid.ports import Containers, Executed
 from hybrid.view import Pending, View
 
@@ -50,11 +53,12 @@ class HostingService:
         rolling: Rolling,
         deletions: Deletions,
         choices: Choices,
+        claims: Claims,
     ) -> None:
         self._view, self._images, self._machine = view, images, machine
         self._containers, self._holdings, self._terms, self._tasks = containers, holdings, terms, tasks
         self._creation, self._moving, self._rolling = creation, moving, rolling
-        self._deletions, self._choices = deletions, choices
+        self._deletions, self._choices, self._claims = deletions, choices, claims
 
     # ------------------------------------------------------------------------------------------------- reading
 
@@ -107,15 +111,19 @@ class HostingService:
         spec = edited(holding.spec, changes)
         check_free(self._view(), spec.name, spec.domains, but=site)
         check_policy(self._view(), spec.policy)
-        await self._tasks.run(site, "edit", lambda: self._edited(holding.spec, spec))
-        return spec
+        return await self._tasks.run(site, "edit", lambda: self._edited(holding.spec, spec))
 
-    async def _edited(self, old: SiteSpec, new: SiteSpec) -> None:
+    async def _edited(self, old: SiteSpec, new: SiteSpec) -> SiteSpec:
+        claim = await self._claims.switch(old, new)
+        if claim is not None:
+            await self._holdings.claim(new.id, claim)
+            new = msgspec.structs.replace(new, version=Version(claim.epoch, 0))
         await self._holdings.write_spec(new)
         limits_changed = (old.memory_bytes, old.cpus, old.pids) != (new.memory_bytes, new.cpus, new.pids)
         if old.wanted != new.wanted or limits_changed:
             await self._terms.stop(new.id)
         await self._terms.start(new.id)
+        return new
 
     async def delete(self, site: SiteId, progress: Progress) -> None:
         """See `hybrid.deeds.Hosting`."""

@@ -49,17 +49,22 @@ class Steward:
         terms: Terms,
         tasks: SiteTasks,
         event: Callable[[str, SiteId, str], None],
+        is_strict: Callable[[SiteId], bool],
     ) -> None:
-        """`event(kind, site, text)` records a transition for people."""
+        """
+        Args:
+            event: `event(kind, site, text)` records a transition for people.
+            is_strict: Sites that are left to `hybrid.strict`.
+        """
         self._reactor, self._me = reactor, me
         self._membership, self._ledger, self._elections = membership, ledger, elections
         self._peers, self._holdings, self._terms, self._tasks = peers, holdings, terms, tasks
-        self._event = event
+        self._event, self._is_strict = event, is_strict
 
     def look(self) -> None:
         """Decide about every site in which this node has a part, and begin the deeds. Never raises."""
         for site in self._holdings:
-            if self._tasks.busy(site):
+            if self._tasks.busy(site) or self._is_strict(site):
                 continue
             try:
                 self._do(site, self._decide(site))
@@ -108,7 +113,7 @@ class Steward:
     # --------------------------------------------------------------------------------------------------- deeds
 
     async def _stand(self, site: SiteId, claim: Claim) -> None:
-        if await self._owner_seen(site, claim):
+        if await self.owner_seen(site, claim):
             self._event("election-called-off", site, "another node still sees the owner")
             self._elections.called_off(site, self._reactor.seconds())
             return
@@ -125,7 +130,7 @@ class Steward:
             raise
         self._event("opened", site, f"serving under {claim}")
 
-    async def _owner_seen(self, site: SiteId, claim: Claim) -> bool:
+    async def owner_seen(self, site: SiteId, claim: Claim) -> bool:
         """Rule R2: ask the last owner and the other holders; one "yes" calls the election off."""
         live = self._membership.live(self._reactor.seconds())
         nodes = confirmation(self._ledger.registers(site), live, self._me)

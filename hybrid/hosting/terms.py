@@ -19,7 +19,8 @@ from hybrid import crashpoint
 from hybrid.deeds import TimeMachine
 from hybrid.errors import Busy, ContainerError, HybridError
 from hybrid.hosting.addresses import address_of, container_spec
-from hybrid.hosting.holdings import Holdings, dataset_of
+from hybrid.hosting.claims import Claims
+from hybrid.hosting.holdings import Holding, Holdings, dataset_of
 from hybrid.model import Claim, SiteId, SiteSpec
 from hybrid.ports import Containers, Pool
 from hybrid.settings import Settings
@@ -46,8 +47,9 @@ class Terms:
         containers: Containers,
         holdings: Holdings,
         accepts: Accepts,
+        claims: Claims,
     ) -> None:
-        self._reactor, self._settings, self._accepts = reactor, settings, accepts
+        self._reactor, self._settings, self._accepts, self._claims = reactor, settings, accepts, claims
         self._pool, self._machine, self._containers, self._holdings = pool, machine, containers, holdings
 
     # ------------------------------------------------------------------------------------------------- places
@@ -96,6 +98,7 @@ class Terms:
         await self._pool.set_quota(dataset_of(site), spec.quota_bytes)
         await self._pool.mount(dataset_of(site), self.root(site))
         if spec.wanted == "running":
+            await self._claims.permit(site)
             await self._containers.start(container_spec(spec, self.root(site), self._settings, holding.claim))
             await self._answering(spec)
         self._holdings.update(site, role="owner", serving=spec.wanted == "running", trouble="")
@@ -181,7 +184,7 @@ class Terms:
             running: Its container was found running.
         """
         holding = self._holdings.need(site)
-        if running and holding.claim is not None and not holding.awaiting and await self._healthy(site, holding.spec):
+        if running and await self._adoptable(site, holding):
             self._holdings.update(site, role="owner", serving=True)
             self.log.info("site {site} adopted under {claim}", site=site, claim=str(holding.claim))
             return
@@ -204,6 +207,12 @@ class Terms:
         """
         await self._pool.mount(dataset_of(site), self.root(site))
         await self.unmount(site)
+
+    async def _adoptable(self, site: SiteId, holding: Holding) -> bool:
+        """Whether this process may go on with a container that it found running."""
+        if holding.claim is None or holding.awaiting or not await self._claims.adopt(site, holding.claim):
+            return False
+        return await self._healthy(site, holding.spec)
 
     async def _healthy(self, site: SiteId, spec: SiteSpec) -> bool:
         dataset = await self._pool.dataset(dataset_of(site))

@@ -171,7 +171,8 @@ class StrictElections:
         if mine.role == "owner":
             self._failures.pop(look.site, None)
             outdone = largest_claim(look.registers.values()) > claim
-            if named is not None and (outdone or not look.in_etcd):
+            other = named is not None and named.revision != claim.epoch
+            if named is not None and (outdone or other or not look.in_etcd):
                 return Reclaim()
         return Stay("owner")
 

@@ -7,16 +7,22 @@ deadline in vain, as on a real one.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import deferLater
 
-from hybrid.strict.ports import Entry, EtcdUnreachable, NoSuchLease, Reading
+from hybrid.errors import HybridError
+from hybrid.model import SiteId
+from hybrid.ports import Containers
+from hybrid.strict.ports import Entry, EtcdUnreachable, GuardMissing, NoSuchLease, Reading
 
 T = TypeVar("T")
+ENFORCE_S = 0.2
+"""How often a guard looks for containers that are past their deadline."""
 
 
 @dataclass(slots=True)
@@ -204,3 +210,52 @@ class MemoryEtcdClient:
 
     async def _pass(self, seconds: float) -> None:
         await deferLater(self._store.clock, seconds)
+
+
+class MemoryGuard:
+    """
+    See `hybrid.strict.ports.Guard`: freezes the containers of one node, whatever its process does meanwhile.
+
+    Attributes:
+        missing: There is nobody who could: `feed` raises.
+    """
+
+    def __init__(self, clock: IReactorTime, containers: Callable[[], Containers]) -> None:
+        """`clock`: of the machine, not of the process. `containers()`: of the node, as they are now."""
+        self._clock, self._containers = clock, containers
+        self._deadlines: dict[SiteId, float] = {}
+        self._froze: set[SiteId] = set()
+        self._pending: IDelayedCall | None = None
+        self.missing = False
+
+    async def feed(self, deadlines: Mapping[SiteId, float]) -> None:
+        """See `hybrid.strict.ports.Guard`."""
+        if self.missing:
+            raise GuardMissing("the guardian does not answer")
+        self._deadlines = dict(deadlines)
+        now_s = self._clock.seconds()
+        for site in sorted(self._froze):
+            if deadlines.get(site, now_s) > now_s:
+                self._do(self._containers().thaw(site))
+                self._froze.discard(site)
+        self._look()
+
+    def _look(self) -> None:
+        """Freeze what is due, and look again when something is: a container may appear after its deadline."""
+        if self._pending is not None and self._pending.active():
+            self._pending.cancel()
+        now_s = self._clock.seconds()
+        for site, deadline_s in sorted(self._deadlines.items()):
+            if deadline_s <= now_s:
+                self._froze.add(site)
+                self._do(self._freeze(site))
+        next_s = min((max(deadline_s, now_s + ENFORCE_S) for deadline_s in self._deadlines.values()), default=None)
+        self._pending = self._clock.callLater(next_s - now_s, self._look) if next_s is not None else None
+
+    async def _freeze(self, site: SiteId) -> None:
+        containers = self._containers()
+        if (await containers.running()).get(site) == "running":
+            await containers.freeze(site)
+
+    def _do(self, deed: Coroutine[Any, Any, None]) -> None:
+        Deferred.fromCoroutine(deed).addErrback(lambda failure: failure.trap(HybridError))

@@ -7,7 +7,7 @@ Drivers of `Etcd` are `hybrid.strict.gateway` and, in memory, `hybrid.strict.mem
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -95,8 +95,8 @@ class Guard(Protocol):
         """
         From now on freeze the container of each of these sites at its deadline, unless told otherwise before.
 
-        Those it froze earlier and whose deadline is in the future now run again; those not named stay as they are and
-        are not watched any more. Returns when the guard has understood.
+        Those it froze earlier and whose deadline is in the future now run again; those not named stay as they are.
+        Returns when the guard has understood.
 
         Args:
             deadlines: Site to monotonic seconds of this machine. All of them, each time.
@@ -110,3 +110,17 @@ class GuardMissing(HybridError):
     """The guardian does not answer, so no strict site may be started."""
 
     temporary = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StrictDrivers:
+    """What strict sites stand on."""
+
+    cluster: str
+    """The cluster's id: etcd may serve several."""
+    etcd: Etcd
+    guard: Guard
+    kept_lease: Callable[[], int | None]
+    """The lease that an earlier process of this node had."""
+    keep_lease: Callable[[int], None]
+    """Remember a lease for a later one."""

@@ -7,7 +7,7 @@ A node's life can end at any moment, also within a call to its disk: from then o
 from __future__ import annotations
 
 import random
-from collections.abc import Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -21,8 +21,9 @@ from hybrid.core import Core, Drivers
 from hybrid.deeds import CreateSite, Entry
 from hybrid.hosting.holdings import dataset_of
 from hybrid.model import NodeId, NodeRegister, Shared, SiteId, SiteSpec
-from hybrid.settings import Settings
+from hybrid.settings import Settings, Strict
 from hybrid.storage.memory import MemoryPool
+from hybrid.strict.ports import StrictDrivers
 from hybrid.view import SiteView
 from hybrid_containers.memory import MemoryContainers
 from tests.node.lives import Life, LifeClock
@@ -112,7 +113,13 @@ class Member:
         self.notes.starts += 1
         self.life = Life(LifeClock(self.cluster.clock), self._lost_power)
         self.links = self.cluster.network.join(self.id)
-        settings = Settings(name=self.name, dc=self.dc, address=f"10.9.9.{ord(self.name)}", state_dir="/state")
+        settings = Settings(
+            name=self.name,
+            dc=self.dc,
+            address=f"10.9.9.{ord(self.name)}",
+            state_dir="/state",
+            strict=self.cluster.strict,
+        )
         drivers = Drivers(
             pool=self.life.sees(self.pool),
             containers=self.life.sees(self.containers),
@@ -125,9 +132,14 @@ class Member:
             wall_s=self.cluster.wall_s,
             random=random.Random(self.name),
             load=lambda: 0.0,
+            strict=self.strict_drivers(),
         )
         self.core = Core(self.life.clock, settings, self.id, self.notes.starts, ("hybrid.test",), drivers)
         self.up = True
+
+    def strict_drivers(self) -> StrictDrivers | None:
+        """etcd and a guardian; a plain node has none."""
+        return None
 
     async def _accepts(self, address: str, port: int) -> bool:
         listening = any(spec.address == address for spec in self.containers.specs().values())
@@ -171,10 +183,16 @@ PLACES = {"a": "paris", "b": "paris", "c": "london"}
 class Cluster:
     """Nodes by name, each in its data centre; `a` is there from the beginning."""
 
-    def __init__(self, places: Mapping[str, str] = PLACES) -> None:
+    strict = Strict()
+    """The settings about strict sites, on all nodes."""
+
+    def __init__(
+        self, places: Mapping[str, str] = PLACES, member: Callable[[Cluster, str, str], Member] = Member
+    ) -> None:
+        """`member(cluster, name, dc)` makes a node."""
         self.clock = Clock()
         self.network = MemoryNetwork(self.clock)
-        self.members = {name: Member(self, name, dc) for name, dc in places.items()}
+        self.members = {name: member(self, name, dc) for name, dc in places.items()}
 
     def wall_s(self) -> float:
         """Time of day."""
@@ -217,9 +235,9 @@ class Cluster:
             self.run(pool.snapshot("images/static-1", "image"))
             self.run(member.core.shelf.load())
 
-    def create(self, name: str = "shop", on: str = "a", copies: int = 2) -> SiteSpec:
+    def create(self, name: str = "shop", on: str = "a", copies: int = 2, **more: Any) -> SiteSpec:
         """A running site."""
-        request = CreateSite(name=name, image="static", copies=copies)
+        request = CreateSite(name=name, image="static", copies=copies, **more)
         return self.run(self.members[on].core.hosting.create(request, Steps()))
 
     def owners(self, spec: SiteSpec) -> dict[str, str | None]:

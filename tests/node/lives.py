@@ -126,6 +126,17 @@ class LifeClock:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self.over = False
+        self._missed: list[Callable[[], None]] | None = None
+
+    def pause(self) -> None:
+        """Stop scheduling this life: what falls due happens when it goes on."""
+        self._missed = []
+
+    def resume(self) -> None:
+        """Undo `pause`: what fell due meanwhile happens now."""
+        missed, self._missed = self._missed or [], None
+        for happen in missed:
+            happen()
 
     def seconds(self) -> float:
         """See `IReactorTime`."""
@@ -135,7 +146,9 @@ class LifeClock:
         """See `IReactorTime`."""
 
         def unless_over() -> None:
-            if not self.over:
+            if self._missed is not None:
+                self._missed.append(unless_over)
+            elif not self.over:
                 callable(*args, **kw)
 
         return self._clock.callLater(delay, unless_over)

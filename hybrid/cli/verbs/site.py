@@ -35,6 +35,7 @@ SHOW = (
     Column("safe_copies"),
     Column("lag_s", show=seconds),
     Column("image"),
+    Column("consistency"),
     Column("ports", show=ports),
     Column("memory_bytes", show=bytes_),
     Column("quota_bytes", show=bytes_),
@@ -213,21 +214,26 @@ def _limits(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--policy", metavar="P", help="which history wins after a partition: value, epoch, prefer:DC, ask"
     )
+    parser.add_argument(
+        "--strict",
+        dest="consistency",
+        action="store_const",
+        const="strict",
+        help="stop it rather than have it written in two places (needs etcd)",
+    )
+    parser.add_argument(
+        "--available",
+        dest="consistency",
+        action="store_const",
+        const="available",
+        help="keep it running on whatever server can, as sites are unless told otherwise",
+    )
 
 
 def _given(options: argparse.Namespace) -> Json:
     """The settings that were given, as the API wants them."""
-    names = (
-        "domains",
-        "copies",
-        "snapshot_every_s",
-        "ttl_s",
-        "quota_bytes",
-        "memory_bytes",
-        "cpus",
-        "pids",
-        "policy",
-    )
+    numbers = ("copies", "snapshot_every_s", "ttl_s", "quota_bytes", "memory_bytes", "cpus", "pids")
+    names = ("domains", *numbers, "policy", "consistency")
     given = {name: value for name in names if (value := getattr(options, name)) is not None}
     if "ttl_s" in given:
         given["ttl_s"] = int(given["ttl_s"])
