@@ -233,6 +233,7 @@ class Core(MultiService):
             self._tasks,
             self.shared,
             self.known.owned,
+            claims,
             drivers.wall_s,
         )
         self._purge = Purge(drivers.pool, self.deletions.entry, drivers.wall_s)

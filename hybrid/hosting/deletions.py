@@ -14,6 +14,7 @@ from twisted.logger import Logger
 from hybrid.cluster.sealing import Seals
 from hybrid.deeds import Progress, TimeMachine
 from hybrid.hosting import tombstones
+from hybrid.hosting.claims import Claims
 from hybrid.hosting.holdings import Holding, Holdings
 from hybrid.hosting.tasks import SiteTasks
 from hybrid.hosting.terms import Terms
@@ -60,12 +61,13 @@ class Deletions:
         tasks: SiteTasks,
         shared: Shared,
         owned: Callable[[SiteId], bool],
+        claims: Claims,
         wall_s: Callable[[], float],
     ) -> None:
         """`owned(site)`: whether a living node owns it."""
         self._me, self._seals, self._machine, self._trash = me, seals, machine, trash
         self._holdings, self._terms, self._tasks, self._shared = holdings, terms, tasks, shared
-        self._owned, self._wall_s = owned, wall_s
+        self._owned, self._claims, self._wall_s = owned, claims, wall_s
         self._judged: dict[str, bool] = {}
         """Values of the shared map, and whether the node they name signed them."""
         self._brought_back: set[str] = set()
@@ -145,7 +147,7 @@ class Deletions:
         if tombstones.obeyed(stone, self._machine.history(site)):
             await self._bury(site)
         else:
-            await self._terms.open(site, Claim(self._holdings.seen(site).epoch + 1, self._me))
+            await self._terms.open(site, await self._claims.next(site))
 
     # ------------------------------------------------------------------------------------------- coming back
 
