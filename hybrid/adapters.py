@@ -94,4 +94,4 @@ class ImageImports:
 
 def restore(ledger: Ledger, memory: Memory) -> None:
     """Bring back what the last run knew of nodes and shared values."""
-    ledger.merge(Gossip(heartbeats={}, nodes=memory.nodes(), shared=memory.shared()))
+    ledger.merge(Gossip(nodes=memory.nodes(), shared=memory.shared()))

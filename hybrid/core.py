@@ -8,7 +8,7 @@ same code runs in `hybrid.node` on real drivers and in tests on the fakes, sever
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -23,8 +23,12 @@ from hybrid.cluster import placement
 from hybrid.cluster.absence import Absences
 from hybrid.cluster.election import Elections
 from hybrid.cluster.gossip import Gossiping, Links
+from hybrid.cluster.keyring import KEYRING
 from hybrid.cluster.ledger import Ledger, Merged
 from hybrid.cluster.membership import Membership
+from hybrid.cluster.pulse import Datagrams, Pulse
+from hybrid.cluster.pulse import Links as PulseLinks
+from hybrid.cluster.rotation import Rotation
 from hybrid.cluster.sealing import Seals
 from hybrid.departures import Departures
 from hybrid.departures import Links as Cuts
@@ -65,7 +69,7 @@ DESCRIBE_EVERY_S = 10.0
 PURGE_EVERY_S = 3600.0
 
 
-class PeerLinks(Peers, Links, Cuts, Protocol):
+class PeerLinks(Peers, Links, Cuts, PulseLinks, Protocol):
     """Links as the core uses them."""
 
 
@@ -76,6 +80,8 @@ class Drivers:
     pool: Pool
     containers: Containers
     links: PeerLinks
+    datagrams: Datagrams
+    entropy: Callable[[int], bytes]
     files: Files
     memory: Memory
     seals: Seals
@@ -120,11 +126,10 @@ class Core(MultiService):
         pool, links, now_s = drivers.pool, drivers.links, reactor.seconds()
         self.told: list[Callable[[str, SiteId, str], None]] = []
         self.observed: list[Callable[[Fact], None]] = []
-        self._membership = Membership(me, incarnation, settings.timing, now_s)
+        self._membership = Membership(me, incarnation, settings.timing, now_s, drivers.random, settings.dc)
         self._ledger = Ledger(me, incarnation)
         restore(self._ledger, drivers.memory)
-        for node in self._ledger.nodes():
-            self._membership.know(node, now_s)
+        self._know(self._ledger.nodes())
         self._absences = Absences(settings.timing.repair_s)
         self.known = Knowledge(
             me,
@@ -142,18 +147,19 @@ class Core(MultiService):
             self._ledger,
             links,
             settings.timing,
-            drivers.random.sample,
             self.known.replica_peers,
             self._heard,
         )
+        self._pulse = Pulse(reactor, self._membership, drivers.datagrams, links, self._lives_changed)
         self.shared = SharedValues(self._ledger, drivers.memory, self._gossip.hurry, drivers.wall_s)
+        self.keys = Rotation(self.shared, drivers.entropy, drivers.wall_s, self._leads)
         self.departures = Departures(
             me,
             self._ledger,
             links,
             self.shared.put,
             self._forget,
-            lambda: None,
+            lambda: self.keys.rotate(hurried=True),
             lambda: self._membership.live(reactor.seconds()),
             drivers.wall_s,
         )
@@ -275,6 +281,8 @@ class Core(MultiService):
         await self._description.publish()
         self._drivers.links.handle(SeesOwner, self._sees_owner)
         self._drivers.links.handle(TakeOver, self._take_over)
+        self.keys.ensure()
+        self._pulse.setServiceParent(self)
         self._gossip.setServiceParent(self)
         self.replicator.setServiceParent(self)
         self._strict.decide()
@@ -288,6 +296,7 @@ class Core(MultiService):
             (WATCH_EVERY_S, self.deletions.look),
             (WATCH_EVERY_S, self._look_for_lost),
             (DESCRIBE_EVERY_S, self._description.publish),
+            (DESCRIBE_EVERY_S, self.keys.look),
             (PURGE_EVERY_S, self._purge.look),
         ):
             self._loops.every(interval_s, deed)
@@ -334,6 +343,9 @@ class Core(MultiService):
         if merged.nodes:
             nodes = self._ledger.nodes()
             self._drivers.memory.keep_nodes(nodes[node] for node in merged.nodes if node in nodes)
+            self._know(merged.nodes)
+        if KEYRING in merged.shared:
+            self.keys.refresh()
         if merged.shared:
             self._drivers.memory.keep_shared(self.shared.entries(merged.shared))
             self.departures.look(merged.shared)
@@ -348,6 +360,21 @@ class Core(MultiService):
         self._membership.forget(node)
         self._drivers.memory.forget_node(node)
         self.outlook.changed()
+
+    def _know(self, nodes: Iterable[NodeId]) -> None:
+        """These are tried for ever, each as is fit for its data centre."""
+        for node in nodes:
+            register = self._ledger.nodes().get(node)
+            self._membership.know(node, self._reactor.seconds(), register.dc if register is not None else "")
+
+    def _lives_changed(self) -> None:
+        """A node came to life, or is taken for dead."""
+        self.outlook.changed()
+        self._gossip.hurry()
+
+    def _leads(self) -> bool:
+        """Of the living nodes one does what one has to do; it does no harm if, for a while, two do."""
+        return self._me == min(self._membership.live(self._reactor.seconds()))
 
     def _published(self, site: SiteId) -> None:
         """This node's own word about a site changed."""

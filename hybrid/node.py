@@ -19,12 +19,14 @@ from hybrid.adapters import ImageImports, JoinTokens
 from hybrid.api.changes import Told
 from hybrid.api.service import ApiService
 from hybrid.cluster.admission import Admission
+from hybrid.cluster.envelope import Envelopes
 from hybrid.cluster.founding import root_file
 from hybrid.cluster.identity import Identity
 from hybrid.cluster.join import JoinDesk
 from hybrid.cluster.peers import PeerLinks
 from hybrid.cluster.sealing import KeySeals
 from hybrid.cluster.store import Store
+from hybrid.cluster.udp import UdpDatagrams
 from hybrid.core import Core, Drivers
 from hybrid.feed import FeedServer
 from hybrid.hosting.dial import Dial
@@ -76,6 +78,8 @@ class Node(MultiService):
             refuses=lambda line: self._core.departures.removals.why_not(line),
         )
         incarnation = self._store.next_incarnation(time.time())
+        envelopes = Envelopes(identity.node, incarnation, os.urandom(4), lambda: self._core.keys.ring())
+        self._datagrams = UdpDatagrams(reactor, envelopes, self._addresses, settings.address, settings.cluster_port)
         self._core = Core(reactor, settings, identity.node, incarnation, identity.cluster.zones, self._drivers(pool))
         self._api_tls = identity.api_options()
         self._api = self._new_api(pool, admission)
@@ -89,6 +93,8 @@ class Node(MultiService):
             pool=pool,
             containers=self._containers,
             links=self._links,
+            datagrams=self._datagrams,
+            entropy=os.urandom,
             files=ChildFiles(reactor, reactor),
             memory=self._store,
             seals=KeySeals(self._identity.key),
@@ -138,7 +144,7 @@ class Node(MultiService):
             self.log.failure("this node could not come to life")
             self._reactor.stop()
             return
-        for component in (self._links, self._api, self._feed):
+        for component in (self._links, self._datagrams, self._api, self._feed):
             component.setServiceParent(self)
         self._loops.every(RENEW_EVERY_S, self._renew)
         self._core.outlook.add(self._api.follow)

@@ -18,13 +18,17 @@ class SettingsError(HybridError):
 class Timing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """When silence means death. Monotonic seconds; the default suits a LAN and close data centres."""
 
+    far: tuple[tuple[str, str], ...] = ()
+    """Pairs of data centres with a slow or lossy way between them, `[["paris", "tokyo"]]`; `"*"` is any. Nodes there
+    are probed and accused more patiently (memberlist's WAN profile): a death is known after a minute."""
     heartbeat_s: float = 0.5
+    """How often nodes tell each other what is new, where it is not told at once."""
     fail_s: float = 8.0
-    """No heartbeat, direct or relayed, for this long: taken for dead. At least ten heartbeats."""
+    """A silent node of a small cluster is taken for dead before this; the next candidate stands so much later."""
     settle_s: float = 2.0
     """A site without a live owner for this much longer: the best replica stands."""
     boot_s: float = 10.0
-    """After start, listen this long before claiming anything: `2 * heartbeat_s + fail_s` and a little."""
+    """After start, listen this long before claiming anything: `fail_s` and a little."""
     repair_s: float = 30.0
     """A node taken for dead for so long is lost: its copies are made again elsewhere. Longer than a restart takes."""
     fence_s: float = 15.0

@@ -17,10 +17,8 @@ PROTOCOL = 1
 
 
 class Gossip(msgspec.Struct, frozen=True, tag=True, kw_only=True, omit_defaults=True):
-    """Heartbeats of every node the sender knows, and registers the receiver may not have yet."""
+    """Registers the receiver may not have yet."""
 
-    heartbeats: dict[NodeId, tuple[int, int]]
-    """`(incarnation, counter)`: advanced by the node itself, relayed by all."""
     nodes: dict[NodeId, NodeRegister] = {}
     sites: dict[NodeId, dict[SiteId, SiteRegister]] = {}
     """The words; see `SiteRegister.word`."""

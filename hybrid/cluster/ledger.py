@@ -59,7 +59,7 @@ class Ledger:
     """All registers this node knows."""
 
     def __init__(self, me: NodeId, incarnation: int) -> None:
-        """`incarnation` is that of the membership: larger at each start."""
+        """`incarnation` is larger at each start."""
         self.me = me
         self._version = Version(incarnation, 0)
         self._sites: dict[SiteId, dict[NodeId, SiteRegister]] = {}
@@ -275,13 +275,12 @@ class Ledger:
 
     # --------------------------------------------------------------------------------------------------- links
 
-    def news_for(self, peer: NodeId, heartbeats: Mapping[NodeId, tuple[int, int]] | None = None) -> Gossip:
+    def news_for(self, peer: NodeId) -> Gossip:
         """
         What the link to `peer` has not carried yet, at most `hybrid.cluster.news.AT_ONCE` entries of it.
 
         Args:
             peer: Whom it is sent to. Everything is news to a peer not heard of before.
-            heartbeats: What `Membership.beat` said, to go with it.
         """
         pending = self._news.take(peer, lambda: self._everything(peer))
         sites: dict[NodeId, dict[SiteId, SiteRegister]] = {}
@@ -295,7 +294,6 @@ class Ledger:
             if register is not None and register.copy_version != _UNSAID:
                 copies.setdefault(node, {})[site] = register.copy
         return Gossip(
-            heartbeats=dict(heartbeats or {}),
             nodes={node: self._nodes[node] for node in pending.nodes if node in self._nodes},
             sites=sites,
             copies=copies,

@@ -78,6 +78,10 @@ class MemoryNetwork:
         for a, b in sorted(self._cut):
             self.heal(a, b)
 
+    def is_cut(self, sender: NodeId, receiver: NodeId) -> bool:
+        """Whether what `sender` sends to `receiver` is lost."""
+        return (sender, receiver) in self._cut
+
     def reaches(self, sender: NodeId, receiver: NodeId) -> bool:
         """Whether what `sender` sends now arrives at `receiver`."""
         return receiver in self._running and (sender, receiver) not in self._cut

@@ -10,7 +10,7 @@ from typing import TypeVar
 from hybrid.model import NodeId, SiteId
 
 AT_ONCE = 2000
-"""Registers of sites in one message; the rest waits for the next heartbeat. Keeps frames far below the limit."""
+"""Registers of sites in one message; the rest waits for the next message. Keeps frames far below the limit."""
 SHARED_AT_ONCE = 200
 """The same for shared values, which may be larger (zones, certificates)."""
 

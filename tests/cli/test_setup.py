@@ -100,7 +100,7 @@ def test_init_makes_a_node(tmp_path: Path) -> None:
     assert identity.cluster.zones == ("hybrid.test",)
     store = Store(state / "hybrid.db")
     ledger = Ledger(identity.node, 1)
-    ledger.merge(Gossip(heartbeats={}, shared=store.shared()))
+    ledger.merge(Gossip(shared=store.shared()))
     store.close()
 
     class Map:

@@ -1,5 +1,6 @@
 """Three nodes that gossip over links in memory, on one clock."""
 
+import random
 from collections.abc import Callable
 
 import pytest
@@ -8,7 +9,9 @@ from twisted.internet.task import Clock
 from hybrid.cluster.gossip import Gossiping
 from hybrid.cluster.ledger import Ledger, Merged
 from hybrid.cluster.membership import Membership
+from hybrid.cluster.memory_datagrams import MemoryAir
 from hybrid.cluster.memory_peers import MemoryNetwork, MemoryPeers
+from hybrid.cluster.pulse import Pulse
 from hybrid.model import Claim, NodeId, SiteId, SiteRegister
 from hybrid.settings import Timing
 
@@ -19,9 +22,9 @@ SITE = SiteId("s-1")
 class Member:
     """One node."""
 
-    def __init__(self, clock: Clock, network: MemoryNetwork, node: NodeId) -> None:
+    def __init__(self, clock: Clock, network: MemoryNetwork, air: MemoryAir, node: NodeId) -> None:
         self.links: MemoryPeers = network.join(node)
-        self.membership = Membership(node, 1, Timing(), clock.seconds())
+        self.membership = Membership(node, 1, Timing(), clock.seconds(), random.Random(node))
         self.ledger = Ledger(node, 1)
         self.changes: list[Merged] = []
         self.gossip = Gossiping(
@@ -30,12 +33,13 @@ class Member:
             self.ledger,
             self.links,
             Timing(),
-            lambda some, count: some[:count],
             lambda: (),
             self.changes.append,
         )
         self.links.startService()
+        self.pulse = Pulse(clock, self.membership, air.join(node), self.links, lambda: None)
         self.gossip.startService()
+        self.pulse.startService()
 
 
 @pytest.fixture
@@ -43,7 +47,8 @@ def cluster() -> tuple[Clock, MemoryNetwork, dict[NodeId, Member], Callable[[flo
     """Three nodes that met, and a way to let time pass in small steps."""
     clock = Clock()
     network = MemoryNetwork(clock)
-    members = {node: Member(clock, network, node) for node in (A, B, C)}
+    air = MemoryAir(network)
+    members = {node: Member(clock, network, air, node) for node in (A, B, C)}
 
     def pass_time(seconds: float) -> None:
         clock.pump([0.1] * round(seconds * 10))
@@ -62,7 +67,7 @@ def test_everybody_learns_that_everybody_lives(cluster: Cluster) -> None:
 
 
 def test_a_publication_travels_at_once(cluster: Cluster) -> None:
-    """A claim is known on the other nodes within a fraction of a heartbeat."""
+    """A claim is known on the other nodes within a fraction of a second."""
     _, _, members, pass_time = cluster
     members[A].ledger.publish(SITE, SiteRegister(role="owner", claim=Claim(1, A)))
     members[A].gossip.hurry()

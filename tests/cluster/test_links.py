@@ -602,14 +602,14 @@ class TestSilence:
     def test_peer_that_takes_nothing_is_not_fed_for_ever(self, ends: Ends) -> None:
         """Gossip to a peer that does not read is dropped, requests are refused at a bound, memory stays."""
         ends.ours.pauseProducing()
-        assert not ends.ours.tell(wire.Gossip(heartbeats={}))
+        assert not ends.ours.tell(wire.Gossip())
         big = wire.ApiCall(method="PUT", path="/", body=bytes(6 * 1024 * 1024))
         outcomes = [Deferred.fromCoroutine(ends.ours.request(big, 60.0)) for _ in range(3)]
         with pytest.raises(PeerError, match="does not read"):
             _result(outcomes[2])
         assert not outcomes[0].called
         ends.ours.resumeProducing()
-        assert ends.ours.tell(wire.Gossip(heartbeats={}))
+        assert ends.ours.tell(wire.Gossip())
         ends.ours.abort("end of test")
         ends.pass_time(1.0)
         for outcome in outcomes[:2]:

@@ -79,14 +79,14 @@ def test_cut_is_noticed_after_its_time_and_only_by_the_pair(world: World) -> Non
     """A cut loses what is sent; five seconds later the link is down; the third node is not concerned."""
     world.network.cut(A, B)
     outcomes = world.ask(A, B)
-    assert world.nodes[A].send(B, Gossip(heartbeats={}))
+    assert world.nodes[A].send(B, Gossip())
     world.pass_time(4.9)
     assert (outcomes, world.heard, B in world.nodes[A].connected()) == ([], [], True)
     world.pass_time(0.2)
     assert refused(outcomes, "lost")
     assert (world.nodes[A].connected(), world.nodes[B].connected()) == (frozenset({C}), frozenset({C}))
     assert refused(world.ask(A, B), "cannot be reached")
-    assert not world.nodes[A].send(B, Gossip(heartbeats={}))
+    assert not world.nodes[A].send(B, Gossip())
 
 
 def test_healed_cut_connects_again_and_tells(world: World) -> None:
@@ -104,8 +104,8 @@ def test_healed_cut_connects_again_and_tells(world: World) -> None:
 def test_cut_in_one_direction(world: World) -> None:
     """What a node says is lost while it still hears the other; the link goes down for both."""
     world.network.cut_one_way(A, B)
-    world.nodes[A].send(B, Gossip(heartbeats={}))
-    world.nodes[B].send(A, Gossip(heartbeats={}))
+    world.nodes[A].send(B, Gossip())
+    world.nodes[B].send(A, Gossip())
     world.pass_time(0.1)
     assert world.heard == [(B, A)]
     world.pass_time(5.0)

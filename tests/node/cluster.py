@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
+from hybrid.cluster.memory_datagrams import MemoryAir
 from hybrid.cluster.memory_peers import MemoryNetwork
 from hybrid.cluster.sealing import MemorySeals
 from hybrid.core import Core, Drivers
@@ -124,6 +125,8 @@ class Member:
             pool=self.life.sees(self.pool),
             containers=self.life.sees(self.containers),
             links=self.links,
+            datagrams=self.cluster.air.join(self.id),
+            entropy=random.Random(self.name).randbytes,
             files=NoFiles(),
             memory=self.notes,
             seals=MemorySeals(self.id),
@@ -162,6 +165,7 @@ class Member:
         """The node process dies; containers, mounts and the disk go on."""
         self.life.end()
         self.up = False
+        self.cluster.air.leave(self.id)
         self.links.stopService()
 
     def site(self, spec: SiteSpec) -> SiteView:
@@ -192,6 +196,7 @@ class Cluster:
         """`member(cluster, name, dc)` makes a node."""
         self.clock = Clock()
         self.network = MemoryNetwork(self.clock)
+        self.air = MemoryAir(self.network)
         self.members = {name: member(self, name, dc) for name, dc in places.items()}
 
     def wall_s(self) -> float:

@@ -81,7 +81,7 @@ def test_a_removal_is_never_taken_back(cluster: Cluster) -> None:
     key = REMOVED + cluster.members["c"].id
     with pytest.raises(ValueError, match="for ever"):
         a.core.shared.put(key, None)
-    late = Gossip(heartbeats={}, shared={key: Shared(stamp=(2**60, 0, a.id), value=None)})
+    late = Gossip(shared={key: Shared(stamp=(2**60, 0, a.id), value=None)})
     assert a.links.send(b.id, late)
     cluster.wait(5)
     assert cluster.members["c"].id in b.core.departures.removals

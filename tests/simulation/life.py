@@ -34,7 +34,7 @@ class Life:
         self.backlog: list[Callable[[], None]] = []
         disk.incarnation += 1
         self.started_s = self.now_s()
-        self.membership = Membership(self.me, disk.incarnation, world.timing, self.started_s)
+        self.membership = Membership(self.me, disk.incarnation, world.timing, self.started_s, world.chance)
         self.ledger = Ledger(self.me, disk.incarnation)
         self.ledger.restore(disk.saved)
         timing = msgspec.structs.replace(world.timing, boot_s=0.0) if world.mutant == "no quarantine" else world.timing

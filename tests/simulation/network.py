@@ -38,6 +38,11 @@ class Network:
             at_s = self._last_s[pair] = max(at_s, self._last_s.get(pair, 0.0))
         self._clock.callLater(at_s - now_s, self._arrive, pair, deliver)
 
+    def cast(self, sender: NodeId, receiver: NodeId, deliver: Callable[[], None]) -> None:
+        """The same for a datagram, which needs no link."""
+        if (sender, receiver) not in self.cut and self._chance.random() >= LOSS:
+            self._clock.callLater(self._chance.uniform(0.001, 0.2), deliver)
+
     def _arrive(self, pair: Pair, deliver: Callable[[], None]) -> None:
         if pair in self.cut:
             self.broke(pair)

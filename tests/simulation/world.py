@@ -81,6 +81,15 @@ class World:
 
         self.network.send(sender, receiver, deliver, long)
 
+    def cast(self, sender: NodeId, receiver: NodeId, what: Callable[[Process], None]) -> None:
+        """Do `what` at the receiver, if the datagram gets there."""
+
+        def deliver() -> None:
+            process = self.processes[receiver]
+            process.run(lambda: what(process))
+
+        self.network.cast(sender, receiver, deliver)
+
     def ask(
         self,
         sender: NodeId,

@@ -116,8 +116,8 @@ def test_news_once_per_link() -> None:
     """A register travels over a link once, and again after the link broke."""
     ledger = Ledger(A, 1)
     ledger.publish(ONE, replica())
-    assert ONE in ledger.news_for(B, {A: (1, 1)}).sites[A]
-    assert ledger.news_for(B, {A: (1, 2)}) == Gossip(heartbeats={A: (1, 2)})
+    assert ONE in ledger.news_for(B).sites[A]
+    assert ledger.news_for(B) == Gossip()
     ledger.publish(TWO, replica())
     assert list(ledger.news_for(B).sites[A]) == [TWO]
     ledger.forget_peer(B)
@@ -145,7 +145,7 @@ def meet(*ledgers: Ledger) -> None:
             for listener in ledgers:
                 if speaker is not listener:
                     news = speaker.news_for(listener.me)
-                    spoke = spoke or news != Gossip(heartbeats={})
+                    spoke = spoke or news != Gossip()
                     listener.merge(news, speaker.me)
 
 
@@ -158,12 +158,12 @@ def test_snapshots_concern_only_those_who_hold_the_site() -> None:
     assert other.registers(ONE)[A].word == owner.registers(ONE)[A].word
     assert other.registers(ONE)[A].head is None
     owner.publish(ONE, SiteRegister(role="owner", claim=Claim(1, A), head=Guid(2)))
-    assert owner.news_for(C) == Gossip(heartbeats={})
+    assert owner.news_for(C) == Gossip()
     told_holder = owner.news_for(B)
     assert not told_holder.sites
     assert told_holder.copies == {A: {ONE: owner.registers(ONE)[A].copy}}
     holder.merge(told_holder, A)
-    assert holder.news_for(C) == Gossip(heartbeats={})
+    assert holder.news_for(C) == Gossip()
     assert holder.registers(ONE) == owner.registers(ONE)
 
 
@@ -184,10 +184,10 @@ def test_a_new_holder_is_told_all_copies() -> None:
 def test_a_copy_may_come_before_its_word() -> None:
     """Parts of a register arrive in any order: until the word is there its writer counts as holding nothing."""
     ledger = Ledger(A, 1)
-    assert ledger.merge(Gossip(heartbeats={}, copies={B: {ONE: Copy(version=Version(1, 2), head=Guid(4))}})).sites
+    assert ledger.merge(Gossip(copies={B: {ONE: Copy(version=Version(1, 2), head=Guid(4))}})).sites
     assert ledger.registers(ONE)[B].role == "none"
     assert ledger.news_for(C).sites == {}
-    ledger.merge(Gossip(heartbeats={}, sites={B: {ONE: SiteRegister(role="replica", version=Version(1, 1))}}))
+    ledger.merge(Gossip(sites={B: {ONE: SiteRegister(role="replica", version=Version(1, 1))}}))
     assert (ledger.registers(ONE)[B].role, ledger.registers(ONE)[B].head) == ("replica", 4)
 
 
@@ -197,21 +197,21 @@ def test_followers_hear_of_every_change() -> None:
     ledger.follow(changed.append)
     ledger.publish(ONE, replica(1))
     ledger.publish(ONE, replica(1))
-    ledger.merge(Gossip(heartbeats={}, sites={B: {TWO: SiteRegister(role="replica", version=Version(1, 1))}}))
-    ledger.merge(Gossip(heartbeats={}, copies={B: {TWO: Copy(version=Version(1, 2), head=Guid(4))}}))
+    ledger.merge(Gossip(sites={B: {TWO: SiteRegister(role="replica", version=Version(1, 1))}}))
+    ledger.merge(Gossip(copies={B: {TWO: Copy(version=Version(1, 2), head=Guid(4))}}))
     assert changed == [ONE, TWO, TWO]
     assert list(ledger.sites_of(B)) == [TWO]
 
 
 def test_large_news_in_parts() -> None:
-    """A node with very many sites stays below the largest frame: the rest goes with the next heartbeats."""
+    """A node with very many sites stays below the largest frame: the rest goes with the next messages."""
     ledger, other = Ledger(A, 1), Ledger(B, 1)
     for number in range(news.AT_ONCE * 2 + 1):
         ledger.publish(SiteId(f"s-{number}"), replica())
     sizes = []
     while part := ledger.news_for(B).sites:
         sizes.append(len(part[A]))
-        other.merge(Gossip(heartbeats={}, sites=part))
+        other.merge(Gossip(sites=part))
     assert sizes == [news.AT_ONCE, news.AT_ONCE, 1]
     assert all(words_of(ledger.registers(site)) == other.registers(site) for site in ledger.sites())
 
@@ -249,7 +249,7 @@ def test_saved_crosses_a_disk() -> None:
     ledger.share("key", "value", 1)
     saved = ledger.snapshot()
     assert msgspec.msgpack.decode(msgspec.msgpack.encode(saved), type=Saved) == saved
-    gossip = ledger.news_for(B, {A: (1, 1)})
+    gossip = ledger.news_for(B)
     assert decode(encode(gossip)) == gossip
 
 
@@ -274,7 +274,6 @@ shared = stamps.map(lambda stamp: Shared(stamp=stamp, value=str(stamp)))
 
 gossips = st.builds(
     Gossip,
-    heartbeats=st.just({}),
     nodes=st.lists(node_registers).map(lambda registers: {register.id: register for register in registers}),
     sites=st.dictionaries(names, st.dictionaries(st.sampled_from([ONE, TWO]), words)),
     copies=st.dictionaries(names, st.dictionaries(st.sampled_from([ONE, TWO]), copies)),

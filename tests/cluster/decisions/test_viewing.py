@@ -131,7 +131,7 @@ def test_serial_grows_only_with_content(spec: MakeSpec) -> None:
     """Those who follow the view are not woken for nothing."""
     ledger = Ledger(A, 1)
     ledger.publish_node(node(A))
-    ledger.merge(Gossip(heartbeats={}, nodes={B: node(B, "q")}))
+    ledger.merge(Gossip(nodes={B: node(B, "q")}))
     ledger.publish(SITE, SiteRegister(role="replica", head=Guid(1), spec=spec()))
 
     views = Views(A, ledger, ("example.net",), lambda site: None)
@@ -156,7 +156,7 @@ def test_only_what_changed_is_drawn_again(spec: MakeSpec) -> None:
     sites = [SiteId(f"s-{number}") for number in range(200)]
     for number, site in enumerate(sites):
         word = SiteRegister(role="replica", version=Version(1, number + 1), spec=spec(id=site))
-        ledger.merge(Gossip(heartbeats={}, sites={(B, C)[number % 2]: {site: word}}))
+        ledger.merge(Gossip(sites={(B, C)[number % 2]: {site: word}}))
     drawn: list[SiteId] = []
 
     def upstream(site: SiteId) -> None:
@@ -199,11 +199,11 @@ def test_renewed_is_the_same_as_drawn_anew(steps: list[tuple[str, NodeId, Any]],
             (told.add if how else told.discard)(who)
         elif what == "node":
             said = msgspec.structs.replace(node(who, how), version=version)
-            ledger.publish_node(said) if who == A else ledger.merge(Gossip(heartbeats={}, nodes={who: said}))
+            ledger.publish_node(said) if who == A else ledger.merge(Gossip(nodes={who: said}))
         else:
             site = SiteId(f"s-{what}")
             word = SiteRegister(role=how, version=version, claim=Claim(count, who), spec=site_spec(site))
-            ledger.publish(site, word) if who == A else ledger.merge(Gossip(heartbeats={}, sites={who: {site: word}}))
+            ledger.publish(site, word) if who == A else ledger.merge(Gossip(sites={who: {site: word}}))
         if chance.random() < 0.5:
             views.renew(frozenset(live), frozenset(lost))
     renewed = views.renew(frozenset(live), frozenset(lost))
