@@ -11,13 +11,16 @@ from hybrid.deeds import CreateSite, Progress
 from hybrid.errors import ImageError, NoSuchDataset
 from hybrid.hosting.addresses import id_base
 from hybrid.hosting.claims import Claims
-from hybrid.hosting.holdings import Holdings, dataset_of
+from hybrid.hosting.holdings import Holdings, dataset_of, owned_properties
 from hybrid.hosting.names import check_domain, check_free, check_limits, check_name, check_policy
 from hybrid.hosting.terms import Terms
 from hybrid.model import Manifest, NodeId, SiteId, SiteSpec, Version, image_dataset
 from hybrid.ports import Pool
 from hybrid.settings import Settings
 from hybrid.view import View
+
+TEMPORARY = "temporary/"
+"""Where what is not complete yet lies; the replicator removes at start what a crash left there."""
 
 
 def new_site_id() -> SiteId:
@@ -93,26 +96,41 @@ class Creation:
         self._holdings, self._terms, self._shift_owners, self._claims = holdings, terms, shift_owners, claims
 
     async def make(self, spec: SiteSpec, progress: Progress) -> None:
-        """Clone the image, give its files to the site's ids, and open it. Leaves nothing behind when it fails."""
-        name, claim = dataset_of(spec.id), await self._claims.first(spec)
+        """
+        Clone the image, give its files to the site's ids, put it in its place complete, and open it.
+
+        Leaves nothing behind when it fails; a crash leaves a whole site, or something under `temporary/`.
+        """
+        claim, temporary = await self._claims.first(spec), TEMPORARY + spec.id
         async with AsyncExitStack() as undo:
+            undo.push_async_callback(self._remove, spec.id, temporary)
             with progress.step("create filesystem"):
-                await self._clone(spec)
-                undo.push_async_callback(self._pool.destroy, name, with_history=True)
-                undo.callback(self._holdings.forget, spec.id)
-                undo.push_async_callback(self._terms.unmount, spec.id)
+                await self._clone(spec, temporary)
             with progress.step("give files to the site"):
-                await self._pool.mount(name, self._terms.root(spec.id))
+                await self._pool.mount(temporary, self._terms.root(spec.id))
                 await self._shift_owners(self._terms.root(spec.id), id_base(spec, self._settings))
+                await self._terms.let_go(temporary)
+                await self._pool.set_properties(temporary, owned_properties(spec, claim))
+                await self._pool.rename(temporary, dataset_of(spec.id))
             with progress.step("start container"):
-                await self._holdings.add(spec, claim)
+                self._holdings.add(spec, claim)
                 await self._terms.open(spec.id, claim)
             undo.pop_all()
 
-    async def _clone(self, spec: SiteSpec) -> None:
+    async def _remove(self, site: SiteId, temporary: str) -> None:
+        """Take away what was made, wherever it stands by now."""
+        for name in (dataset_of(site), temporary):
+            try:
+                await self._terms.let_go(name)
+                await self._pool.destroy(name, with_history=True)
+            except NoSuchDataset:
+                continue
+        self._holdings.forget(site)
+
+    async def _clone(self, spec: SiteSpec, name: str) -> None:
         origin = image_dataset(spec.image)
         try:
             history = await self._pool.history(origin)
         except NoSuchDataset:
             raise ImageError(f"image {spec.image} is not on this node") from None
-        await self._pool.clone(origin, history[0].guid, dataset_of(spec.id))
+        await self._pool.clone(origin, history[0].guid, name)

@@ -76,6 +76,11 @@ def encode_spec(spec: SiteSpec) -> str:
     return msgspec.json.encode(spec).decode()
 
 
+def owned_properties(spec: SiteSpec, claim: Claim) -> dict[str, str]:
+    """What the dataset of a new site says, owned under `claim`."""
+    return {"spec": encode_spec(spec), "claim": str(claim), "seen": str(claim)}
+
+
 def read_holding(dataset: Dataset) -> Holding | None:
     """What the properties of a site's dataset say; `None` where they say nothing readable."""
     try:
@@ -154,11 +159,8 @@ class Holdings:
             return
         self._held[site] = holding
 
-    async def add(self, spec: SiteSpec, claim: Claim) -> None:
-        """A new site, whose dataset exists, owned under `claim`."""
-        await self._pool.set_properties(
-            dataset_of(spec.id), {"spec": encode_spec(spec), "claim": str(claim), "seen": str(claim)}
-        )
+    def add(self, spec: SiteSpec, claim: Claim) -> None:
+        """A new site, whose dataset is there and says what `owned_properties` does."""
         self._held[spec.id] = Holding(spec=spec, role="opening", claim=claim, seen=claim)
         self.publish(spec.id)
 

@@ -157,10 +157,14 @@ class Terms:
 
     async def unmount(self, site: SiteId) -> None:
         """Unmount, waiting a while for what still uses it. Raises `Busy`."""
+        await self.let_go(dataset_of(site))
+
+    async def let_go(self, dataset: str) -> None:
+        """Unmount what has no site yet, or not any more. See `unmount`."""
         deadline_s = self._reactor.seconds() + self._settings.timing.fence_s
         while True:
             try:
-                await self._pool.unmount(dataset_of(site))
+                await self._pool.unmount(dataset)
                 return
             except Busy:
                 if self._reactor.seconds() > deadline_s:

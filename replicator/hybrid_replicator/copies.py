@@ -1,7 +1,7 @@
 """
-Gives the stashes that a conflict left on this node to other nodes too: until then this is the only copy. Shell.
+Gives the stashes on this node to other nodes too: until then this may be the only copy. Shell.
 
-Stashes of a rollback are not copied: what was replicated of them is on the peers, who set it aside themselves.
+Every holder does so, for the one that set a history aside may be gone. A peer that has it already says so at once.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from hybrid.errors import HybridError
 from hybrid.model import NodeId, SiteId, Stash
 from hybrid_replicator.delivery import Cut, Delivery
 from hybrid_replicator.index import HistoryIndex
-from hybrid_replicator.names import short_node, stash_dataset
+from hybrid_replicator.names import stash_dataset
 
 Holders = Callable[[SiteId], tuple[NodeId, ...]]
 """Other live nodes that should have a copy of what belongs to a site."""
@@ -25,14 +25,14 @@ class StashCopies:
 
     log = Logger()
 
-    def __init__(self, index: HistoryIndex, delivery: Delivery, holders: Holders, me: NodeId) -> None:
-        self._index, self._delivery, self._holders, self._me = index, delivery, holders, me
+    def __init__(self, index: HistoryIndex, delivery: Delivery, holders: Holders) -> None:
+        self._index, self._delivery, self._holders = index, delivery, holders
         self._given: set[tuple[str, NodeId]] = set()
         self._cut = Cut()
 
     async def spread(self) -> None:
         """Send what is missing, one after the other. What a peer does not take is offered again the next time."""
-        for stash in self._made_here():
+        for stash in self._index.all_stashes():
             for node in self._holders(stash.site):
                 if (stash.id, node) not in self._given and not self._cut.wanted:
                     await self._give(stash, node)
@@ -40,10 +40,6 @@ class StashCopies:
     async def cut(self) -> None:
         """End what is under way; nothing is sent any more."""
         await self._cut()
-
-    def _made_here(self) -> list[Stash]:
-        mine = f".{short_node(self._me)}."
-        return [one for one in self._index.all_stashes() if one.why in ("conflict", "modified") and mine in one.id]
 
     async def _give(self, stash: Stash, node: NodeId) -> None:
         bases = (stash.base, None) if stash.base is not None else (None,)

@@ -24,6 +24,7 @@ from hybrid_replicator.index import HistoryIndex
 from hybrid_replicator.names import TEMPORARY, stash_dataset
 from hybrid_replicator.ports import Files, LiveRoot
 from hybrid_replicator.tasks import patiently
+from hybrid_replicator.temporary import discard
 
 AT_ONCE = 4
 """Snapshots looked into at the same time; others wait."""
@@ -109,7 +110,7 @@ class Past:
         self._left_over.add(clone)
         try:
             await patiently(self._clock, lambda: self._pool.unmount(clone))
-            await patiently(self._clock, lambda: self._pool.destroy(clone, with_history=True))
+            await patiently(self._clock, lambda: discard(self._pool, clone))
         except NoSuchDataset:
             self.log.debug("{clone} is gone already", clone=clone)
         except Exception:

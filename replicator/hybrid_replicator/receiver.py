@@ -13,7 +13,7 @@ import msgspec
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from hybrid.errors import Busy, HybridError, NoSuchDataset, OutOfSpace, PeerError, QuotaReached, StreamRefused
+from hybrid.errors import Busy, HybridError, OutOfSpace, PeerError, QuotaReached, StreamRefused
 from hybrid.model import Fact, NodeId, Received, SiteId
 from hybrid.ports import ByteSink, IncomingStream, Pool
 from hybrid.wire import Offer, Refused, Taken
@@ -23,11 +23,12 @@ from hybrid_replicator.header import BadStream
 from hybrid_replicator.holds import BaseHolds
 from hybrid_replicator.index import HistoryIndex
 from hybrid_replicator.intake import limit_bytes, take_in
-from hybrid_replicator.names import SEEN, SPEC, TEMPORARY, kind_of, site_of
+from hybrid_replicator.names import SEEN, SPEC, STASH_TAG, TEMPORARY, kind_of, site_of
 from hybrid_replicator.ports import Fences
 from hybrid_replicator.snapshots import Snapshots
 from hybrid_replicator.stash import Stashes
 from hybrid_replicator.tasks import patiently
+from hybrid_replicator.temporary import discard
 
 RESERVE = 0.03
 """The part of a pool that receives leave free: a full pool cannot even be tidied up."""
@@ -133,9 +134,13 @@ class Receiver:
                 return Refused("base", f"snapshot {offer.base} is not here")
 
     async def _take_copy(self, offer: Offer, stream: IncomingStream) -> Taken | Refused:
-        """An image or a stash: immutable, so it is taken whole once."""
-        ours = await self._index.refresh(offer.dataset)
-        if offer.to.guid in {snapshot.guid for snapshot in ours}:
+        """
+        An image or a stash: immutable, so it is taken whole once.
+
+        A stash that is here under another name is not taken twice: this node set the same history aside by itself.
+        """
+        await self._index.refresh(offer.dataset)
+        if self._index.has(offer.to.guid):
             return Taken(offer.to.guid)
         if offer.dataset in self._index:
             return Refused("base", f"another {offer.dataset} is here")
@@ -161,7 +166,7 @@ class Receiver:
         """Receive a new dataset; with `instead`, what is in its place is set aside once the new one is complete."""
         limit = await self._room(offer)
         temporary = TEMPORARY + "receive-" + offer.dataset.replace("/", "-")
-        await self._clear(temporary)
+        await discard(self._pool, temporary)
 
         async def open_sink() -> ByteSink:
             return await self._pool.receive(temporary)
@@ -169,21 +174,16 @@ class Receiver:
         try:
             await take_in(offer, stream, open_sink, limit)
             await self._pool.set_properties(temporary, properties)
+            if kind_of(offer.dataset) == "stash":
+                await self._pool.hold(temporary, offer.to.guid, STASH_TAG)
             if instead is not None:
                 await self._stashes.stash(instead, None, "conflict")
             await patiently(self._clock, lambda: self._pool.rename(temporary, offer.dataset))
         except BaseException:
-            await self._clear(temporary)
+            await discard(self._pool, temporary)
             raise
         await self._index.refresh(offer.dataset)
         return await self._checked(offer)
-
-    async def _clear(self, temporary: str) -> None:
-        """Remove what an earlier attempt left: never anything but a copy of what the sender has."""
-        try:
-            await self._pool.destroy(temporary, with_history=True)
-        except NoSuchDataset:
-            return
 
     async def _room(self, offer: Offer) -> int:
         """How many bytes may come. Raises `OutOfSpace` when those announced do not fit."""

@@ -106,7 +106,7 @@ class Replicator(Service):
         self._past = Past(
             reactor, pool, self._index, files, live_root, place, partial(next, count(int(now_s() * 1000)))
         )
-        self._copies = StashCopies(self._index, self._delivery, self._holders, me)
+        self._copies = StashCopies(self._index, self._delivery, self._holders)
         self._chores = self._upkeep(holds)
         self._owned = Owned(me, targets)
         self._followed: dict[SiteId, tuple[Duty, bool]] = {}

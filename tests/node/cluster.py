@@ -21,7 +21,7 @@ from hybrid.cluster.sealing import MemorySeals
 from hybrid.core import Core, Drivers
 from hybrid.deeds import CreateSite, Entry
 from hybrid.hosting.holdings import dataset_of
-from hybrid.model import NodeId, NodeRegister, Shared, SiteId, SiteSpec
+from hybrid.model import Guid, NodeId, NodeRegister, Shared, SiteId, SiteSpec
 from hybrid.settings import Settings, Strict
 from hybrid.storage.memory import MemoryPool
 from hybrid.strict.ports import StrictDrivers
@@ -175,6 +175,11 @@ class Member:
     def write(self, site: SiteId, path: str, data: bytes) -> None:
         """What a client's request does, on the owner."""
         self.pool.write(dataset_of(site), path, data)
+
+    def holds(self, site: SiteId, guid: Guid) -> bool:
+        """Whether a snapshot of the site is here, in the main line or in a stash."""
+        names = [one.name for one in self.cluster.run(self.pool.datasets()) if site in one.name]
+        return any(guid == one.guid for name in names for one in self.cluster.run(self.pool.history(name)))
 
     def files(self, site: SiteId) -> dict[str, bytes]:
         """Live data here."""

@@ -7,7 +7,8 @@ Once a life is over nothing of it happens any more: its timers do not fire, its 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
@@ -72,28 +73,36 @@ class Life:
         """One call to a driver."""
         if name == "set_properties":
             return await self._one_by_one(deed, *arguments)
-        await self._passing(name, after=False)
-        result = await deed(*arguments, **named)
-        if name in CHANGING:
-            self.observed(name, arguments, result)
-        await self._passing(name, after=True)
+        async with self._passing(name):
+            result = await deed(*arguments, **named)
+            if name in CHANGING:
+                self.observed(name, arguments, result)
         return self.sees(result) if name in ("send", "receive") else result
 
     async def _one_by_one(self, deed: Callable[..., Any], dataset: str, properties: dict[str, str | None]) -> None:
         """As ZFS does it: values first, removals last, and the power may go between any two."""
         for key in sorted(properties, key=lambda key: properties[key] is None):
-            await self._passing("set_properties", after=False)
-            await deed(dataset, {key: properties[key]})
-            self.observed("set_properties", (dataset, key, properties[key]), None)
-            await self._passing("set_properties", after=True)
+            async with self._passing("set_properties"):
+                await deed(dataset, {key: properties[key]})
+                self.observed("set_properties", (dataset, key, properties[key]), None)
 
-    async def _passing(self, name: str, after: bool) -> None:
+    @asynccontextmanager
+    async def _passing(self, name: str) -> AsyncIterator[None]:
+        """The power may go before or after what is done within, also when that fails."""
+        number = 0
         if self.counting and not self.over and name in CHANGING:
-            if not after:
-                self.calls.append(name)
-            if self.cut == Cut(len(self.calls), after):
-                self.end()
-                self.ended()
+            self.calls.append(name)
+            number = len(self.calls)
+        await self._reached(Cut(number, False))
+        try:
+            yield
+        finally:
+            await self._reached(Cut(number, True))
+
+    async def _reached(self, point: Cut) -> None:
+        if self.cut == point and not self.over:
+            self.end()
+            self.ended()
         if self._buried:
             raise GeneratorExit
         if self.over:

@@ -1,0 +1,184 @@
+"""The deeds whose every crash point is tried: what comes before, what is done, and on which node the power goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from hybrid.deeds import CreateSite
+from hybrid.hosting.holdings import dataset_of
+from hybrid.storage.memory import MemoryPool
+from tests.crashes.stage import Stage
+from tests.node.cluster import Steps
+
+
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """
+    One thing that a node does.
+
+    Attributes:
+        name: For people.
+        actor: The node whose power is cut.
+        act: Begin it.
+        lasts_s: After so long it is over, when nothing happens to it.
+        prepare: Bring the cluster to where it begins.
+        afterwards: Once the power was cut and is back, or once all is over: let the cluster be whole again.
+    """
+
+    name: str
+    actor: str
+    act: Callable[[Stage], None]
+    lasts_s: float
+    prepare: Callable[[Stage], None]
+    afterwards: Callable[[Stage], None] = lambda stage: None
+
+
+def _site(stage: Stage) -> None:
+    """A site on a, copies on b and c."""
+    stage.site = stage.create(stage.a)
+
+
+def _nothing(stage: Stage) -> None:
+    """Three nodes and an image."""
+
+
+def _create(stage: Stage) -> None:
+    stage.begin(stage.a.core.hosting.create(CreateSite(name="shop", image="static"), Steps()))
+
+
+def _dead_owner(stage: Stage) -> None:
+    """The owner died with writes that nobody else has, and another took over."""
+    _site(stage)
+    stage.wait(2)
+    stage.a.power_cut()
+    stage.wait(25)
+
+
+def _split(stage: Stage) -> None:
+    """Both data centres went on by themselves."""
+    _site(stage)
+    stage.cluster.network.partition({stage.a.id, stage.b.id}, {stage.c.id})
+    stage.wait(25)
+
+
+def _split_alone(stage: Stage) -> None:
+    """The owner was alone, and both others have changed since."""
+    _site(stage)
+    stage.cluster.network.partition({stage.a.id}, {stage.b.id, stage.c.id})
+    stage.wait(25)
+
+
+def _heal(stage: Stage) -> None:
+    stage.cluster.network.heal_all()
+
+
+def _start_a(stage: Stage) -> None:
+    if not stage.a.up:
+        stage.start(stage.a)
+
+
+def _strangers(stage: Stage) -> None:
+    """While b was down, somebody put a data set of quite another history in the place of its copy."""
+    _site(stage)
+    stage.b.power_cut()
+    pool, name, run = stage.b.pool, dataset_of(stage.site), stage.cluster.run
+    properties = run(pool.dataset(name)).properties
+    run(pool.rename(name, "trash/by-hand"))
+    run(pool.create(name, properties))
+    pool.write(name, "strange", b"kept")
+    stage.taken[run(pool.snapshot(name, "by-hand")).guid] = "b by hand"
+    stage.wait(1)
+
+
+def _start_b(stage: Stage) -> None:
+    if not stage.b.up:
+        stage.start(stage.b)
+
+
+def _new_disk(stage: Stage) -> None:
+    """The disk of b was replaced."""
+    _site(stage)
+    stage.b.power_cut()
+    stage.b.pool = MemoryPool(stage.cluster.wall_s, seed="b2")
+    stage.wait(1)
+
+
+def _rolled_back(stage: Stage) -> None:
+    _site(stage)
+    _rollback(stage)
+    stage.wait(20)
+
+
+def _rollback(stage: Stage) -> None:
+    history = stage.a.core.replicator.history(stage.site)
+    stage.begin(stage.a.core.hosting.rollback(stage.site, history[len(history) // 2].guid, Steps()))
+
+
+def _undo(stage: Stage) -> None:
+    stage.begin(stage.a.core.hosting.undo(stage.site, Steps()))
+
+
+def _move(stage: Stage) -> None:
+    stage.begin(stage.a.core.hosting.move(stage.site, stage.c.id, Steps()))
+
+
+def _delete(stage: Stage) -> None:
+    stage.begin(stage.a.core.hosting.delete(stage.site, Steps()))
+
+
+def _edit(stage: Stage) -> None:
+    stage.begin(stage.a.core.hosting.edit(stage.site, {"memory_bytes": 300 << 20, "quota_bytes": 1 << 30}))
+
+
+def _ghost(stage: Stage) -> None:
+    """b was down, and remembers a claim larger than the owner's that nobody holds any more."""
+    _site(stage)
+    stage.b.power_cut()
+    stage.cluster.run(stage.b.pool.set_properties(dataset_of(stage.site), {"seen": f"9,{stage.c.id}"}))
+    stage.wait(1)
+
+
+def _kill_process(stage: Stage) -> None:
+    stage.a.kill_process()
+    stage.start(stage.a)
+
+
+def _crash_container(stage: Stage) -> None:
+    stage.a.containers.crash(stage.site)
+
+
+def _kill_a(stage: Stage) -> None:
+    stage.a.power_cut()
+
+
+def _wait_on(stage: Stage) -> None:
+    """Writes, snapshots and sends go on."""
+
+
+DEEDS = (
+    Deed("create", "a", _create, 5, _nothing),
+    Deed("take over", "b", _kill_a, 20, _site, _start_a),
+    Deed("return of a dead owner", "a", _start_a, 45, _dead_owner),
+    Deed("the new owner when the dead one returns", "b", _start_a, 45, _dead_owner, _start_a),
+    Deed("conflict, at the old owner", "a", _heal, 45, _split),
+    Deed("conflict, at the new owner", "c", _heal, 45, _split),
+    Deed("conflict, at the old owner alone", "a", _heal, 45, _split_alone),
+    Deed("conflict, at a replica", "b", _heal, 45, _split),
+    Deed("receive with no common base", "b", _start_b, 40, _strangers, _start_b),
+    Deed("receive all", "b", _start_b, 30, _new_disk, _start_b),
+    Deed("send all", "a", _start_b, 30, _new_disk, _start_b),
+    Deed("receive increments", "b", _wait_on, 12, _site),
+    Deed("rollback", "a", _rollback, 5, _site),
+    Deed("rollback, at a replica", "b", _rollback, 20, _site),
+    Deed("undo", "a", _undo, 5, _rolled_back),
+    Deed("undo, at a replica", "b", _undo, 20, _rolled_back),
+    Deed("move, old owner", "a", _move, 5, _site),
+    Deed("move, new owner", "c", _move, 5, _site),
+    Deed("delete", "a", _delete, 5, _site),
+    Deed("delete, at a replica", "b", _delete, 5, _site),
+    Deed("edit", "a", _edit, 3, _site),
+    Deed("re-affirm", "a", _start_b, 25, _ghost, _start_b),
+    Deed("adopt", "a", _kill_process, 5, _site),
+    Deed("restart of a container", "a", _crash_container, 8, _site),
+)
