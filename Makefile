@@ -13,7 +13,7 @@ SEEDS ?= 200
 FROM ?= 0
 ONLY ?=
 
-.PHONY: help setup packages images demo story faults test test-fast check format simulate clean
+.PHONY: help setup packages images demo story faults test test-fast check format simulate crashes clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -62,6 +62,9 @@ format: setup ## put the code in order
 simulate: setup ## SEEDS histories of whole clusters, from seed FROM
 	@mkdir -p build
 	@$(BIN)/python -m tests.simulation.run $(SEEDS) $(FROM)
+
+crashes: setup ## every crash point of every deed, and every second one in the recovery
+	@$(BIN)/python -m tests.crashes.run
 
 clean: ## what was built in the checkout
 	@rm -rf build $(VENV) .mypy_cache .ruff_cache .pytest_cache

@@ -300,7 +300,6 @@ class Core(MultiService):
             (PURGE_EVERY_S, self._purge.look),
         ):
             self._loops.every(interval_s, deed)
-        self.hosting.bury_deleted(dict(self._ledger.shared()))
         self.log.info("node {name} ({node}) is up", name=self._settings.name, node=self._me)
 
     async def _storage_answers(self) -> None:

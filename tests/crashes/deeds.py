@@ -182,3 +182,13 @@ DEEDS = (
     Deed("adopt", "a", _kill_process, 5, _site),
     Deed("restart of a container", "a", _crash_container, 8, _site),
 )
+
+TWICE = frozenset(
+    {
+        "return of a dead owner",
+        "conflict, at the new owner",
+        "receive with no common base",
+        "rollback",
+    }
+)
+"""Deeds with a fence or a stash, after which the power is cut again in the recovery."""

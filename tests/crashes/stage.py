@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 
 from hybrid.deeds import CreateSite
 from hybrid.hosting.holdings import dataset_of
-from hybrid.hosting.tombstones import KEY, decode
+from hybrid.hosting.tombstones import KEY, Tombstone, decode
 from hybrid.model import NO_CLAIM, Claim, Guid, SiteId
 from hybrid.storage.memory import MemoryPool
 from hybrid_replicator.names import JOURNAL, STASH, TEMPORARY, TRASH, is_intent
@@ -34,6 +34,23 @@ class Written:
     by: str
 
 
+Pools = Callable[[Callable[[], float], str], MemoryPool]
+"""Makes a disk: given the time of day and a seed."""
+
+
+class Watched(Member):
+    """A node whose lives are told of at their beginning."""
+
+    def __init__(self, cluster: Cluster, name: str, dc: str, began: Callable[[Member], None], pools: Pools) -> None:
+        super().__init__(cluster, name, dc)
+        self._began, self.pool = began, pools(cluster.wall_s, name)
+
+    def begin(self) -> None:
+        """See `Member`."""
+        super().begin()
+        self._began(self)
+
+
 class Stage:
     """
     A cluster and its clients.
@@ -43,7 +60,8 @@ class Stage:
         fired: Whether its power was cut.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, pools: Pools = MemoryPool) -> None:
+        """`pools` makes the nodes' disks."""
         self.written: list[Written] = []
         self.taken: dict[Guid, str] = {}
         self.removed: set[Guid] = set()
@@ -58,7 +76,7 @@ class Stage:
         self._wrote_s = 0.0
         self._outcomes: list[Deferred[Any]] = []
         self._buried: list[Any] = []
-        self.cluster = Cluster(began=self._began)
+        self.cluster = Cluster(member=lambda *whose: Watched(*whose, self._began, pools))
         self.a, self.b, self.c = (self.cluster.members[name] for name in "abc")
         self.cluster.start()
 
@@ -226,7 +244,8 @@ class Stage:
     def _buried_everywhere(self, names: dict[str, list[str]]) -> None:
         """A deleted site is in the trash of every node, unless somebody went on with it under a later claim."""
         for member in self._up():
-            for stone in filter(None, (decode(*entry) for entry in member.core.shared.prefix(KEY).items())):
+            for stone in (decode(*entry) for entry in member.core.shared.prefix(KEY).items()):
+                assert isinstance(stone, Tombstone)
                 left = [name for name, held in names.items() if dataset_of(stone.site) in held]
                 claim = self.owner(stone.site).core.outlook.view.sites[stone.site].claim if left else None
                 assert left == [] or (claim and claim > stone.claim), f"{stone} is known, the site still on {left}"
