@@ -353,6 +353,8 @@ class Core(MultiService):
         for site in merged.disputed:
             if self._holdings.get(site) is not None:
                 self._holdings.publish(site)
+            else:  # a life before this one held it; its disk was replaced, or it died before it could say so
+                self._holdings.forget(site)
         self.outlook.changed()
 
     def _forget(self, node: NodeId) -> None:

@@ -104,6 +104,16 @@ def _new_disk(stage: Stage) -> None:
     stage.wait(1)
 
 
+def _owner_new_disk(stage: Stage) -> None:
+    """All was replicated; then the owner's disk was replaced, so fast that nobody missed it."""
+    _site(stage)
+    stage.writing = False
+    stage.wait(12)
+    stage.taken = {guid: name for guid, name in stage.taken.items() if stage.b.holds(stage.site, guid)}
+    stage.a.power_cut()
+    stage.a.pool = MemoryPool(stage.cluster.wall_s, seed="a2")
+
+
 def _rolled_back(stage: Stage) -> None:
     _site(stage)
     _rollback(stage)
@@ -168,6 +178,7 @@ DEEDS = (
     Deed("receive with no common base", "b", _start_b, 40, _strangers, _start_b),
     Deed("receive all", "b", _start_b, 30, _new_disk, _start_b),
     Deed("send all", "a", _start_b, 30, _new_disk, _start_b),
+    Deed("take over from an owner whose disk was replaced", "b", _start_a, 25, _owner_new_disk, _start_a),
     Deed("receive increments", "b", _wait_on, 12, _site),
     Deed("rollback", "a", _rollback, 5, _site),
     Deed("rollback, at a replica", "b", _rollback, 20, _site),

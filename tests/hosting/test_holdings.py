@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from hybrid.history import History
-from hybrid.hosting.holdings import Holdings, dataset_of
+from hybrid.hosting.holdings import Holdings, dataset_of, owned_properties
 from hybrid.model import Bid, Claim, Guid, NodeId, SiteId, SiteRegister, SiteSpec, Stash, Version
 from hybrid.storage.memory import MemoryPool
 
@@ -61,9 +61,9 @@ def holdings(pool: MemoryPool) -> Holdings:
 def owned(pool: MemoryPool) -> Holdings:
     """A site owned under claim 1 of a, on `pool`."""
     done(pool.prepare())
-    done(pool.create(dataset_of(SITE)))
+    done(pool.create(dataset_of(SITE), owned_properties(SPEC, Claim(1, A))))
     made = holdings(pool)
-    done(made.add(SPEC, Claim(1, A)))
+    made.add(SPEC, Claim(1, A))
     return made
 
 
