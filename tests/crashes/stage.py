@@ -76,7 +76,7 @@ class Stage:
         self._wrote_s = 0.0
         self._outcomes: list[Deferred[Any]] = []
         self._buried: list[Any] = []
-        self.cluster = Cluster(member=lambda *whose: Watched(*whose, self._began, pools))
+        self.cluster = Cluster(member=lambda cluster, name, dc: Watched(cluster, name, dc, self._began, pools))
         self.a, self.b, self.c = (self.cluster.members[name] for name in "abc")
         self.cluster.start()
 
