@@ -33,8 +33,12 @@ from hybrid.hosting.dial import Dial
 from hybrid.loops import Loops
 from hybrid.model import NodeId, SiteId
 from hybrid.ports import Pool
-from hybrid.settings import Settings, load
+from hybrid.settings import Settings, guardian_socket, load
 from hybrid.storage.detect import detect
+from hybrid.strict.gateway import EtcdGateway
+from hybrid.strict.guardian_link import GuardianLink
+from hybrid.strict.leasefile import LeaseFile
+from hybrid.strict.ports import StrictDrivers
 from hybrid.supervise import parse
 from hybrid_containers.image import ImageStore, shift_owners
 from hybrid_containers.runtime import LxcContainers
@@ -103,6 +107,21 @@ class Node(MultiService):
             wall_s=time.time,
             random=random.Random(),
             load=lambda: os.getloadavg()[0],
+            strict=self._strict_drivers(),
+        )
+
+    def _strict_drivers(self) -> StrictDrivers | None:
+        """etcd and the guardian, where the settings name them."""
+        settings = self._settings
+        if not settings.strict.endpoints:
+            return None
+        lease = LeaseFile(Path(settings.state_dir) / "etcd-lease")
+        return StrictDrivers(
+            cluster=self._identity.cluster.id,
+            etcd=EtcdGateway(self._reactor, settings.strict),
+            guard=GuardianLink(self._reactor, guardian_socket(settings), self._containers.freezers),
+            kept_lease=lease.read,
+            keep_lease=lease.write,
         )
 
     def _new_api(self, pool: Pool, admission: Admission) -> ApiService:

@@ -90,6 +90,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     strict: Strict = Strict()
 
 
+def guardian_socket(settings: Settings) -> str:
+    """Where the guardian of strict sites listens."""
+    return f"{settings.run_dir}/guardian.sock"
+
+
 def load(path: Path) -> Settings:
     """
     Read the file.

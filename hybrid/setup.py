@@ -45,7 +45,7 @@ Say = Callable[[str], None]
 T = TypeVar("T")
 
 _ZONE = re.compile(r"(?=.{1,253}$)[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*")
-_SETTINGS = tuple(name for name in Settings.__struct_fields__ if name != "timing")
+_SETTINGS = tuple(name for name in Settings.__struct_fields__ if name not in ("timing", "strict"))
 
 
 def init(options: argparse.Namespace, say: Say) -> None:

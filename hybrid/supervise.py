@@ -18,7 +18,7 @@ from twisted.internet import task
 from twisted.internet.process import reapProcessHandlers
 from twisted.logger import Logger
 
-from hybrid.settings import Settings, load
+from hybrid.settings import Settings, guardian_socket, load
 from hybrid.storage.children import Reactor
 
 REAP_EVERY_S = 2.0
@@ -28,6 +28,8 @@ def children(settings: Settings, config: Path) -> dict[str, list[str]]:
     """Name to command line of the processes that serve this node."""
     hybrid = [sys.executable, "-m", "hybrid.main"]
     commands = {"node": [*hybrid, "node", "run", "--config", str(config)]}
+    if settings.strict.endpoints:
+        commands["guardian"] = [*hybrid, "guardian", guardian_socket(settings)]
     for number in range(settings.proxies):
         commands[f"proxy{number}"] = [*hybrid, "proxy", "--config", str(config)]
     for number in range(settings.dns_servers):

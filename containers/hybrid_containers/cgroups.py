@@ -143,6 +143,11 @@ class ControlGroups:
             _write(folder / "freezer.state", "THAWED")
             _write(folder / "cgroup.freeze", "0")
 
+    def freezers(self, site: SiteId) -> list[str]:
+        """The groups that freeze the container, whether it runs now or not."""
+        able = [one for one in self._hierarchies if one.version == 2 or "freezer" in one.controllers]
+        return [str(one.base / self.parent / site / "payload") for one in able]
+
     def remove(self, site: SiteId) -> None:
         """Remove the empty groups; LXC refuses to start where a monitor's group is left."""
         self._remove(Path(self.parent, site))

@@ -145,6 +145,10 @@ class LxcContainers:
         await self._network.close()
         self._groups.remove_parent()
 
+    def freezers(self, site: SiteId) -> list[str]:
+        """The control groups that freeze the container, whether it runs now or not."""
+        return self._groups.freezers(site)
+
     def memory_bytes(self, site: SiteId) -> int:
         """What the container uses now; 0 when it does not run."""
         return self._groups.memory_bytes(site)

@@ -5,6 +5,7 @@ from __future__ import annotations
 PROCESSES = {
     "run": ("hybrid.supervise", "all processes of this node, supervised"),
     "proxy": ("hybrid_proxy.main", "the front doors"),
+    "guardian": ("hybrid.strict.guardian", "freezes strict sites when the node process hangs"),
     "dns": ("hybrid_dns.main", "authoritative DNS"),
     "demo": ("hybrid.lab.demo", "a cluster on this machine, until Ctrl-C"),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hybrid.lab import claimed
@@ -41,6 +41,8 @@ class Lab:
         base_dir: For disks and logs; default: a folder of this lab's own in `/var/tmp`.
         say: Told of progress, a line at a time.
         keep: Leave disks and logs.
+        hosts: Further hosts on the network that are no nodes (members of an etcd …).
+        settings: What else is in each node's settings file (TOML), once the network is there.
     """
 
     def __init__(
@@ -50,6 +52,8 @@ class Lab:
         base_dir: Path | None = None,
         say: Callable[[str], None] = lambda line: None,
         keep: bool = False,
+        hosts: Sequence[str] = (),
+        settings: Callable[[Network], str] = lambda network: "",
     ) -> None:
         self._say, self._keep = say, keep
         self.name = claimed.claim_name()
@@ -58,7 +62,8 @@ class Lab:
         if not keep:
             claimed.note(self.name, "base_dir", str(self.base))
         names = [f"n{number}" for number in range(1, nodes + 1)]
-        self.network = Network(self.name, names)
+        self.network = Network(self.name, [*names, *hosts])
+        self._settings = settings
         self._image_dir = image_dir
         self._places = dict(zip(names, places(nodes), strict=True))
         self.nodes: dict[str, Node] = {}
@@ -98,6 +103,8 @@ class Lab:
         for node in self.nodes.values():
             self._say(f"{node.name} in {node.dc}, {node.address}: " + ("founds" if node is self.first else "joins"))
             self._admit(node)
+            with (node.state_dir / "hybrid.toml").open("a") as file:
+                file.write(self._settings(self.network))
             self.start(node.name)
         self.wait(
             lambda: all(self.sees_all(node) for node in self.nodes.values()), "all nodes see each other", PATIENCE_S
@@ -138,11 +145,11 @@ class Lab:
             return False
         return {entry["name"] for entry in seen if entry["state"] == "up"} == {live.name for live in self.live()}
 
-    def deploy(self, name: str, image: str, node: str) -> None:
-        """Make a site on `node` and wait until it answers there; import its image first."""
+    def deploy(self, name: str, image: str, node: str, **more: object) -> None:
+        """Make a site on `node`, of which `more` is to be said, and wait until it answers; import its image first."""
         api = self.api(node)
         api.perform(f"/images?node={node}", {"name": image}, 300.0)
-        api.perform("/sites", {"name": name, "image": image, "node": node}, PATIENCE_S)
+        api.perform("/sites", {"name": name, "image": image, "node": node, **more}, PATIENCE_S)
         self.wait(lambda: api.site(name)["state"] == "serving", f"{name} is serving", PATIENCE_S)
 
     def wait(self, ready: Callable[[], bool], what: str, deadline_s: float) -> float:

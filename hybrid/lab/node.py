@@ -28,7 +28,7 @@ from hybrid.lab.command import LabError
 from hybrid.lab.network import NETNS, Network
 from hybrid.lab.processes import children, command_line, pid_namespace, tree
 
-Part = Literal["node", "proxy", "dns", "zfs-fuse"]
+Part = Literal["node", "proxy", "dns", "guardian", "zfs-fuse"]
 _PRIVATE = {"/run/zfs": "zfs/run", "/etc/zfs": "zfs/etc", "/var/lib/zfs": "zfs/lib", "/run/lock/zfs": "zfs/lock"}
 _FRESH = {"/run/hybrid": "run/hybrid", "/run/lxc": "run/lxc"}
 _MOUNTS = """
