@@ -140,6 +140,7 @@ class Node(MultiService):
             JoinTokens(admission),
             ImageImports(images, core.shelf, pool, Path(settings.state_dir) / "temporary"),
             core.departures.remove,
+            core.keys,
             time.time,
             os.urandom,
             interface=settings.address,

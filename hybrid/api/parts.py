@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from hybrid.api.events import Events
 from hybrid.api.operations import Operations
-from hybrid.api.ports import ImageStore, JoinTokens, Placement, RemoveNode
+from hybrid.api.ports import ClusterKeys, ImageStore, JoinTokens, Placement, RemoveNode
 from hybrid.api.tokens import Tokens
 from hybrid.deeds import Hosting
 from hybrid.view import View
@@ -24,6 +24,7 @@ class Parts:
     join_tokens: JoinTokens
     images: ImageStore
     remove_node: RemoveNode
+    keys: ClusterKeys
     placement: Placement
     wall_s: Callable[[], float]
     """Seconds since the epoch."""

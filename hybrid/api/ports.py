@@ -7,6 +7,7 @@ from typing import Protocol
 
 import msgspec
 
+from hybrid.cluster.keyring import Keyring
 from hybrid.deeds import CreateSite, Progress
 from hybrid.model import NodeId
 from hybrid.view import View
@@ -41,6 +42,16 @@ class JoinTokens(Protocol):
 
         Only for a node of `dc` and of `name`, where these are not empty. Raises `BadRequest` for an impossible name.
         """
+
+
+class ClusterKeys(Protocol):
+    """The keys that seal what nodes send each other by UDP."""
+
+    def ring(self) -> Keyring | None:
+        """Those in use; `None` before the node came to life."""
+
+    def rotate(self, hurried: bool = False) -> None:
+        """Begin to replace the key; the steps follow by themselves, in seconds when `hurried`."""
 
 
 class ImageStore(Protocol):

@@ -416,6 +416,16 @@ class JoinToken(msgspec.Struct, frozen=True, kw_only=True):
     command: str
 
 
+class ClusterKeys(msgspec.Struct, frozen=True, kw_only=True):
+    """The keys that seal what nodes send each other by UDP, without the keys."""
+
+    known: int
+    """How many are opened with; more than one while the key is being replaced."""
+    sealing_since: str
+    replaced: bool
+    """Whether the newest one is in use everywhere and no other is known."""
+
+
 class TokenAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """A token without its secret."""
 

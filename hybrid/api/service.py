@@ -25,7 +25,7 @@ from hybrid.api.events import Events
 from hybrid.api.operations import Operations
 from hybrid.api.parts import Parts
 from hybrid.api.places import first_owner
-from hybrid.api.ports import ImageStore, JoinTokens, OperationStore, Placement, RemoveNode, SharedMap
+from hybrid.api.ports import ClusterKeys, ImageStore, JoinTokens, OperationStore, Placement, RemoveNode, SharedMap
 from hybrid.api.requests import BoundedConnections, bounded_site
 from hybrid.api.tokens import Tokens
 from hybrid.api.web import ApiResource, Root
@@ -67,6 +67,7 @@ class ApiService(Service):
         join_tokens: JoinTokens,
         images: ImageStore,
         remove_node: RemoveNode,
+        keys: ClusterKeys,
         wall_s: Callable[[], float],
         random: Callable[[int], bytes],
         placement: Placement = first_owner,
@@ -92,6 +93,7 @@ class ApiService(Service):
             join_tokens=join_tokens,
             images=images,
             remove_node=remove_node,
+            keys=keys,
             placement=placement,
             wall_s=wall_s,
             monotonic_s=reactor.seconds,

@@ -53,6 +53,22 @@ _CLUSTER = (
         status=204,
     ),
     Route(
+        method="GET",
+        template="/v1/cluster/keys",
+        endpoint=cluster.show_keys,
+        summary="How far the replacement of the cluster's key is",
+        answer=schema.ClusterKeys,
+    ),
+    Route(
+        method="POST",
+        template="/v1/cluster/keys",
+        endpoint=cluster.rotate_keys,
+        summary="Replace the key that seals what nodes send each other by UDP",
+        query=(Query("hurried", "1: within a minute, not within hours", "integer"),),
+        answer=schema.ClusterKeys,
+        status=202,
+    ),
+    Route(
         method="POST",
         template="/v1/join-tokens",
         endpoint=cluster.create_join_token,

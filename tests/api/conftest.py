@@ -18,6 +18,8 @@ from twisted.python.failure import Failure
 from hybrid.api.ports import IssuedJoinToken
 from hybrid.api.service import ApiService
 from hybrid.api.tokens import new_token
+from hybrid.cluster import keyring
+from hybrid.cluster.keyring import Keyring
 from hybrid.deeds import CreateSite, Deleted, Entry, Progress
 from hybrid.errors import BadRequest, Conflict, NoSuchPath, NoSuchSnapshot, PeerError
 from hybrid.history import History
@@ -361,6 +363,7 @@ class Node:
             FakeJoinTokens(),
             FakeImages(),
             self.cluster.remove_node,
+            self.cluster,
             wall_s=lambda: NOW_S + self.cluster.reactor.seconds(),
             random=lambda count: next(counter).to_bytes(count, "big"),
         )
@@ -416,6 +419,7 @@ class Cluster:
         self.world = World()
         self.peers: dict[NodeId, FakePeers] = {}
         self.shared = FakeShared()
+        self.keys = keyring.first(bytes(32), NOW_S * 1000)
         self.removed: list[tuple[NodeId, str, bool]] = []
         self.closing = ExitStack()
         self.lost: list[Any] = []
@@ -434,6 +438,14 @@ class Cluster:
             owner, replicas = (N1, (N2, N3)) if name == "blog" else (N2, (N3,))
             self.world.add(spec, owner, replicas)
         self.n1, self.n2, self.n3 = (Node(node, self) for node in (N1, N2, N3))
+
+    def ring(self) -> Keyring:
+        """See `hybrid.api.ports.ClusterKeys`."""
+        return self.keys
+
+    def rotate(self, hurried: bool = False) -> None:
+        """See `hybrid.api.ports.ClusterKeys`."""
+        self.keys = keyring.begun(self.keys, bytes(32), NOW_S * 1000, hurried)
 
     def remove_node(self, node: NodeId, by: str, force: bool) -> None:
         """See `hybrid.api.ports.RemoveNode`: n1 is still needed."""

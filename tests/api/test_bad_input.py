@@ -217,6 +217,16 @@ def test_removing_a_node(cluster: Any) -> None:
     assert cluster.removed == [(cluster.n3.id, "admin", False), (cluster.n1.id, "admin", True)]
 
 
+def test_replacing_the_cluster_key(cluster: Any) -> None:
+    """A new key is asked for at any node and shows as known before it seals; no answer holds a key."""
+    assert cluster.n1("GET", "/v1/cluster/keys").json["replaced"] is True
+    begun = cluster.n2("POST", "/v1/cluster/keys?hurried=1")
+    assert (begun.status, begun.json["known"], begun.json["replaced"]) == (202, 2, False)
+    assert set(begun.json) == {"known", "sealing_since", "replaced"}
+    assert cluster.keys.hurried
+    assert cluster.n2("POST", "/v1/cluster/keys?hurried=yes").status == 400
+
+
 def test_join_tokens(cluster: Any) -> None:
     """A token for one more node, with the command to type there."""
     made = cluster.n1("POST", "/v1/join-tokens", {"ttl_s": 600})

@@ -80,6 +80,7 @@ def main(directory: Path) -> None:
         module.FakeJoinTokens(),
         module.FakeImages(),
         lambda node, by, force: None,
+        cluster,
         wall_s=lambda: float(module.NOW_S),
         random=lambda count: next(numbers).to_bytes(count, "big"),
         interface="127.0.0.1",

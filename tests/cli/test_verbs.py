@@ -226,6 +226,12 @@ def test_removing_a_node(hybrid: Any) -> None:
     assert hybrid("node", "remove", "n9", "--yes").code == 3
 
 
+def test_replacing_the_cluster_key(hybrid: Any) -> None:
+    """One verb begins it; what it says is talk, or a document for programs."""
+    assert "new key" in hybrid("cluster", "rotate-key", "--now").err
+    assert json.loads(hybrid("cluster", "rotate-key", "--format", "json").out)["replaced"] is False
+
+
 def test_any_call(hybrid: Any, tmp_path: Path) -> None:
     """`hybrid api` reaches what has no verb."""
     assert json.loads(hybrid("api", "get", "/v1/openapi.json").out)["openapi"] == "3.1.0"

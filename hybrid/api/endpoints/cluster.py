@@ -39,6 +39,25 @@ async def remove_node(parts: Parts, call: Call) -> Answer:
     return Answer(204)
 
 
+async def show_keys(parts: Parts, call: Call) -> Answer:
+    """How far the replacement of the cluster's key is."""
+    return json_answer(_keys(parts))
+
+
+async def rotate_keys(parts: Parts, call: Call) -> Answer:
+    """Begin to replace the cluster's key."""
+    parts.keys.rotate(call.argument_int("hurried", 0, 0, 1) == 1)
+    return json_answer(_keys(parts), 202)
+
+
+def _keys(parts: Parts) -> schema.ClusterKeys:
+    ring = parts.keys.ring()
+    if ring is None:
+        raise Refusal(problem(503, "not-yet", "this node has no keys yet", "it is coming to life", "ask another one"))
+    known = len(ring.keys)
+    return schema.ClusterKeys(known=known, sealing_since=rfc3339(ring.used_ms / 1000), replaced=known == 1)
+
+
 async def create_join_token(parts: Parts, call: Call) -> Answer:
     """A token with which one node may join, at this node."""
     body = decode(call.body, schema.NewJoinToken)

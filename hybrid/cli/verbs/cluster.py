@@ -1,4 +1,4 @@
-"""`hybrid status`, `hybrid node …`, `hybrid image …`, `hybrid token …`: the cluster itself."""
+"""`hybrid status`, `hybrid node …`, `hybrid cluster …`, `hybrid image …`, `hybrid token …`: the cluster itself."""
 
 from __future__ import annotations
 
@@ -59,6 +59,11 @@ def add(nouns: argparse._SubParsersAction[Any], common: argparse.ArgumentParser)
     remove.add_argument("node", metavar="NODE", help="name or id")
     remove.add_argument("--force", action="store_true", help="also when something would be lost with it")
     ask_option(remove)
+    whole = add_noun(nouns, common, "cluster", "what all nodes have in common")
+    rotate = whole.add("rotate-key", "replace the key that seals what nodes send each other by UDP", rotate_key)
+    rotate.add_argument(
+        "--now", action="store_true", help="within a minute, not within hours: somebody may know the key"
+    )
     image = add_noun(nouns, common, "image", "what sites are made from")
     image.add("list", "images on a node", list_images).add_argument("--node", help="default: the one that answers")
     imports = image.add("import", "import an image from a node's store of built images", import_image)
@@ -136,6 +141,17 @@ def remove_node(session: Session) -> int:
     node = session.api.get(f"/v1/nodes/{segment(options.node)}")
     session.confirm(f"node {node['name']} will never be let in again with its present key", node["name"])
     session.api.call("DELETE", with_query(f"/v1/nodes/{segment(node['id'])}", {"force": 1 if options.force else None}))
+    return 0
+
+
+def rotate_key(session: Session) -> int:
+    """`hybrid cluster rotate-key`."""
+    path = with_query("/v1/cluster/keys", {"hurried": 1 if session.options.now else None})
+    keys = session.api.call("POST", path).json()
+    if session.out.format == "table" and not session.options.quiet:
+        session.out.say(f"a new key is being spread; {keys['known']} are known until the old ones are dropped")
+    else:
+        session.out.one(keys, name="sealing_since")
     return 0
 
 
