@@ -215,8 +215,18 @@ class Core(MultiService):
             self._strict.claims.is_strict,
         )
         self._observer = Observer(holdings, self.replicator, in_background)
-        claims = self._strict.claims
-        self._moving = Moving(me, drivers.pool, drivers.links, self.replicator, holdings, terms, claims)
+        self._moving = Moving(
+            self._reactor,
+            self._settings.timing,
+            me,
+            drivers.pool,
+            drivers.links,
+            self.replicator,
+            holdings,
+            terms,
+            self._strict.claims,
+            self.known.claim_of,
+        )
         self._watch = Watch(self._reactor, drivers.containers, holdings, terms, self._tasks)
         self._check = StorageCheck(drivers.pool, self._storage_lost, self._watch.storage_still_lost, self._storage_back)
         self._description = Description(
@@ -400,6 +410,9 @@ class Core(MultiService):
 
     async def _sees_owner(self, sender: NodeId, request: object) -> OwnerSeen:
         assert isinstance(request, SeesOwner)
+        taking = self._moving.taking(request.site)
+        if taking is not None:
+            return OwnerSeen(taking)
         return await self._steward.sees_owner(sender, request)
 
     async def _take_over(self, sender: NodeId, request: object) -> Done:

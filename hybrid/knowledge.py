@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from hybrid.cluster import viewing
-from hybrid.cluster.candidates import claimant
+from hybrid.cluster.candidates import CLAIMING, claimant
 from hybrid.cluster.ledger import Ledger
 from hybrid.cluster.membership import Membership
-from hybrid.model import Guid, NodeId, NodeRegister, SiteId, Stash
+from hybrid.model import Claim, Guid, NodeId, NodeRegister, SiteId, Stash
 from hybrid.view import View
 
 
@@ -49,6 +49,11 @@ class Knowledge:
     def owned(self, site: SiteId) -> bool:
         """Whether a living node owns it."""
         return claimant(self._ledger.registers(site), self._membership.live(self._now_s())) is not None
+
+    def claim_of(self, site: SiteId, node: NodeId) -> Claim | None:
+        """The claim on `site` that `node` last said it holds, and acts on."""
+        register = self._ledger.registers(site).get(node)
+        return register.claim if register is not None and register.role in CLAIMING else None
 
     def stashes(self, site: SiteId) -> tuple[Stash, ...]:
         """Of all nodes, oldest first."""

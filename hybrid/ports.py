@@ -243,6 +243,13 @@ class Containers(Protocol):
     async def thaw(self, site: SiteId) -> None:
         """Undo `freeze`. Raises `NoSuchContainer`."""
 
+    async def cut_off(self, site: SiteId) -> None:
+        """
+        Let nothing reach its network or leave it any more, until it is started anew. Not there: fine.
+
+        For a container that cannot be stopped while its site is served elsewhere. Raises `ContainerError`.
+        """
+
     async def running(self) -> dict[SiteId, str]:
         """Sites whose containers exist now, with `running` or `frozen`; also those started by an earlier process."""
 

@@ -14,7 +14,7 @@ Command = Callable[[ContainerSpec, Sequence[str], bytes], Executed]
 
 
 def a_few_commands(spec: ContainerSpec, argv: Sequence[str], stdin: bytes) -> Executed:
-    """What the fake's containers can run unless told otherwise: `echo`, `cat`, `true`, `false`, `hostname`."""
+    """What the fake's containers can run unless told otherwise: `echo`, `cat`, `true`, `false`, `hostname`, `ping`."""
     match list(argv):
         case ["echo", *words]:
             return Executed(0, " ".join(words).encode() + b"\n", b"")
@@ -22,7 +22,7 @@ def a_few_commands(spec: ContainerSpec, argv: Sequence[str], stdin: bytes) -> Ex
             return Executed(0, stdin, b"")
         case ["hostname"]:
             return Executed(0, spec.hostname.encode() + b"\n", b"")
-        case ["true"]:
+        case ["true"] | ["ping", *_]:
             return Executed(0, b"", b"")
         case ["false"]:
             return Executed(1, b"", b"")
@@ -34,6 +34,7 @@ def a_few_commands(spec: ContainerSpec, argv: Sequence[str], stdin: bytes) -> Ex
 class _Container:
     spec: ContainerSpec
     frozen: bool = False
+    cut_off: bool = False
 
 
 @dataclass(slots=True)
@@ -87,6 +88,13 @@ class MemoryContainers:
         self._container(site).frozen = False
         self.deeds.append(("thaw", site))
 
+    async def cut_off(self, site: SiteId) -> None:
+        """See `hybrid.ports.Containers`."""
+        check_site(site)
+        if site in self._containers:
+            self._containers[site].cut_off = True
+            self.deeds.append(("cut off", site))
+
     async def running(self) -> dict[SiteId, str]:
         """See `hybrid.ports.Containers`."""
         return {site: "frozen" if one.frozen else "running" for site, one in sorted(self._containers.items())}
@@ -96,6 +104,8 @@ class MemoryContainers:
         container = self._container(site)
         if container.frozen:
             raise ContainerError(f"cannot run a command in {site}", "it is frozen", "try again in a moment")
+        if container.cut_off and argv[0] == "ping":
+            return Executed(1, b"", b"no answer\n")
         return self.command(container.spec, argv, stdin)
 
     async def logs(self, site: SiteId, lines: int = 200) -> str:
@@ -110,6 +120,10 @@ class MemoryContainers:
         """End a container without anybody's wish."""
         self._container(site)
         del self._containers[site]
+
+    def reachable(self) -> set[SiteId]:
+        """Sites whose containers run and can be reached."""
+        return {site for site, container in self._containers.items() if not container.cut_off}
 
     def specs(self) -> dict[SiteId, ContainerSpec]:
         """What the running ones were started with."""

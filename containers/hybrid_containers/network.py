@@ -74,6 +74,15 @@ class Network:
         """
         Path("/sys/class/net", veth, "brport/isolated").write_text("1")
 
+    async def cut_off(self, veth: str) -> None:
+        """
+        Take a container's port of the bridge down; not there: fine. It comes back only as a new one.
+
+        The state of the device itself, and no rule beside it: it outlives this process, and nothing has to be undone.
+        """
+        if Path("/sys/class/net", veth).exists():
+            await self._in_thread(lambda: _take_down(veth))
+
     async def remove(self, veth: str) -> None:
         """Remove what a container left behind; not there: fine."""
         if Path("/sys/class/net", veth).exists():
@@ -146,6 +155,15 @@ def _make_bridge(name: str, gateway: str, prefix: int) -> None:
         except NetlinkError as error:
             if error.code != EXISTS:
                 raise
+
+
+def _take_down(name: str) -> None:
+    """In the thread. What is in the container has no power over this end of the pair."""
+    from pyroute2 import IPRoute
+
+    with IPRoute() as route:
+        for index in route.link_lookup(ifname=name):
+            route.link("set", index=index, state="down")
 
 
 def _remove(name: str) -> None:

@@ -115,6 +115,15 @@ class LxcContainers:
             if self._state(site) == "frozen":
                 await self._call_freezer("thaw", site)
 
+    async def cut_off(self, site: SiteId) -> None:
+        """See `hybrid.ports.Containers`. Does not wait for other requests: one to stop it may hang."""
+        self._directory(site)
+        try:
+            await self._network.cut_off(veth_of(site))
+        except Exception as error:
+            raise ContainerError(f"the network of {site} cannot be cut", str(error)) from error
+        self.log.error("{site} is cut off from the network", site=site)
+
     async def running(self) -> dict[SiteId, str]:
         """See `hybrid.ports.Containers`."""
         return dict(self._groups.running())

@@ -182,6 +182,7 @@ class Holdings:
             claim=None,
             role="replica",
             serving=False,
+            trouble="",
             successor=None,
             lag_s=None,
             bids={},

@@ -147,7 +147,11 @@ class Steward:
     async def _fence(self, site: SiteId, winner: NodeId, claim: Claim) -> None:
         self._event("fenced", site, f"{winner} owns it under {claim}")
         await self._holdings.saw(site, claim)
-        await self._terms.close(site)
+        try:
+            await self._terms.fence(site)
+        except HybridError as error:
+            self._event("fence-stuck", site, str(error))
+            raise
 
     async def _reaffirm(self, site: SiteId, claim: Claim) -> None:
         await self._holdings.claim(site, claim)

@@ -27,7 +27,10 @@ from hybrid.settings import Settings
 
 ANSWER_WITHIN_S = 20.0
 """A container that does not accept on its first port in this time did not start."""
-
+GRACE_S = 3.0
+"""A container asked to end is killed after so long."""
+DRAIN_S = 1.0
+"""Requests under way have so long to end before a fenced site is stopped."""
 
 Accepts = Callable[[str, int], Awaitable[bool]]
 """`accepts(address, port)`: whether a TCP connection is accepted there, answered within a second or so."""
@@ -121,23 +124,35 @@ class Terms:
 
     # ------------------------------------------------------------------------------------------------- closing
 
+    async def fence(self, site: SiteId) -> None:
+        """Rule R6, for a term that somebody else ended: like `close`, and what is under way may end first."""
+        self._holdings.update(site, role="stashing", serving=False)
+        await deferLater(self._reactor, DRAIN_S, lambda: None)
+        await self.close(site)
+
     async def close(self, site: SiteId) -> None:
         """
         End the term: when this returns nothing runs, every change is in a snapshot, and the claim is given up.
+
+        Every step may be repeated, and all that a crash leaves is the claim, by which `resume` goes on.
 
         Raises:
             HybridError: It could not be stopped or unmounted; not served, but the claim stays until it can.
         """
         holding = self._holdings.need(site)
         self._holdings.update(site, role="stashing", serving=False)
-        await self.stop(site)
-        async with self._machine.exclusive(site):
-            await self._shut(site)
-            crashpoint.reached("close-shut")
-            if holding.claim is not None:
-                await self._machine.snapshot(site, holding.claim, only_if_changed=True)
-            crashpoint.reached("close-kept")
-            await self._holdings.release(site)
+        try:
+            await self.stop(site)
+            async with self._machine.exclusive(site):
+                await self._shut(site)
+                crashpoint.reached("close-shut")
+                if holding.claim is not None:
+                    await self._machine.snapshot(site, holding.claim, only_if_changed=True)
+                crashpoint.reached("close-kept")
+                await self._holdings.release(site)
+        except HybridError as error:
+            self._holdings.update(site, trouble=f"it cannot be closed here: {error}")
+            raise
         self.log.info("site {site} closed", site=site)
 
     async def pause(self, site: SiteId) -> None:
@@ -150,10 +165,19 @@ class Terms:
                 await self._machine.snapshot(site, holding.claim, only_if_changed=True)
         self._holdings.update(site, paused=True)
 
-    async def stop(self, site: SiteId) -> None:
-        """Stop the container; serving ends first, so that the proxies hold what comes."""
+    async def stop(self, site: SiteId, grace_s: float = GRACE_S) -> None:
+        """
+        Stop the container; serving ends first, so that the proxies hold what comes.
+
+        It is asked to end, so that it writes what it has in memory, then killed. One that cannot even be killed is cut
+        off from the network: the site may be served elsewhere, and nobody shall reach two.
+        """
         self._holdings.update(site, serving=False)
-        await self._containers.stop(site, grace_s=3.0)
+        try:
+            await self._containers.stop(site, grace_s)
+        except HybridError:
+            await self._containers.cut_off(site)
+            raise
 
     async def unmount(self, site: SiteId) -> None:
         """Unmount, waiting a while for what still uses it. Raises `Busy`."""
@@ -192,7 +216,7 @@ class Terms:
             self._holdings.update(site, role="owner", serving=True)
             self.log.info("site {site} adopted under {claim}", site=site, claim=str(holding.claim))
             return
-        await self._containers.stop(site, grace_s=1.0)
+        await self.stop(site, grace_s=1.0)
         async with self._machine.exclusive(site):
             await self._shut(site)
             if holding.claim is not None:
@@ -228,8 +252,8 @@ class Terms:
     async def restart(self, site: SiteId) -> None:
         """Start again, under the claim still held, what died with its container or its storage."""
         self._holdings.update(site, role="opening", serving=False)
-        await self._containers.stop(site, grace_s=0.0)
         try:
+            await self.stop(site, grace_s=0.0)
             await self.start(site)
         except HybridError as error:
             self._holdings.update(site, trouble=str(error))

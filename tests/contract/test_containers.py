@@ -225,6 +225,22 @@ async def test_a_frozen_container_can_be_stopped_and_started(ground: Ground) -> 
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_container_that_is_cut_off_reaches_nobody(ground: Ground) -> None:
+    """One that cannot be stopped answers nobody any more; only a new start gives it a network again."""
+    ping = ["ping", "-c", "1", "-W", "1", "10.99.0.1"]
+    await ground.containers.cut_off(ONE)
+    await ground.containers.start(ground.spec())
+    assert (await ground.containers.execute(ONE, ping)).status == 0
+    await ground.containers.cut_off(ONE)
+    assert (await ground.containers.execute(ONE, ping)).status != 0
+    await ground.containers.cut_off(ONE)
+    assert await ground.containers.running() == {ONE: "running"}
+    await ground.containers.stop(ONE)
+    await ground.containers.start(ground.spec())
+    assert (await ground.containers.execute(ONE, ping)).status == 0
+
+
+@pytest_twisted.ensureDeferred
 async def test_unknown_containers(ground: Ground) -> None:
     """Asking something of a container that is not there says just that; stopping it is fine; its log is empty."""
     for wait in (ground.containers.freeze(ONE), ground.containers.thaw(ONE), ground.containers.execute(ONE, ["true"])):

@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 CHANGING = frozenset(
     "create clone destroy rename promote set_properties set_readonly set_quota mount unmount snapshot "
-    "snapshot_if_changed destroy_snapshot hold release finish start stop freeze thaw".split()
+    "snapshot_if_changed destroy_snapshot hold release finish start stop freeze thaw cut_off".split()
 )
 """Calls that leave a trace: between two of them a node that loses power comes back to the same disk."""
 
