@@ -24,7 +24,7 @@ from hybrid_containers.addresses import gateway_of, mac_of, prefix_of
 
 NETLINK_S = 10.0
 NFT_S = 10.0
-EXISTS = 17
+EXISTS, NO_DEVICE = 17, 19
 
 Answer = TypeVar("Answer")
 
@@ -159,17 +159,22 @@ def _make_bridge(name: str, gateway: str, prefix: int) -> None:
 
 def _take_down(name: str) -> None:
     """In the thread. What is in the container has no power over this end of the pair."""
-    from pyroute2 import IPRoute
-
-    with IPRoute() as route:
-        for index in route.link_lookup(ifname=name):
-            route.link("set", index=index, state="down")
+    _on_link(name, "set", state="down")
 
 
 def _remove(name: str) -> None:
     """In the thread."""
-    from pyroute2 import IPRoute
+    _on_link(name, "del")
+
+
+def _on_link(name: str, verb: str, **more: str) -> None:
+    """Do it to the device of that name. Not there, or going away at this very moment with its container: fine."""
+    from pyroute2 import IPRoute, NetlinkError
 
     with IPRoute() as route:
         for index in route.link_lookup(ifname=name):
-            route.link("del", index=index)
+            try:
+                route.link(verb, index=index, **more)
+            except NetlinkError as error:
+                if error.code != NO_DEVICE:
+                    raise
