@@ -215,6 +215,7 @@ class Core(MultiService):
             self._strict.claims.is_strict,
         )
         self._observer = Observer(holdings, self.replicator, in_background)
+        claims = self._strict.claims
         self._moving = Moving(
             self._reactor,
             self._settings.timing,
@@ -224,7 +225,7 @@ class Core(MultiService):
             self.replicator,
             holdings,
             terms,
-            self._strict.claims,
+            claims,
             self.known.claim_of,
         )
         self._watch = Watch(self._reactor, drivers.containers, holdings, terms, self._tasks)

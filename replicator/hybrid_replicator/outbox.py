@@ -89,9 +89,9 @@ class Outbox:
         entries.sending.pop(site, None)
         entries.failures, entries.not_before_s = 0, 0.0
 
-    def postponed(self, site: SiteId, peer: NodeId, now_s: float) -> None:
-        """It could not be sent just now (somebody else is at work on it): soon again."""
-        self._back(site, peer, now_s + BUSY_RETRY_S * self._spread())
+    def postponed(self, site: SiteId, peer: NodeId, now_s: float, delay_s: float = BUSY_RETRY_S) -> None:
+        """It could not be sent just now (somebody else is at work on it): soon again, at the same pace."""
+        self._back(site, peer, now_s + delay_s * self._spread())
 
     def failed(self, site: SiteId, peer: NodeId, now_s: float) -> None:
         """The peer did not take this site: again after a while that doubles, other sites go on."""

@@ -21,7 +21,7 @@ from hybrid_replicator.gate import Gates
 from hybrid_replicator.holds import BaseHolds
 from hybrid_replicator.index import HistoryIndex
 from hybrid_replicator.names import site_dataset
-from hybrid_replicator.outbox import Outbox
+from hybrid_replicator.outbox import FIRST_RETRY_S, Outbox
 from hybrid_replicator.owned import Duty
 from hybrid_replicator.ports import Fences
 from hybrid_replicator.protection import Protection
@@ -168,7 +168,10 @@ class Sender:
                 self._outbox.postponed(site, node, now_s)
                 return
             case NotTaken():
-                self._outbox.failed(site, node, now_s)
+                if error.reason == "owner":  # it is about to give the site up, and may be done any time
+                    self._outbox.postponed(site, node, now_s, FIRST_RETRY_S)
+                else:
+                    self._outbox.failed(site, node, now_s)
                 if error.seen is not None and error.seen > self._fences.seen(site):
                     await self._fences.saw(site, error.seen)
             case PeerError() if self._delivery.answered_s.get(node, -1.0) < began_s:
