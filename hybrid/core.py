@@ -269,6 +269,7 @@ class Core(MultiService):
             self.deletions,
             Choices(lambda: self.outlook.view, self.shared, self.deletions.entry, drivers.wall_s),
             claims,
+            drivers.random.getrandbits,
         )
 
     # --------------------------------------------------------------------------------------------------- life

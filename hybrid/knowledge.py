@@ -12,7 +12,7 @@ from hybrid.cluster import viewing
 from hybrid.cluster.candidates import CLAIMING, claimant
 from hybrid.cluster.ledger import Ledger
 from hybrid.cluster.membership import Membership
-from hybrid.model import Claim, Guid, NodeId, NodeRegister, SiteId, Stash
+from hybrid.model import Claim, Guid, NodeId, NodeRegister, SiteId, SiteRegister, Stash
 from hybrid.view import View
 
 
@@ -54,6 +54,10 @@ class Knowledge:
         """The claim on `site` that `node` last said it holds, and acts on."""
         register = self._ledger.registers(site).get(node)
         return register.claim if register is not None and register.role in CLAIMING else None
+
+    def registers(self, site: SiteId) -> Mapping[NodeId, SiteRegister]:
+        """What each node says about `site`. Do not keep: it changes."""
+        return self._ledger.registers(site)
 
     def stashes(self, site: SiteId) -> tuple[Stash, ...]:
         """Of all nodes, oldest first."""

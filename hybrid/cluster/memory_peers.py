@@ -1,7 +1,8 @@
 """
 `hybrid.ports.Peers` in memory: whole clusters in one process, on any clock, with cuts. For tests and simulations.
 
-Messages go through `hybrid.wire` as they would over a socket, so that what cannot be encoded fails here too.
+Messages go through `hybrid.wire` as they would over a socket, so that what cannot be encoded fails here too. What
+concerns a node happens on that node's clock, so that one which is stopped or dead does nothing.
 """
 
 from __future__ import annotations
@@ -22,12 +23,27 @@ from hybrid.model import NodeId
 from hybrid.ports import ByteSource
 
 
+class _Link:
+    """One connection between two nodes, from its beginning to its end: nothing sent on it arrives on the next one."""
+
+    __slots__ = ("held", "last_s", "streams", "waiting")
+
+    def __init__(self) -> None:
+        self.waiting: dict[Deferred[None], NodeId] = {}
+        """Who waits on it for what."""
+        self.streams: dict[MemoryStream, None] = {}
+        self.last_s: dict[NodeId, float] = {}
+        """When the last message to each end arrives: none overtakes another."""
+        self.held: list[tuple[NodeId, NodeId, Callable[[MemoryPeers], None]]] = []
+        """Sent into a cut: arrives when that is healed in time, as what TCP sends again does."""
+
+
 class MemoryNetwork:
     """
     The wires between the nodes of one process.
 
-    A cut is noticed as on real links: what is sent into it is lost, and after `dead_s` the link counts as down;
-    after `heal` links come up again within `reconnect_s`.
+    A cut is noticed as on real links: what is sent into it waits, and after `dead_s` the link counts as down and all
+    that waited is lost; after `heal` links come up again within `reconnect_s`.
     """
 
     def __init__(
@@ -44,13 +60,15 @@ class MemoryNetwork:
         self.reconnect_s = reconnect_s
         self.stall_s = stall_s
         self._running: dict[NodeId, MemoryPeers] = {}
+        self._silent: set[NodeId] = set()
         self._cut: set[tuple[NodeId, NodeId]] = set()
-        self._up: set[tuple[NodeId, NodeId]] = set()
-        self._waiting: dict[Deferred[None], tuple[NodeId, NodeId]] = {}
+        self._links: dict[NodeId, dict[NodeId, _Link]] = {}
 
-    def join(self, node: NodeId) -> MemoryPeers:
-        """The peers of `node`; on the network from its `startService` to its `stopService`."""
-        return MemoryPeers(self, node)
+    def join(self, node: NodeId, clock: IReactorTime | None = None) -> MemoryPeers:
+        """The peers of `node`, by its own `clock`; on the network from its `startService` to its `stopService`."""
+        return MemoryPeers(self, node, clock or self.clock)
+
+    # ------------------------------------------------------------------------------------------------- faults
 
     def cut(self, a: NodeId, b: NodeId) -> None:
         """Lose everything between `a` and `b`, both ways."""
@@ -65,6 +83,11 @@ class MemoryNetwork:
     def heal(self, a: NodeId, b: NodeId) -> None:
         """Undo `cut` and `cut_one_way` between `a` and `b`."""
         self._cut -= {(a, b), (b, a)}
+        link = self._links.get(a, {}).get(b)
+        if link is not None:
+            held, link.held = link.held, []
+            for sender, receiver, call in held:
+                self.deliver(sender, receiver, call)
         self.clock.callLater(self.reconnect_s, self._connect, a, b)
 
     def partition(self, *groups: set[NodeId]) -> None:
@@ -82,55 +105,122 @@ class MemoryNetwork:
         """Whether what `sender` sends to `receiver` is lost."""
         return (sender, receiver) in self._cut
 
+    def silence(self, node: NodeId) -> None:
+        """`node` was stopped (SIGSTOP): nobody hears from it; after `dead_s` the others drop their links to it."""
+        self._silent.add(node)
+        self.clock.callLater(self.dead_s, self._drop_if_silent, node, list(self._links.get(node, {}).values()))
+
+    def speak(self, node: NodeId) -> None:
+        """`node` goes on."""
+        self._silent.discard(node)
+        if node in self._running:
+            self._reconnect(node)
+
+    def vanish(self, node: NodeId) -> None:
+        """`node` lost its power: nobody is told, and after `dead_s` the others drop their links to it."""
+        self._running.pop(node, None)
+        self.silence(node)
+
+    # --------------------------------------------------------------------------------------------------- links
+
     def reaches(self, sender: NodeId, receiver: NodeId) -> bool:
-        """Whether what `sender` sends now arrives at `receiver`."""
+        """Whether what `sender` sends now arrives at `receiver`, some time."""
         return receiver in self._running and (sender, receiver) not in self._cut
+
+    def cuts(self) -> frozenset[tuple[NodeId, NodeId]]:
+        """From, to: directions in which everything is lost."""
+        return frozenset(self._cut)
+
+    def streams(self) -> int:
+        """Streams under way."""
+        return sum(len(link.streams) for links in self._links.values() for link in links.values()) // 2
 
     def connected(self, node: NodeId) -> frozenset[NodeId]:
         """The nodes that `node` believes to have a link with."""
-        return frozenset(b for a, b in self._up if a == node)
+        return frozenset(self._links.get(node, ()))
+
+    def linked(self, node: NodeId, other: NodeId) -> bool:
+        """Whether `node` believes to have a link with `other`."""
+        return other in self._links.get(node, ())
 
     def started(self, peers: MemoryPeers) -> None:
-        """`peers` came up: its links follow within `reconnect_s`."""
+        """`peers` came up: links of an earlier life end, new ones follow within `reconnect_s`."""
+        self._end_links(peers.node)
         self._running[peers.node] = peers
-        for other in sorted(self._running):
-            if other != peers.node:
-                self.clock.callLater(self.reconnect_s, self._connect, peers.node, other)
+        self._silent.discard(peers.node)
+        self._reconnect(peers.node)
 
     def stopped(self, node: NodeId) -> None:
         """`node` went down, and the others are told so by their kernels: its links end at once."""
+        self._end_links(node)
         self._running.pop(node, None)
-        for other in self.connected(node):
-            self._drop(node, other)
 
     def deliver(self, sender: NodeId, receiver: NodeId, call: Callable[[MemoryPeers], None]) -> None:
-        """Run `call(receiver's peers)` after the delay, unless it is lost on the way."""
+        """Run `call(receiver's peers)` by the receiver's clock after the delay, unless it is lost on the way."""
+        link = self._links.get(sender, {}).get(receiver)
+        peers = self._running.get(receiver)
+        if link is None or peers is None:
+            return
+        if (sender, receiver) in self._cut:
+            link.held.append((sender, receiver, call))
+            return
+        now_s = self.clock.seconds()
+        at_s = link.last_s[receiver] = max(now_s + self.delay(sender, receiver), link.last_s.get(receiver, 0.0))
 
         def arrive() -> None:
-            if self.reaches(sender, receiver) and sender in self._running:
-                call(self._running[receiver])
+            if self._links.get(sender, {}).get(receiver) is not link:
+                return
+            if (sender, receiver) in self._cut:
+                link.held.append((sender, receiver, call))
+            else:
+                call(peers)
 
-        self.clock.callLater(self.delay_s, arrive)
+        peers.clock.callLater(at_s - now_s, arrive)
+
+    def delay(self, sender: NodeId, receiver: NodeId) -> float:
+        """Seconds that the next message takes. For simulations to make it vary."""
+        return self.delay_s
 
     async def wait(self, node: NodeId, peer: NodeId, event: Deferred[None], deadline_s: float) -> None:
         """Wait for `event`. Raises `PeerError` at the deadline or when the link of `node` to `peer` goes down."""
-        late = self.clock.callLater(deadline_s, fail, event, PeerError(f"{peer} did not answer", f"in {deadline_s} s"))
-        self._waiting[event] = (node, peer)
+        link, peers = self._links.get(node, {}).get(peer), self._running.get(node)
+        if link is None or peers is None:
+            raise PeerError(f"link between {node} and {peer} lost", "", "it is tried again by itself")
+        late = peers.clock.callLater(deadline_s, fail, event, PeerError(f"{peer} did not answer", f"in {deadline_s} s"))
+        link.waiting[event] = node
         try:
             await event
         finally:
-            del self._waiting[event]
+            link.waiting.pop(event, None)
             if late.active():
                 late.cancel()
 
+    def opened(self, stream: MemoryStream) -> None:
+        """`stream` is cut when its link goes down."""
+        self._links[stream.sender][stream.receiver].streams[stream] = None
+
+    def closed(self, stream: MemoryStream) -> None:
+        """`stream` has ended."""
+        link = self._links.get(stream.sender, {}).get(stream.receiver)
+        if link is not None:
+            link.streams.pop(stream, None)
+
+    def _reconnect(self, node: NodeId) -> None:
+        for other in sorted(self._running):
+            if other != node:
+                self.clock.callLater(self.reconnect_s, self._connect, node, other)
+
     def _connect(self, a: NodeId, b: NodeId) -> None:
-        if (a, b) in self._up or not (self.reaches(a, b) and self.reaches(b, a)):
+        if self.linked(a, b) or {a, b} & self._silent or not (self.reaches(a, b) and self.reaches(b, a)):
             return
         if b in self._running[a].kept_out or a in self._running[b].kept_out:
             return
-        self._up |= {(a, b), (b, a)}
+        link = _Link()
         for node, other in ((a, b), (b, a)):
-            self._running[node].link_up(other)
+            self._links.setdefault(node, {})[other] = link
+        for node, other in ((a, b), (b, a)):
+            peers = self._running[node]
+            peers.clock.callLater(0.0, peers.link_up, other)
 
     def separate(self, a: NodeId, b: NodeId) -> None:
         """One of the two keeps the other out from now on."""
@@ -140,18 +230,39 @@ class MemoryNetwork:
         if (sender, receiver) in self._cut:
             self._drop(sender, receiver)
 
+    def _drop_if_silent(self, node: NodeId, links: list[_Link]) -> None:
+        if node not in self._silent:
+            return
+        for other, link in list(self._links.get(node, {}).items()):
+            if link in links:
+                self._drop(node, other)
+
+    def _end_links(self, node: NodeId) -> None:
+        for other in list(self._links.get(node, ())):
+            self._drop(node, other)
+
     def _drop(self, a: NodeId, b: NodeId) -> None:
-        self._up -= {(a, b), (b, a)}
-        for event, pair in list(self._waiting.items()):
-            if pair in ((a, b), (b, a)):
-                fail(event, PeerError(f"link between {a} and {b} lost", "", "it is tried again by itself"))
+        link = self._links.get(a, {}).pop(b, None)
+        self._links.get(b, {}).pop(a, None)
+        if link is None:
+            return
+        error = PeerError(f"link between {a} and {b} lost", "", "it is tried again by itself")
+        for event, node in link.waiting.items():
+            self._tell(node, lambda event=event: fail(event, error))  # type: ignore[misc]  # default argument
+        for stream in link.streams:
+            self._tell(stream.receiver, stream.cut)
+
+    def _tell(self, node: NodeId, news: Callable[[], None]) -> None:
+        peers = self._running.get(node)
+        if peers is not None:
+            peers.clock.callLater(0.0, news)
 
 
 class MemoryPeers(Service):
     """One node's `hybrid.ports.Peers` on a `MemoryNetwork`, with what gossip needs besides."""
 
-    def __init__(self, network: MemoryNetwork, node: NodeId) -> None:
-        self.node = node
+    def __init__(self, network: MemoryNetwork, node: NodeId, clock: IReactorTime) -> None:
+        self.node, self.clock = node, clock
         self._network = network
         self._answers = Answers()
         self._on_connected: list[Callable[[NodeId], None]] = []
@@ -196,10 +307,10 @@ class MemoryPeers(Service):
 
     def send(self, node: NodeId, message: msgspec.Struct) -> bool:
         """See `hybrid.cluster.peers.PeerLinks`."""
-        if node not in self.connected():
+        if not self._network.linked(self.node, node):
             return False
         data = wire.encode(message)
-        self._network.deliver(self.node, node, lambda peers: peers.serve(self.node, data, lambda reply: None))
+        self._network.deliver(self.node, node, lambda peers: peers.serve(self.node, data, None))
         return True
 
     async def request(self, node: NodeId, message: msgspec.Struct, deadline_s: float = 10.0) -> msgspec.Struct:
@@ -217,12 +328,14 @@ class MemoryPeers(Service):
         await self._network.wait(self.node, node, arrived, deadline_s)
         return peer_answer(node, wire.decode(replies[0]))
 
-    def serve(self, sender: NodeId, data: bytes, reply: Callable[[bytes], None]) -> None:
-        """Answer the request in `data`, back over the network."""
+    def serve(self, sender: NodeId, data: bytes, reply: Callable[[bytes], None] | None) -> None:
+        """Answer the request in `data`, back over the network; `None`: nobody wants an answer."""
 
         async def answer() -> None:
-            encoded = wire.encode(await self._answers.answer(sender, wire.decode(data)))
-            self._network.deliver(self.node, sender, lambda peers: reply(encoded))
+            said = await self._answers.answer(sender, wire.decode(data))
+            if reply is not None:
+                encoded = wire.encode(said)
+                self._network.deliver(self.node, sender, lambda peers: reply(encoded))
 
         Deferred.fromCoroutine(answer())
 
@@ -232,8 +345,12 @@ class MemoryPeers(Service):
             self._check_link(node)
             stream = MemoryStream(self._network, self.node, node)
             data = wire.encode(offer)
+            self._network.opened(stream)
             self._network.deliver(self.node, node, lambda peers: peers.serve_stream(data, stream))
-            return peer_answer(node, wire.decode(await stream.carry(source)))
+            try:
+                return peer_answer(node, wire.decode(await stream.carry(source)))
+            finally:
+                self._network.closed(stream)
         finally:
             await source.abort()
 
@@ -247,5 +364,5 @@ class MemoryPeers(Service):
         Deferred.fromCoroutine(answer())
 
     def _check_link(self, node: NodeId) -> None:
-        if node not in self.connected():
+        if not self._network.linked(self.node, node):
             raise PeerError(f"{node} cannot be reached", "no link", "it is tried again by itself")

@@ -21,9 +21,6 @@ class Wires(Protocol):
 
     stall_s: float
 
-    def reaches(self, sender: NodeId, receiver: NodeId) -> bool:
-        """Whether what is sent now arrives."""
-
     def deliver(self, sender: NodeId, receiver: NodeId, call: Callable[[object], None]) -> None:
         """Run `call` at the receiver after the delay, unless it is lost."""
 
@@ -32,16 +29,22 @@ class Wires(Protocol):
 
 
 class MemoryStream:
-    """One offered stream: `carry` on the sender's side, `accept`, `read` and `abort` on the receiver's."""
+    """
+    One offered stream: `carry` on the sender's side, `accept`, `read` and `abort` on the receiver's.
+
+    Whatever one side does reaches the other as a message of the network, so that neither ever runs the other's code.
+    """
 
     def __init__(self, wires: Wires, sender: NodeId, receiver: NodeId) -> None:
-        self.sender = sender
+        self.sender, self.receiver = sender, receiver
         self._wires = wires
-        self._receiver = receiver
         self._moved: Deferred[None] = Deferred()
         self._accepted = False
         self._replies: list[bytes] = []
-        self._pipe = Pipe(_PIPE_BYTES, self._move)
+        self._room = True
+        self._pipe = Pipe(_PIPE_BYTES, self._emptied)
+
+    # ----------------------------------------------------------------------------------------- the sender's side
 
     async def carry(self, source: ByteSource) -> bytes:
         """Send `source` once accepted; the encoded reply. Raises `PeerError` when cut or without progress."""
@@ -50,7 +53,7 @@ class MemoryStream:
                 await self._progress()
             while not self._replies and (data := await self._read(source)):
                 self._push(data)
-                while self._pipe.full and not self._replies:
+                while not (self._room or self._replies):
                     await self._progress()
             if not self._replies:
                 self._push(b"")
@@ -58,32 +61,62 @@ class MemoryStream:
                 await self._progress()
             return self._replies[0]
         except BaseException:
-            self._pipe.fail(PeerError(f"stream of {self.sender} was cut"))
+            self._wires.deliver(self.sender, self.receiver, lambda peers: self.cut())
             raise
 
     def _push(self, data: bytes) -> None:
-        """Pass `data` on, `b""` for the end; a stream does not outlive a cut, however short."""
-        if not self._wires.reaches(self.sender, self._receiver):
-            raise PeerError(f"stream to {self._receiver} was cut", "", "it is sent again by itself")
-        if data:
-            self._pipe.push(data)
-        else:
-            self._pipe.end()
+        """Pass `data` on, `b""` for the end. There is room again when the receiver says so."""
+        self._room = False
+        self._wires.deliver(self.sender, self.receiver, lambda peers: self._arrived(data))
+
+    async def _read(self, source: ByteSource) -> bytes:
+        """The next bytes of `source`, or `b""` when the reply came before them. Raises when the link goes down."""
+        outcomes: list[bytes | Failure] = []
+        either: Deferred[None] = Deferred()
+
+        def ended(outcome: bytes | Failure) -> None:
+            outcomes.append(outcome)
+            fire(either)
+
+        Deferred.fromCoroutine(source.read()).addBoth(ended)
+        if not outcomes:
+            self._moved = either
+            await self._wires.wait(self.sender, self.receiver, either, self._wires.stall_s)
+        if not outcomes:
+            return b""
+        if isinstance(outcomes[0], Failure):
+            outcomes[0].raiseException()
+        return outcomes[0]
+
+    async def _progress(self) -> None:
+        self._moved = Deferred()
+        await self._wires.wait(self.sender, self.receiver, self._moved, self._wires.stall_s)
+
+    def _move(self) -> None:
+        fire(self._moved)
+
+    # --------------------------------------------------------------------------------------- the receiver's side
 
     async def accept(self) -> None:
         """See `hybrid.ports.IncomingStream`."""
-        self._accepted = True
-        self._wires.deliver(self._receiver, self.sender, lambda peers: self._move())
+
+        def accepted(peers: object) -> None:
+            self._accepted = True
+            self._move()
+
+        self._wires.deliver(self.receiver, self.sender, accepted)
 
     async def read(self) -> bytes:
         """See `hybrid.ports.ByteSource`."""
-        if not self._wires.reaches(self.sender, self._receiver):
-            self._pipe.fail(PeerError(f"stream of {self.sender} was cut"))
         return await self._pipe.read()
 
     async def abort(self) -> None:
         """See `hybrid.ports.ByteSource`."""
         self._pipe.fail(PeerError("stream was aborted here"))
+
+    def cut(self) -> None:
+        """The link went down, or the sender gave up."""
+        self._pipe.fail(PeerError(f"stream of {self.sender} was cut"))
 
     def answered(self, reply: bytes) -> None:
         """The receiver's last word."""
@@ -92,27 +125,24 @@ class MemoryStream:
             self._replies.append(reply)
             self._move()
 
-        self._wires.deliver(self._receiver, self.sender, arrive)
+        self._wires.deliver(self.receiver, self.sender, arrive)
 
-    async def _read(self, source: ByteSource) -> bytes:
-        """The next bytes of `source`, or `b""` when the reply came before them. Raises when the link goes down."""
-        reading = Deferred.fromCoroutine(source.read())
-        either: Deferred[None] = Deferred()
-        self._moved = either
-        reading.addBoth(_note, either)
-        try:
-            await self._wires.wait(self.sender, self._receiver, either, self._wires.stall_s)
-        finally:
-            if not reading.called:
-                reading.addErrback(_forget)
-        return await reading if reading.called else b""
+    def _arrived(self, data: bytes) -> None:
+        if data:
+            self._pipe.push(data)
+        else:
+            self._pipe.end()
+        if not self._pipe.full:
+            self._emptied()
 
-    async def _progress(self) -> None:
-        self._moved = Deferred()
-        await self._wires.wait(self.sender, self._receiver, self._moved, self._wires.stall_s)
+    def _emptied(self) -> None:
+        """There is room in the pipe: the sender may go on."""
 
-    def _move(self) -> None:
-        fire(self._moved)
+        def room(peers: object) -> None:
+            self._room = True
+            self._move()
+
+        self._wires.deliver(self.receiver, self.sender, room)
 
 
 def fire(event: Deferred[None]) -> None:
@@ -125,12 +155,3 @@ def fail(event: Deferred[None], error: Exception) -> None:
     """Let whoever waits for `event` hear of `error` instead."""
     if not event.called:
         event.errback(Failure(error))
-
-
-def _note(result: bytes | Failure, event: Deferred[None]) -> bytes | Failure:
-    fire(event)
-    return result
-
-
-def _forget(failure: Failure) -> None:
-    """The end of a read that nobody waits for any more."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 
@@ -23,9 +22,9 @@ TEMPORARY = "temporary/"
 """Where what is not complete yet lies; the replicator removes at start what a crash left there."""
 
 
-def new_site_id() -> SiteId:
-    """A fresh id: 128 random bits."""
-    return SiteId("s-" + base64.b32encode(os.urandom(16)).decode().lower().rstrip("="))
+def new_site_id(bits: Callable[[int], int]) -> SiteId:
+    """A fresh id of 128 random bits; `bits(n)` gives that many, as `random.getrandbits`."""
+    return SiteId("s-" + base64.b32encode(bits(128).to_bytes(16)).decode().lower().rstrip("="))
 
 
 def find_image(images: list[tuple[str, Manifest]], wanted: str) -> tuple[str, Manifest]:

@@ -85,12 +85,12 @@ def read_holding(dataset: Dataset) -> Holding | None:
     """What the properties of a site's dataset say; `None` where they say nothing readable."""
     try:
         spec = msgspec.json.decode(dataset.properties["spec"], type=SiteSpec)
-        claim = dataset.properties.get("claim")
-        seen = dataset.properties.get("seen")
+        claim = Claim.parse(dataset.properties["claim"]) if dataset.properties.get("claim") else None
+        seen = Claim.parse(dataset.properties["seen"]) if dataset.properties.get("seen") else NO_CLAIM
         return Holding(
             spec=spec,
-            claim=Claim.parse(claim) if claim else None,
-            seen=Claim.parse(seen) if seen else NO_CLAIM,
+            claim=claim,
+            seen=max(seen, claim or NO_CLAIM),  # a crash may come between the two: no claim is ever used again
             bids=msgspec.json.decode(dataset.properties.get("bids", "{}"), type=dict[str, Bid]),
             awaiting=msgspec.json.decode(dataset.properties.get("awaiting", "[]"), type=tuple[Claim, ...]),
         )

@@ -54,11 +54,13 @@ class HostingService:
         deletions: Deletions,
         choices: Choices,
         claims: Claims,
+        bits: Callable[[int], int],
     ) -> None:
+        """`bits(n)`: a random number of n bits."""
         self._view, self._images, self._machine = view, images, machine
         self._containers, self._holdings, self._terms, self._tasks = containers, holdings, terms, tasks
         self._creation, self._moving, self._rolling = creation, moving, rolling
-        self._deletions, self._choices, self._claims = deletions, choices, claims
+        self._deletions, self._choices, self._claims, self._bits = deletions, choices, claims, bits
 
     # ------------------------------------------------------------------------------------------------- reading
 
@@ -88,7 +90,7 @@ class HostingService:
         """See `hybrid.deeds.Hosting`."""
         view = self._view()
         image, manifest = await self._image(request.image)
-        site = new_site_id()
+        site = new_site_id(self._bits)
         spec = new_spec(request, image, manifest, view, free_number(view, site), site)
         await self._tasks.run(site, "create", lambda: self._creation.make(spec, progress))
         return spec

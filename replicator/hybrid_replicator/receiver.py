@@ -209,6 +209,7 @@ class Receiver:
     async def _note(self, site: SiteId, sender: NodeId, offer: Offer) -> None:
         """Write down what came with the stream where it differs, hold the new base, and tell."""
         known, new = self._index.properties(offer.dataset), self._properties(offer)
+        new[SEEN] = str(max(offer.claim, self._fences.seen(site)))  # a newer one may have been heard of meanwhile
         changed = {key: value for key, value in new.items() if known.get(key) != value}
         if changed:
             await self._pool.set_properties(offer.dataset, changed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hybrid.storage.memory import MemoryPool
 from tests.node.cluster import Cluster
 
 
@@ -143,3 +144,17 @@ def test_what_a_container_wrote_before_its_start_was_given_up_is_kept(cluster: C
     kept = [tried.pool.files(f"stash/{stash.id}") for stash in tried.core.replicator.stashes(spec.id)]
     main = other.files(spec.id)
     assert b"half started" in {files.get("guestbook") for files in [*kept, main]}
+
+
+def test_a_disk_is_replaced_by_an_empty_one(cluster: Cluster) -> None:
+    """A server that comes back with an empty disk says so: its sites find another owner, which fills it again."""
+    spec = cluster.create()
+    cluster.wait(15)
+    a = cluster.members["a"]
+    a.power_cut()
+    a.pool = MemoryPool(cluster.wall_s, seed="a2")
+    a.start()
+    cluster.wait(40)
+    (owner,) = set(cluster.owners(spec).values())
+    assert owner in ("b", "c")
+    assert a.pool.files(f"sites/{spec.id}") == cluster.members[owner].files(spec.id)

@@ -1,125 +1,228 @@
-"""What survives a crash: a node's pool, properties and small database, and the oracle of all snapshots ever taken."""
+"""A node's disk: the verified fake of the pool, with ZFS's intent log, that tells the oracle what happens to it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
 
-from hybrid.cluster.ledger import Saved
-from hybrid.history import Ahead, Behind, Diverged, Equal, compare
-from hybrid.model import NO_CLAIM, Claim, Guid, NodeId
+from hybrid.errors import Busy, OutOfSpace, StorageSick
+from hybrid.hosting.holdings import PREFIX
+from hybrid.model import NO_CLAIM, Claim, Guid, NodeId, SiteId, Snapshot
+from hybrid.storage.memory import MemoryPool
+from hybrid.storage.memory_state import Files, Volume
+from tests.simulation.oracle import JOURNAL, Oracle, appended
 
-Line = tuple[Guid, ...]
-"""Guids, oldest first."""
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """A snapshot as the oracle knows it."""
-
-    guid: Guid
-    parent: Guid | None
-    claim: Claim
-    counter: int
-    at_s: float
-    writes: tuple[int, ...]
+HOUR_S = 3600
+WEEK_S = 7 * 86400
 
 
-@dataclass(slots=True)
-class Oracle:
-    """Everything that ever happened, which no node knows."""
-
-    snapshots: dict[Guid, Taken] = field(default_factory=dict)
-    acknowledged: dict[Guid, set[NodeId]] = field(default_factory=dict)
-    claims: set[Claim] = field(default_factory=set)
-    loose: set[int] = field(default_factory=set)
-    """Writes of clients that are in no snapshot yet."""
-    written: int = 0
-
-    def taken(self, parent: Guid | None, claim: Claim, at_s: float, writes: tuple[int, ...]) -> Guid:
-        """A new snapshot."""
-        guid = Guid(len(self.snapshots) + 1)
-        counter = self.snapshots[parent].counter + 1 if parent else 1
-        self.snapshots[guid] = Taken(guid, parent, claim, counter, at_s, writes)
-        self.loose.difference_update(writes)
-        return guid
-
-    def minted(self, claim: Claim) -> None:
-        """A claim became durable."""
-        assert claim not in self.claims, f"S6 claim {claim} was used before"
-        self.claims.add(claim)
+def site_in(name: str) -> SiteId | None:
+    """The site that a dataset belongs to: its main line, a stash of it, or its remains in the trash."""
+    kind, _, rest = name.partition("/")
+    return SiteId(rest.split(".", 1)[0]) if kind in ("sites", "stash", "trash") and rest.startswith("s-") else None
 
 
-@dataclass(slots=True)
-class Disk:
-    """One node's durable state."""
+class Disk(MemoryPool):
+    """
+    See `hybrid.storage.memory.MemoryPool`.
 
-    node: NodeId
-    oracle: Oracle
-    line: Line = ()
-    stashes: list[tuple[Guid | None, Line]] = field(default_factory=list)
-    """Base, and the whole line that was set aside."""
-    claim: Claim | None = None
-    seen: Claim = NO_CLAIM
-    accepted: Claim = NO_CLAIM
-    live: list[int] = field(default_factory=list)
-    """Writes of clients after the newest snapshot."""
-    incarnation: int = 0
-    saved: Saved = field(default_factory=Saved)
-    sick: bool = False
+    What was written since the newest snapshot is after a power cut in the intent log only: a mount brings it back,
+    and until then the dataset cannot be snapshotted, and is not changed by a stream (measured on real ZFS).
+    """
 
-    def write(self) -> None:
-        """A client's write, accepted."""
-        self.oracle.written += 1
-        self.live.append(self.oracle.written)
-        self.oracle.loose.add(self.oracle.written)
+    def __init__(self, node: NodeId, label: str, oracle: Oracle, wall_s: Callable[[], float]) -> None:
+        """`label` names the disk among all that ever were."""
+        super().__init__(wall_s, seed=label)
+        self.node, self.label, self._oracle, self._wall_s = node, label, oracle, wall_s
+        self.changes = 0
+        """Grows with each change."""
+        self.full = False
+        self._roomy_bytes = self.size_bytes
+        self._logs: dict[int, tuple[Volume, Files]] = {}
+        self._seen: dict[SiteId, Claim] = {}
+        self._claims: dict[SiteId, Claim | None] = {}
+        self._hanging: list[Callable[[], object]] | None = None
+        self.kept_guids: Callable[[str, Guid], str | None] = lambda name, guid: None
+        """Why retention must not remove a snapshot (S11), if so."""
 
-    def snapshot(self, claim: Claim, at_s: float) -> None:
-        """Extend the line by what is live."""
-        parent = self.line[-1] if self.line else None
-        self.line = (*self.line, self.oracle.taken(parent, claim, at_s, tuple(self.live)))
-        self.live = []
+    # ------------------------------------------------------------------------------------------------- faults
 
-    def hold(self, claim: Claim) -> None:
-        """Make a claim durable."""
-        self.oracle.minted(claim)
-        assert claim > (self.claim or NO_CLAIM), f"S5 claim of {self.node} went back from {self.claim} to {claim}"
-        self.claim = claim
-        self.seen = max(self.seen, claim)
+    def fill(self, full: bool) -> None:
+        """No room any more, or room again."""
+        self.full = full
+        self.size_bytes = 0 if full else self._roomy_bytes
 
-    def receive(self, claim: Claim, line: Line, force: bool) -> str:
-        """
-        Make `line` the main line; what is here and not in it goes to a stash (with `force`: is destroyed).
+    def hang(self) -> None:
+        """Calls do not return any more."""
+        if self._hanging is None:
+            self._hanging = []
 
-        Returns:
-            `same`, `extended` or `stashed`.
-        """
-        assert claim >= self.accepted, f"S7 {self.node} accepted a stream of {claim} after one of {self.accepted}"
-        assert not self.live, f"S7 {self.node} received into changed data"
-        self.accepted = claim
-        self.seen = max(self.seen, claim)
-        relation = compare(line, self.line)
-        match relation:
-            case Equal():
-                return "same"
-            case Behind():
-                self.line = line
-                return "extended"
-            case Ahead(base) | Diverged(base):
-                kept: Guid | None = base
-            case _:
-                kept = None
-        if self.line and not force:
-            self.stashes.append((kept, self.line))
-        self.line = line
-        return "stashed"
+    def go_on(self) -> None:
+        """Calls return again, also those that hang."""
+        hanging, self._hanging = self._hanging or [], None
+        for call in hanging:
+            call()
 
-    def lines(self) -> Iterator[Line]:
-        """The main line and all stashes."""
-        yield self.line
-        for _, line in self.stashes:
-            yield line
+    @property
+    def answers(self) -> bool:
+        """Whether calls return."""
+        return self._hanging is None
 
-    def holds(self, guid: Guid) -> bool:
-        """Whether a snapshot is here, wherever."""
-        return any(guid in line for line in self.lines())
+    def when_back(self, call: Callable[[], object]) -> None:
+        """`call()` when calls return again."""
+        assert self._hanging is not None
+        self._hanging.append(call)
+
+    def lose_power(self) -> None:
+        """See `MemoryPool.lose_power`; what is not in a snapshot is in the intent log."""
+        for volume in self._volumes.values():
+            if volume.mountpoint is not None and volume.changed() and volume.moments:
+                self._logs[id(volume)] = (volume, volume.files)
+                volume.files = volume.moments[-1].files
+        super().lose_power()
+
+    # ---------------------------------------------------------------------------------------------- the clients
+
+    def accept(self, site: SiteId) -> bool:
+        """A client's write, if the site is mounted and writable here."""
+        volume = self._volumes.get(PREFIX + site)
+        if volume is None or volume.mountpoint is None or volume.readonly or not self.answers:
+            return False
+        write = self._oracle.wrote(self.label)
+        try:
+            self.write(PREFIX + site, JOURNAL, appended(volume.files.get(JOURNAL, b""), write))
+        except OutOfSpace:
+            del self._oracle.loose[write]
+            return False
+        return True
+
+    def journals(self) -> Iterator[bytes]:
+        """What is in live data, or in the intent log, of each dataset."""
+        for volume in self._volumes.values():
+            yield volume.files.get(JOURNAL, b"")
+        for _, files in self._logs.values():
+            yield files.get(JOURNAL, b"")
+
+    # ------------------------------------------------------------------------------------------- for the checks
+
+    def volumes(self) -> Mapping[str, Volume]:
+        """All datasets."""
+        return self._volumes
+
+    def properties(self, name: str) -> Mapping[str, str]:
+        """Of a dataset; empty when there is none."""
+        volume = self._volumes.get(name)
+        return volume.properties if volume else {}
+
+    def durable(self, site: SiteId) -> Claim | None:
+        """The claim on `site` that stands on this disk."""
+        text = self.properties(PREFIX + site).get("claim")
+        return Claim.parse(text) if text else None
+
+    # ----------------------------------------------------------------------------- what is told to the oracle
+
+    async def mount(self, name: str, path: str) -> None:
+        """See `hybrid.ports.Pool`."""
+        await super().mount(name, path)
+        _, files = self._logs.pop(id(self._volume(name)), (None, None))
+        if files is not None:
+            self._volume(name).files = files
+            self._oracle.count("intent log replayed")
+
+    async def set_properties(self, name: str, properties: Mapping[str, str | None]) -> None:
+        """See `hybrid.ports.Pool`. S5: both claims only grow; S6: nobody uses one twice."""
+        await super().set_properties(name, properties)
+        self.changes += 1
+        if name.startswith(PREFIX):
+            site = SiteId(name.removeprefix(PREFIX))
+            self._note_seen(site, properties.get("seen"))
+            if "claim" in properties:
+                self._note_claim(site, properties["claim"])
+
+    def _note_seen(self, site: SiteId, text: str | None) -> None:
+        if text:
+            seen, before = Claim.parse(text), self._seen.get(site, NO_CLAIM)
+            if seen < before:
+                self._oracle.violated("S5", f"{self.label} has seen {before} of {site} and now writes {seen}")
+            self._seen[site] = seen
+
+    def _note_claim(self, site: SiteId, text: str | None) -> None:
+        claim, before = Claim.parse(text) if text else None, self._claims.get(site)
+        if claim is not None and claim != before:
+            self._oracle.mint(site, claim, self.node)
+        self._claims[site] = claim
+
+    async def snapshot(self, name: str, snapshot_name: str) -> Snapshot:
+        """See `hybrid.ports.Pool`."""
+        self._refuse_unreplayed(name)
+        return await super().snapshot(name, snapshot_name)
+
+    async def snapshot_if_changed(self, name: str, snapshot_name: str) -> Snapshot | None:
+        """See `hybrid.ports.Pool`."""
+        self._refuse_unreplayed(name)
+        return await super().snapshot_if_changed(name, snapshot_name)
+
+    def _refuse_unreplayed(self, name: str) -> None:
+        if name in self._volumes and id(self._volumes[name]) in self._logs:
+            raise Busy(f"{name} cannot be snapshotted", "its intent log was not replayed")
+
+    def _take(self, name: str, snapshot_name: str) -> Snapshot:
+        volume = self._volume(name)
+        before = volume.moments[-1] if volume.moments else volume.origin
+        snapshot = super()._take(name, snapshot_name)
+        self.changes += 1
+        site = site_in(name)
+        if site is not None:
+            parent = before.snapshot.guid if before else None
+            self._oracle.taken(snapshot.guid, parent, site, self.label, volume.files.get(JOURNAL, b""))
+        return snapshot
+
+    def _receive(self, name: str, data: bytes) -> None:
+        volume = self._volumes.get(name)
+        if volume is not None and (not volume.readonly or volume.mountpoint is not None):
+            self._oracle.violated("S7", f"{self.label} receives into {name}, which is writable")
+        if volume is not None and id(volume) in self._logs:
+            raise Busy(f"{name} cannot be received into", "its intent log was not replayed")
+        super()._receive(name, data)
+        self.changes += 1
+        self._oracle.received(self._volumes[name].moments[-1].snapshot.guid, self.label)
+
+    async def rename(self, name: str, new_name: str) -> None:
+        """See `hybrid.ports.Pool`."""
+        await super().rename(name, new_name)
+        self.changes += 1
+
+    async def promote(self, name: str) -> None:
+        """See `hybrid.ports.Pool`."""
+        await super().promote(name)
+        self.changes += 1
+
+    async def destroy(self, name: str, with_history: bool = False) -> None:
+        """See `hybrid.ports.Pool`. S3: history ends in the trash only, and where a site was never made."""
+        volume = self._volumes.get(name)
+        guids = [moment.snapshot.guid for moment in volume.moments] if volume else []
+        trashed = volume.properties.get("trashed", "") if volume else ""
+        await super().destroy(name, with_history)
+        self.changes += 1
+        site = site_in(name)
+        made = site in self._oracle.made
+        if name.startswith("trash/") and self._wall_s() - int(trashed or 0) < WEEK_S:
+            self._oracle.violated("S3", f"{name} left the trash of {self.label} before its time")
+        if name.startswith("stash/") or (name.startswith(PREFIX) and made):
+            self._oracle.violated("S3", f"{self.label} destroyed {name}")
+        for guid in guids:
+            self._oracle.removed(guid, self.label)
+
+    async def destroy_snapshot(self, name: str, guid: Guid) -> None:
+        """See `hybrid.ports.Pool`. S11: retention never removes what somebody needs."""
+        why = self.kept_guids(name, guid)
+        await super().destroy_snapshot(name, guid)
+        self.changes += 1
+        if why is not None:
+            self._oracle.violated("S11", f"{self.label} forgot snapshot {guid} of {name}, {why}")
+        self._oracle.removed(guid, self.label)
+        self._oracle.count("forgotten")
+
+
+def sick(call: str) -> StorageSick:
+    """What a caller that waited long enough is told."""
+    return StorageSick("the pool does not answer", f"{call} did not return in time")

@@ -1,152 +1,129 @@
-"""What a simulated node knows and says: its clock, its registers, and the real decisions asked. No deeds."""
+"""
+One life of a node process: its clock, and the disk and the containers as it reaches them.
+
+Each call that leaves a trace takes a while, so that a crash can come before it, after it, or between two of them. Once
+the life is over its calls neither return nor do anything.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+import inspect
+import random
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar, cast
 
-import msgspec
+from twisted.internet.defer import Deferred
 
-from hybrid.cluster.candidates import newest_spec
-from hybrid.cluster.decisions import Decision
-from hybrid.cluster.election import Elections
-from hybrid.cluster.ledger import Ledger
-from hybrid.cluster.membership import Membership
-from hybrid.cluster.viewing import Views
-from hybrid.model import Bid, Claim, NodeId, NodeRegister, Role, SiteId, SiteRegister
-from hybrid.view import View
-from tests.simulation.disk import Disk
+from hybrid.errors import ContainerError, StorageSick
+from tests.simulation.clock import NodeClock
+from tests.simulation.disk import Disk, sick
 
-if TYPE_CHECKING:
-    from tests.simulation.world import World
-
-SITE = SiteId("s-one")
+T = TypeVar("T")
+CHANGING = frozenset(
+    "create clone destroy rename promote set_properties set_readonly set_quota mount unmount snapshot "
+    "destroy_snapshot hold release start stop send receive finish".split()
+)
+PATIENCE_S = 15.0
+"""The deadline of a call to a disk that hangs."""
 
 
 class Life:
-    """What every deed needs: the facts, the clock, the voice."""
+    """From its start to its end, which may come at any step."""
 
-    def __init__(self, world: World, disk: Disk, rate: float, container: bool) -> None:
-        """`rate`: how fast this node's clock runs. `container`: one was found running, from an earlier life."""
-        self.world, self.disk, self.rate = world, disk, rate
-        self.me = disk.node
-        self.up, self.paused = True, False
-        self.backlog: list[Callable[[], None]] = []
-        disk.incarnation += 1
-        self.started_s = self.now_s()
-        self.membership = Membership(self.me, disk.incarnation, world.timing, self.started_s, world.chance)
-        self.ledger = Ledger(self.me, disk.incarnation)
-        self.ledger.restore(disk.saved)
-        timing = msgspec.structs.replace(world.timing, boot_s=0.0) if world.mutant == "no quarantine" else world.timing
-        self.elections = Elections(self.me, timing, self.started_s)
-        for node in world.names:
-            self.membership.know(node, self.started_s)
-        self.role: Role = "none" if not disk.line else "replica"
-        self.serving = False
-        self.container = container
-        self.trouble = ""
-        self.successor: NodeId | None = None
-        self.bids: dict[str, Bid] = {}
-        self.busy = False
-        self.excused = False
-        """May serve at once after its start: found its container running, or was handed the site by its owner."""
+    def __init__(self, clock: NodeClock, disk: Disk, chance: random.Random) -> None:
+        self.clock, self._disk, self._chance = clock, disk, chance
+        self._buried = False
+        self._lost: list[Deferred[None]] = []
 
-    # ------------------------------------------------------------------------------------------------- time
+    def sees(self, driver: T) -> T:
+        """`driver`, as this life reaches it."""
+        return cast(T, _Reached(driver, self))
 
-    def now_s(self) -> float:
-        """Monotonic seconds by this node's own clock."""
-        return self.world.clock.seconds() * self.rate
+    def bury(self) -> None:
+        """After the end of the world: coroutines that are closed now must not begin to tidy up."""
+        self._buried = True
+        self._lost.clear()
 
-    def later(self, delay_s: float, call: Callable[[], None]) -> None:
-        """Call it after `delay_s` of this node's seconds, in this life, not while stopped."""
-        self.world.clock.callLater(delay_s / self.rate, self.run, call)
+    async def call(self, name: str, deed: Callable[..., Awaitable[Any]], *args: Any, **kw: Any) -> Any:
+        """A call that leaves a trace."""
+        if name == "set_properties":
+            return await self._one_by_one(deed, *args)
+        await self._reach(name)
+        before = self._chance.random() < 0.5
+        if before:
+            await self._while()
+        result = await deed(*args, **kw)
+        if not before:
+            await self._while()
+        return self.sees(result) if name in ("send", "receive") else result
 
-    def run(self, call: Callable[[], None]) -> None:
-        """Call it now, or when this process goes on, or never."""
-        if self.up and self.paused:
-            self.backlog.append(call)
-        elif self.up:
-            call()
+    async def look(self, name: str, deed: Callable[..., Awaitable[Any]], *args: Any, **kw: Any) -> Any:
+        """A call that changes nothing takes no time."""
+        await self._reach(name)
+        return await deed(*args, **kw)
 
-    def resume(self) -> None:
-        """Go on after SIGCONT, with all that piled up."""
-        self.paused = False
-        backlog, self.backlog = self.backlog, []
-        for call in backlog:
-            self.run(call)
+    async def _one_by_one(self, deed: Callable[..., Awaitable[Any]], dataset: str, properties: dict[str, Any]) -> None:
+        """As ZFS does it: values first, removals last."""
+        for key in sorted(properties, key=lambda key: properties[key] is None):
+            await self._reach("set_properties")
+            await deed(dataset, {key: properties[key]})
+            await self._while()
 
-    def soon(self, low_s: float, high_s: float, call: Callable[[], None]) -> None:
-        """Call it after a random time: a deed takes that long."""
-        self.later(self.world.chance.uniform(low_s, high_s), call)
+    async def _while(self) -> None:
+        """Time passes: mostly little."""
+        passed: Deferred[None] = Deferred()
+        seconds = self._chance.random() ** 4
+        self.clock.callLater(seconds, passed.callback, None)
+        await passed
 
-    # ------------------------------------------------------------------------------------------------- facts
+    async def _reach(self, name: str) -> None:
+        if self._buried:
+            raise GeneratorExit
+        if self.clock.dead:
+            lost: Deferred[None] = Deferred()
+            self._lost.append(lost)
+            await lost
+        if not self._disk.answers and name not in ("start", "running"):
+            await self._wait_for_disk(name)
 
-    def boot(self) -> None:
-        """Rule R0, or the adoption of a container that never stopped."""
-        if self.disk.claim is not None:
-            if self.container or self.world.mutant == "keep claim":
-                self.excused = self.container
-                self.role, self.serving, self.container = "owner", True, True
-                self.world.count("adopted")
-            else:
-                self.keep_changes(self.disk.claim)
-                self.disk.claim = None
-        self.publish()
+    async def _wait_for_disk(self, name: str) -> None:
+        """The disk hangs: the call's own deadline ends it, or the disk goes on before."""
+        back: Deferred[None] = Deferred()
+        self._disk.when_back(lambda: self.clock.callLater(0.0, _fire, back, None))
+        late = self.clock.callLater(PATIENCE_S, _fire, back, sick(name))
+        try:
+            await back
+        except StorageSick as error:
+            if name == "stop":
+                raise ContainerError("its processes cannot be killed", "they wait for storage") from error
+            raise
+        finally:
+            if late.active():
+                late.cancel()
 
-    def keep_changes(self, claim: Claim) -> None:
-        """Take what is live into a snapshot."""
-        if self.disk.live and self.world.mutant == "no final snapshot":
-            self.disk.live = []
-        if self.disk.live:
-            self.disk.snapshot(claim, self.world.clock.seconds())
 
-    def publish(self) -> None:
-        """Say what is true now."""
-        self.disk.seen = max(self.disk.seen, self.ledger.seen(SITE))
-        if self.disk.line:
-            self.ledger.publish(SITE, self._register())
-        load = 0.0
-        register = NodeRegister(id=self.me, name=self.me, dc=self.world.dcs[self.me], address="", load=load)
-        self.ledger.publish_node(register)
+def _fire(event: Deferred[None], error: Exception | None) -> None:
+    if not event.called:
+        if error is None:
+            event.callback(None)
+        else:
+            event.errback(error)
 
-    def _register(self) -> SiteRegister:
-        head = self.world.oracle.snapshots[self.disk.line[-1]]
-        told = self.world.mutant != "history untold"
-        return SiteRegister(
-            role=self.role,
-            claim=self.disk.claim,
-            seen=self.disk.seen,
-            head=head.guid,
-            head_epoch=head.claim.epoch if told else 0,
-            head_counter=head.counter if told else 0,
-            head_at_s=int(head.at_s),
-            length=len(self.disk.line) if told else 0,
-            recent=self.disk.line[:-9:-1],
-            serving=self.serving,
-            trouble="storage does not answer" if self.disk.sick else self.trouble,
-            spec=self.world.spec,
-            bids=self.bids,
-            successor=self.successor,
-        )
 
-    def live(self) -> frozenset[NodeId]:
-        """Nodes alive, as seen from here."""
-        return self.membership.live(self.now_s())
+class _Reached:
+    """A driver whose coroutines go through a life."""
 
-    def view(self) -> View:
-        """What this node would tell its proxies."""
-        return Views(self.me, self.ledger, ("example.net",), lambda site: None).renew(self.live(), frozenset())
+    def __init__(self, driver: object, life: Life) -> None:
+        self._driver, self._life = driver, life
 
-    def decide(self) -> Decision:
-        """Ask the elections, as the steward does."""
-        registers = self.ledger.registers(SITE)
-        return self.elections.decide(
-            SITE,
-            registers,
-            self.live(),
-            newest_spec(registers.values()),
-            self.now_s(),
-            fit=self.membership.fit(self.now_s()),
-            free_space_ok=not self.disk.sick,
-            dcs=self.world.dcs,
-        )
+    def __getattr__(self, name: str) -> Any:
+        attribute = getattr(self._driver, name)
+        if not inspect.iscoroutinefunction(attribute):
+            return attribute
+        through = self._life.call if name in CHANGING else self._life.look
+
+        def call(*args: Any, **kw: Any) -> Awaitable[Any]:
+            return through(name, attribute, *args, **kw)
+
+        self.__dict__[name] = call
+        return call

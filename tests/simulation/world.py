@@ -1,210 +1,183 @@
-"""A cluster in one process under one seed: nodes, network, clients that write, and the faults that befall them."""
+"""A cluster in one process under one seed: nodes, network, clients that write, users with wishes, and true time."""
 
 from __future__ import annotations
 
 import random
-from collections import Counter
-from collections.abc import Callable
-from typing import TypeVar
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any
 
-from twisted.internet.task import Clock
+from twisted.internet.defer import Deferred
+from twisted.logger import LogEvent, LogLevel, formatEvent
+from twisted.python.failure import Failure
 
-from hybrid.cluster.conflict import rivals
-from hybrid.model import Claim, NodeId, SiteSpec, Version
+from hybrid.cluster.memory_datagrams import MemoryAir
+from hybrid.cluster.memory_peers import MemoryNetwork
+from hybrid.core import Core
+from hybrid.deeds import CreateSite
+from hybrid.errors import HybridError
+from hybrid.model import NodeId, SiteId
 from hybrid.settings import Timing
-from tests.simulation.disk import Disk, Oracle
-from tests.simulation.life import SITE
-from tests.simulation.network import Network
-from tests.simulation.process import Process
+from tests.node.cluster import MANIFEST, Steps
+from tests.simulation.clock import NodeClock, Timeline
+from tests.simulation.invariants import Invariants
+from tests.simulation.node import Node, Process
+from tests.simulation.oracle import Oracle
 
-Answer = TypeVar("Answer")
-STEP_S = 0.5
-GRAINS = 5
-"""Parts of a step: `task.Clock` runs all calls of an advance as of its end."""
+WRITE_EVERY_S = 10.0
+"""How often clients of a site write, on average."""
+REMEMBERED = 4000
+"""Lines of a history that are kept for people."""
+
+
+class Wires(MemoryNetwork):
+    """See `hybrid.cluster.memory_peers.MemoryNetwork`; delays vary, now and then by much, as where packets are lost."""
+
+    def __init__(self, clock: NodeClock, chance: random.Random) -> None:
+        super().__init__(clock)
+        self._chance = chance
+        self.loss = 0.02
+
+    def delay(self, sender: NodeId, receiver: NodeId) -> float:
+        """See `MemoryNetwork`. A lost packet is sent again after 0.2 s, 0.4 s, …"""
+        seconds, again_s = 0.001 + 0.01 * self._chance.random(), 0.2
+        while self._chance.random() < self.loss and again_s < 4.0:
+            seconds, again_s = seconds + again_s, 2 * again_s
+        return seconds
 
 
 class World:
     """All there is."""
 
-    def __init__(self, seed: int, nodes: int = 4, copies: int = 3, mutant: str = "") -> None:
-        """`copies` of the `nodes` hold the one site. `mutant` names a rule that is broken on purpose."""
-        self.chance = random.Random(seed)
-        self.mutant = mutant
-        self.flaky = 0.1
-        """How often a container does not start."""
-        self.clock = Clock()
+    def __init__(self, seed: int, nodes: int = 5, core: type[Core] = Core, hurried: float = 1.0) -> None:
+        """`core` may be a broken one; `hurried`: seconds of the time of day in a second."""
+        self.seed, self.core, self._hurried = seed, core, hurried
+        self.timeline = Timeline()
+        self.clock = NodeClock(self.timeline)
+        self.latency = self.chance("latency")
+        self.clients = self.chance("clients")
         self.timing = Timing()
-        self.names = [NodeId(f"n{number}") for number in range(nodes)]
-        self.dcs = {name: "paris" if number % 2 else "london" for number, name in enumerate(self.names)}
-        self.spec = SiteSpec(
-            id=SITE, version=Version(1, 1), name="one", domains=("one.example",), image="static@1", number=1
-        )
-        self.states: Counter[str] = Counter()
-        self.changed_s = 0.0
+        self.network = Wires(self.clock, self.chance("network"))
+        self.air = MemoryAir(self.network, self.chance("air").random)
+        self.air.loss, self.air.jitter_s = 0.02, 0.05
         self.oracle = Oracle()
-        self.network = Network(self.clock, self.chance, self._link_lost)
-        self.disks = {name: Disk(name, self.oracle) for name in self.names}
-        self.rates = {name: self.chance.uniform(0.9, 1.1) for name in self.names}
-        first = Claim(1, self.names[0])
-        self.oracle.minted(first)
-        root = self.oracle.taken(None, first, 0.0, ())
-        for name in self.names[:copies]:
-            self.disks[name].line = (root,)
-            self.disks[name].seen = first
-        self.disks[self.names[0]].claim = first
-        self.processes: dict[NodeId, Process] = {}
-        for name in self.names:
-            self._start(name, container=name == self.names[0])
+        self.invariants = Invariants(self)
+        rates = self.chance("rates")
+        made = [Node(self, number, rates.uniform(0.9, 1.1)) for number in range(nodes)]
+        self.nodes: dict[NodeId, Node] = {node.id: node for node in made}
+        self.sites: list[SiteId] = []
+        self.deleted: set[SiteId] = set()
+        self.graveyard: list[Process] = []
+        self.chronicle: deque[tuple[float, str, str | LogEvent]] = deque(maxlen=REMEMBERED)
+        self.orders = 0
+        self.moving: dict[SiteId, NodeId] = {}
+        """To where a site was last ordered to be moved."""
 
-    # --------------------------------------------------------------------------------------------------- nodes
+    def chance(self, of: str) -> random.Random:
+        """Chance for one purpose: what is drawn for it does not change what others draw."""
+        return random.Random(f"{self.seed}/{of}")
 
-    def _start(self, name: NodeId, container: bool = False) -> None:
-        self.processes[name] = Process(self, self.disks[name], self.rates[name], container)
-        for other in self.names:
-            if other != name:
-                self.network.broke((other, name))
+    # --------------------------------------------------------------------------------------------------- time
 
-    def _link_lost(self, sender: NodeId, receiver: NodeId) -> None:
-        process = self.processes.get(sender)
-        if process is not None:
-            process.run(lambda: process.ledger.forget_peer(receiver))
+    def wall_s(self) -> float:
+        """Time of day."""
+        return 1_700_000_000 + self._hurried * self.timeline.now_s
 
-    def tell(self, sender: NodeId, receiver: NodeId, what: Callable[[Process], None], long: bool = False) -> None:
-        """Do `what` at the receiver, if the message gets there."""
+    def later(self, delay_s: float, call: Callable[..., object], *args: object) -> None:
+        """Call it after `delay_s` of true time."""
+        self.clock.callLater(delay_s, call, *args)
 
-        def deliver() -> None:
-            process = self.processes[receiver]
-            if process.up:
-                process.run(lambda: what(process))
+    def wait(self, seconds: float) -> None:
+        """Let time pass. Raises `Violated` at the first step after which an invariant does not hold."""
+        self.timeline.run_until(self.timeline.now_s + seconds, self.invariants.check)
+
+    # ------------------------------------------------------------------------------------------------ chronicle
+
+    def note(self, node: str, what: str | LogEvent) -> None:
+        """Something happened."""
+        self.chronicle.append((self.timeline.now_s, node, what))
+
+    def logged(self, event: LogEvent) -> None:
+        """A log observer: what nodes log is part of the history; an unexpected exception is an error of its own."""
+        clock = self.timeline.running
+        self.note(clock.name if clock else "", event)
+        failure = event.get("log_failure")
+        if failure is not None and event["log_level"] >= LogLevel.critical and not failure.check(HybridError):
+            self.oracle.violated("E", f"{formatEvent(event)}: {failure.getTraceback()}")
+
+    def story(self) -> list[str]:
+        """What happened, for people: time, node, what."""
+        return [
+            f"{at_s:9.3f} {node or '*':<2} {what if isinstance(what, str) else formatEvent(what)}"
+            for at_s, node, what in self.chronicle
+        ]
+
+    # --------------------------------------------------------------------------------------------------- life
+
+    def begin(self) -> None:
+        """Start all nodes, give the first one an image, and let them meet."""
+        for node in self.nodes.values():
+            node.start()
+        self.wait(10.0)
+        first = next(iter(self.nodes.values()))
+        self._run(self._import_image(first))
+        self.wait(5.0)
+
+    async def _import_image(self, node: Node) -> None:
+        disk = node.disk
+        await disk.create("images/static-1", {"image": "static@1", "manifest": MANIFEST, "complete": "yes"})
+        disk.write("images/static-1", "index.html", b"hello")
+        await disk.snapshot("images/static-1", "image")
+        assert node.process is not None
+        await node.process.core.shelf.load()
+
+    def _run(self, deed: Coroutine[Any, Any, object]) -> None:
+        Deferred.fromCoroutine(deed).addErrback(lambda failure: self.oracle.violated("E", failure.getTraceback()))
+
+    def order(self, node: Node, what: str, deed: Callable[[], Coroutine[Any, Any, Any]]) -> None:
+        """A user has something done at `node`. That it is refused, or fails, is no error; anything unexpected is."""
+        self.note(node.name, f"ordered: {what}")
+
+        def ended(result: Any) -> None:
+            if not isinstance(result, Failure):
+                self.note(node.name, f"done: {what}")
+                self.oracle.count(what.split()[0] + " done")
+            elif result.check(HybridError):
+                self.note(node.name, f"not done: {what}: {result.value}")
+                self.oracle.count(what.split()[0] + " not done")
             else:
-                self.network.broke((sender, receiver))
+                self.oracle.violated("E", f"{what} at {node.name}: {result.getTraceback()}")
 
-        self.network.send(sender, receiver, deliver, long)
+        Deferred.fromCoroutine(deed()).addBoth(ended)
 
-    def cast(self, sender: NodeId, receiver: NodeId, what: Callable[[Process], None]) -> None:
-        """Do `what` at the receiver, if the datagram gets there."""
+    def create(self, node: Node, copies: int) -> None:
+        """A user wants a site."""
+        process = node.process
+        if process is None or not node.up:
+            return
+        self.orders += 1
+        request = CreateSite(name=f"site{self.orders}", image="static", copies=copies)
 
-        def deliver() -> None:
-            process = self.processes[receiver]
-            process.run(lambda: what(process))
+        async def make() -> None:
+            spec = await process.core.hosting.create(request, Steps())
+            self.oracle.made.add(spec.id)
+            self.sites.append(spec.id)
+            self.later(self.clients.random() * WRITE_EVERY_S, self._write, spec.id)
 
-        self.network.cast(sender, receiver, deliver)
+        self.order(node, f"create {request.name}", make)
 
-    def ask(
-        self,
-        sender: NodeId,
-        receiver: NodeId,
-        question: Callable[[Process], Answer],
-        then: Callable[[Answer], None],
-    ) -> None:
-        """Put `question` to the receiver; `then` gets the answer at the sender's, in the life that asked."""
-        asking = self.processes[sender]
+    def _write(self, site: SiteId) -> None:
+        """Clients of `site` write to every container of it that they reach."""
+        for node in self.nodes.values():
+            if node.serves(site) and node.disk.accept(site):
+                self.invariants.accepted(node, site)
+        self.later(self.clients.expovariate(1 / WRITE_EVERY_S), self._write, site)
 
-        def answered(other: Process) -> None:
-            answer = question(other)
-            self.tell(receiver, sender, lambda me: then(answer) if me is asking else None)
-
-        self.tell(sender, receiver, answered)
-
-    # -------------------------------------------------------------------------------------------------- faults
-
-    def part(self) -> None:
-        """Cut the nodes into two groups."""
-        side = set(self.chance.sample(self.names, self.chance.randint(1, len(self.names) - 1)))
-        self.network.cut = {(a, b) for a in self.names for b in self.names if (a in side) != (b in side)}
-
-    def one_way(self) -> None:
-        """Cut one direction between two nodes."""
-        one, other = self.chance.sample(self.names, 2)
-        self.network.cut.add((one, other))
-
-    def heal(self) -> None:
-        """All directions are open again."""
-        self.network.cut = set()
-
-    def crash(self) -> Process:
-        """A whole node stops: process and container."""
-        process = self.processes[self.chance.choice(self.names)]
-        process.up, process.container = False, False
-        return process
-
-    def kill(self) -> None:
-        """SIGKILL of the node process; its container goes on, and it is started again at once."""
-        process = self.processes[self.chance.choice(self.names)]
-        if process.up:
-            process.up = False
-            self.clock.callLater(self.chance.uniform(0.5, 2.0), self.restart, process)
-
-    def restart(self, process: Process) -> None:
-        """Start a node that is down."""
-        if not process.up and self.processes[process.me] is process:
-            self._start(process.me, container=process.container)
-
-    def restart_one(self) -> None:
-        """Start some node, if it is down."""
-        self.restart(self.processes[self.chance.choice(self.names)])
-
-    def pause(self) -> None:
-        """SIGSTOP of the node process; its container goes on."""
-        self.processes[self.chance.choice(self.names)].paused = True
-
-    def resume(self) -> None:
-        """SIGCONT."""
-        self.processes[self.chance.choice(self.names)].resume()
-
-    def sicken(self) -> None:
-        """The storage of a node stops answering."""
-        process = self.processes[self.chance.choice(self.names)]
-        process.disk.sick = True
-        process.run(process.storage_lost)
-
-    def cure(self) -> None:
-        """It answers again."""
-        process = self.processes[self.chance.choice(self.names)]
-        process.disk.sick = False
-        process.run(process.storage_back)
-
-    def move(self) -> None:
-        """Somebody asks for a planned move."""
-        owners = [process for process in self.processes.values() if process.serving]
-        others = [name for name, process in self.processes.items() if process.up and process.role == "replica"]
-        if owners and others:
-            owner, successor = self.chance.choice(owners), self.chance.choice(others)
-            owner.run(lambda: owner.move(successor))
-
-    def wait(self) -> None:
-        """Nothing happens for once."""
-
-    def mend(self) -> None:
-        """All faults end."""
-        self.heal()
-        for name in self.names:
-            self.disks[name].sick = False
-            process = self.processes[name]
-            process.resume()
-            process.run(process.storage_back)
-            self.restart(process)
-
-    # ------------------------------------------------------------------------------------------------ counting
-
-    def count(self, state: str) -> None:
-        """An interesting state was reached."""
-        self.states[state] += 1
-
-    def count_conflict(self, process: Process, key: str) -> None:
-        """A bid was published: what kind of conflict is it?"""
-        self.count("conflict")
-        low, high = (Claim.parse(text) for text in key.split("/"))
-        if low.epoch == high.epoch:
-            self.count("equal epochs")
-        if len(rivals(process.ledger.registers(SITE), process.live(), process.me)) > 1:
-            self.count("three owners")
-        if process.role == "leaving":
-            self.count("conflict while leaving")
-
-    def step(self) -> None:
-        """Half a second passes, and clients write where a container answers."""
-        for process in self.processes.values():
-            if process.container and not process.disk.sick and self.chance.random() < 0.5:
-                process.disk.write()
-        self.clock.pump([STEP_S / GRAINS] * GRAINS)
+    def bury(self) -> None:
+        """The end: let go of everything that hangs for ever."""
+        for node in self.nodes.values():
+            if node.process is not None:
+                node.process.clock.kill()
+                self.graveyard.append(node.process)
+        for process in self.graveyard:
+            process.life.bury()

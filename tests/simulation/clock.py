@@ -1,0 +1,146 @@
+"""One true time for all nodes, that jumps from event to event, and each node's own clock on it: fast, slow, stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from heapq import heappop, heappush
+from typing import Any
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from zope.interface import implementer
+
+Call = Callable[..., object]
+
+
+@implementer(IDelayedCall)
+class Scheduled:
+    """See `IDelayedCall`. Times are those of the clock it was made on."""
+
+    __slots__ = ("_args", "_call", "_kw", "at_s", "clock", "live")
+
+    def __init__(self, clock: NodeClock, at_s: float, call: Call, args: tuple[Any, ...], kw: dict[str, Any]) -> None:
+        self.clock, self.at_s, self._call, self._args, self._kw = clock, at_s, call, args, kw
+        self.live = True
+
+    def active(self) -> bool:
+        """See `IDelayedCall`."""
+        return self.live
+
+    def cancel(self) -> None:
+        """See `IDelayedCall`."""
+        assert self.live, "cancelled twice, or after it ran"
+        self.live = False
+
+    def getTime(self) -> float:  # noqa: N802  # Twisted's name
+        """See `IDelayedCall`."""
+        return self.at_s
+
+    def delay(self, secondsLater: float) -> None:  # noqa: N803  # Twisted's name
+        """See `IDelayedCall`."""
+        raise NotImplementedError("nobody moves calls")
+
+    def reset(self, secondsFromNow: float) -> None:  # noqa: N803  # Twisted's name
+        """See `IDelayedCall`."""
+        raise NotImplementedError("nobody moves calls")
+
+    def run(self) -> None:
+        """Do it now."""
+        self.live = False
+        self._call(*self._args, **self._kw)
+
+
+class Timeline:
+    """True time, which no node knows."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+        self.running: NodeClock | None = None
+        """On whose clock the present call was scheduled; `None` for the world's own."""
+        self.events = 0
+        self._queue: list[tuple[float, int, Scheduled]] = []
+        self._number = 0
+
+    def add(self, at_s: float, call: Scheduled) -> None:
+        """Run `call` at `at_s` of true time; of several at one time, in the order in which they were added."""
+        self._number += 1
+        heappush(self._queue, (at_s, self._number, call))
+
+    def run_until(self, until_s: float, after_each: Callable[[], None]) -> None:
+        """Run what is due up to `until_s`; `after_each()` is called after every event."""
+        queue = self._queue
+        while queue and queue[0][0] <= until_s:
+            self.now_s, _, call = heappop(queue)
+            if call.live:
+                self.events += 1
+                self.running = call.clock
+                call.clock.due(call)
+                self.running = None
+                after_each()
+        self.now_s = until_s
+
+
+@implementer(IReactorTime)
+class NodeClock:
+    """
+    The clock of one process. It may run fast or slow, be stopped for a while (SIGSTOP), or for ever (kill -9).
+
+    What falls due while it is stopped happens in order when it goes on, as in a process.
+    """
+
+    def __init__(self, timeline: Timeline, rate: float = 1.0, name: str = "") -> None:
+        """`rate`: seconds of this clock in one true second."""
+        self._timeline, self.rate, self.name = timeline, rate, name
+        self._dead = self._paused = False
+        self._reached_s = 0.0
+        """No call may find that its time has not come, by the last bit of a product."""
+        self._backlog: list[Scheduled] = []
+
+    def seconds(self) -> float:
+        """See `IReactorTime`."""
+        return max(self._timeline.now_s * self.rate, self._reached_s)
+
+    def callLater(self, delay: float, callable: Call, *args: Any, **kw: Any) -> Scheduled:
+        """See `IReactorTime`."""
+        timeline = self._timeline
+        call = Scheduled(self, self.seconds() + delay, callable, args, kw)
+        timeline.add(timeline.now_s + delay / self.rate, call)
+        return call
+
+    def getDelayedCalls(self) -> list[Scheduled]:
+        """See `IReactorTime`."""
+        raise NotImplementedError("nobody asks")
+
+    def due(self, call: Scheduled) -> None:
+        """The time of `call` has come."""
+        if self._paused:
+            self._backlog.append(call)
+        elif not self._dead:
+            self._reached_s = max(call.at_s, self._reached_s)
+            call.run()
+
+    @property
+    def dead(self) -> bool:
+        """Whether nothing of this process will ever run again."""
+        return self._dead
+
+    @property
+    def paused(self) -> bool:
+        """Whether it is stopped."""
+        return self._paused
+
+    def kill(self) -> None:
+        """Nothing on this clock ever happens any more."""
+        self._dead, self._paused = True, False
+        self._backlog.clear()
+
+    def pause(self) -> None:
+        """Stop it."""
+        self._paused = not self._dead
+
+    def resume(self) -> None:
+        """Go on; what piled up happens now, one event after the other."""
+        self._paused = False
+        backlog, self._backlog = self._backlog, []
+        for call in backlog:
+            if call.live:
+                self._timeline.add(self._timeline.now_s, call)

@@ -1,0 +1,206 @@
+"""A node of a simulated cluster: a machine with a disk and containers, on which the real `Core` lives and dies."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from hybrid.cluster.memory_peers import MemoryPeers
+from hybrid.cluster.sealing import MemorySeals
+from hybrid.core import Core, Drivers
+from hybrid.errors import HybridError
+from hybrid.model import Fact, NodeId, Received, Replicated, SiteId, SiteRegister
+from hybrid.ports import ContainerSpec
+from hybrid.settings import Settings
+from hybrid_containers.memory import MemoryContainers
+from tests.node.cluster import NoFiles, Notes
+from tests.simulation.clock import NodeClock
+from tests.simulation.disk import Disk
+from tests.simulation.life import Life
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+
+class Process:
+    """One life of the node process."""
+
+    def __init__(self, node: Node) -> None:
+        world = node.world
+        node.notes.starts += 1
+        self.node = node
+        self.started_s = world.timeline.now_s
+        self.clock = NodeClock(world.timeline, node.rate, node.name)
+        self.life = Life(self.clock, node.disk, world.latency)
+        self.links = MemoryPeers(world.network, node.id, self.clock)
+        self.up = False
+        self.adopted = frozenset(node.containers.specs())
+        """Sites whose containers ran already when it started."""
+        settings = Settings(name=node.name, dc=node.dc, address=node.address, state_dir="/state", timing=world.timing)
+        drivers = Drivers(
+            pool=self.life.sees(node.disk),
+            containers=self.life.sees(node.containers),
+            links=self.links,
+            datagrams=world.air.join(node.id, self.clock),
+            entropy=world.latency.randbytes,
+            files=NoFiles(),
+            memory=node.notes,
+            seals=MemorySeals(node.id),
+            accepts=node.accepts,
+            shift_owners=node.shift_owners,
+            wall_s=world.wall_s,
+            random=random.Random(f"{world.seed}/{node.name}/{node.notes.starts}"),
+            load=lambda: 0.0,
+        )
+        self.core: Core = world.core(self.clock, settings, node.id, node.notes.starts, ("hybrid.test",), drivers)
+        self.core.observed.append(self._observed)
+        self.core.told.append(self._told)
+
+    def live(self) -> None:
+        """Come to life."""
+        Deferred.fromCoroutine(self.core.live()).addCallbacks(self._came_up, self._failed)
+
+    def _came_up(self, _: object) -> None:
+        self.up = True
+        self.links.startService()
+
+    def _failed(self, failure: Failure) -> None:
+        """It could not come to life: the process ends, and is started again by its supervisor."""
+        self.node.world.note(self.node.name, f"cannot come to life: {failure.value}")
+        if failure.check(HybridError) is None:
+            self.node.world.oracle.violated("E", f"{self.node.name} cannot come to life: {failure.getTraceback()}")
+        self.clock.kill()
+        self.node.world.later(1.0, self.node.start)
+
+    def age_s(self) -> float:
+        """Seconds by its own clock since its start."""
+        return (self.node.world.timeline.now_s - self.started_s) * self.node.rate
+
+    def register(self, site: SiteId) -> SiteRegister | None:
+        """What it says about a site."""
+        return self.core.known.registers(site).get(self.node.id)
+
+    def _observed(self, fact: Fact) -> None:
+        world, node = self.node.world, self.node
+        if isinstance(fact, Replicated):
+            world.oracle.safe(fact.guid, (node.disk.label, world.nodes[fact.node].disk.label))
+        elif isinstance(fact, Received):
+            world.invariants.received(self, fact)
+
+    def _told(self, kind: str, site: SiteId, text: str) -> None:
+        self.node.world.invariants.told(self, kind, site)
+
+
+class Node:
+    """The machine."""
+
+    def __init__(self, world: World, number: int, rate: float) -> None:
+        """`rate` is that of its clock."""
+        self.world, self.rate = world, rate
+        self.name = "abcdefgh"[number]
+        self.id = NodeId(f"n-{self.name * 16}")
+        self.dc = ("paris", "london")[number % 2]
+        self.address = f"10.9.9.{number + 1}"
+        self.disks = 0
+        self.disk = self._new_disk()
+        self.notes = Notes()
+        self.containers = Containers(self)
+        self.process: Process | None = None
+        self.refusing: set[SiteId] = set()
+        """Sites whose containers run here and never accept a connection."""
+
+    def _new_disk(self) -> Disk:
+        self.disks += 1
+        disk = Disk(self.id, f"{self.name}{self.disks}", self.world.oracle, self.world.wall_s)
+        disk.kept_guids = lambda name, guid: self.world.invariants.needed(self, name, guid)
+        return disk
+
+    # --------------------------------------------------------------------------------------------------- life
+
+    @property
+    def up(self) -> bool:
+        """Whether its process speaks and listens."""
+        return self.process is not None and self.process.up
+
+    @property
+    def running(self) -> bool:
+        """Whether its process does anything at the moment."""
+        return self.process is not None and not self.process.clock.paused and not self.process.clock.dead
+
+    def start(self) -> None:
+        """Start the process, unless there is one."""
+        if self.process is None or self.process.clock.dead:
+            self.process = Process(self)
+            self.process.live()
+
+    def kill(self) -> None:
+        """The process dies; its kernel tells the peers; containers, mounts and the disk go on."""
+        self._end()
+        self.world.network.stopped(self.id)
+
+    def power_cut(self) -> None:
+        """All that is not on disk is gone, and nobody is told."""
+        self._end()
+        self.world.network.vanish(self.id)
+        self.world.air.leave(self.id)
+        self.containers = Containers(self)
+        self.disk.go_on()
+        self.disk.lose_power()
+
+    def lose_disk(self) -> None:
+        """A power cut, and the disk does not come back: there is a new, empty one."""
+        self.power_cut()
+        self.world.oracle.lost(self.disk.label)
+        self.disk = self._new_disk()
+
+    def _end(self) -> None:
+        if self.process is not None:
+            self.process.clock.kill()
+            self.world.graveyard.append(self.process)
+            self.process = None
+
+    def pause(self) -> None:
+        """SIGSTOP."""
+        if self.process is not None:
+            self.process.clock.pause()
+            self.world.network.silence(self.id)
+
+    def resume(self) -> None:
+        """SIGCONT."""
+        if self.process is not None and self.process.clock.paused:
+            self.process.clock.resume()
+            self.world.network.speak(self.id)
+
+    # ---------------------------------------------------------------------------------------------- containers
+
+    async def accepts(self, address: str, port: int) -> bool:
+        """Whether a container here accepts connections."""
+        return any(
+            spec.address == address and site not in self.refusing for site, spec in self.containers.specs().items()
+        )
+
+    async def shift_owners(self, path: str, id_base: int) -> int:
+        """Files have no owners here."""
+        return 0
+
+    def serves(self, site: SiteId) -> bool:
+        """Whether clients reach the site's container here."""
+        return site in self.containers.specs()
+
+
+class Containers(MemoryContainers):
+    """The containers of one machine: they live on when the node process dies."""
+
+    def __init__(self, node: Node) -> None:
+        super().__init__()
+        self._node = node
+
+    async def start(self, spec: ContainerSpec) -> None:
+        """See `hybrid.ports.Containers`."""
+        process, new = self._node.process, spec.site not in self._containers
+        await super().start(spec)
+        if new and process is not None:
+            self._node.world.invariants.started(process, spec.site)
