@@ -10,6 +10,7 @@ from typing import Any, get_args
 
 import msgspec
 
+from hybrid import canonical
 from hybrid.model import Claim, Copy, Guid, NodeId, NodeRegister, Shared, SiteId, SiteRegister, SiteSpec, Snapshot
 
 MAX_FRAME = 8 * 1024 * 1024
@@ -221,15 +222,22 @@ def unpack(data: bytes) -> tuple[int, Message | None]:
     What `pack` made: `(id, message)`, with `None` for a message of a type that this release does not know.
 
     Raises:
-        ValueError: Anything else.
+        ValueError: Anything else, also what `hybrid.canonical` refuses in parts that this release does not know.
     """
     try:
-        letter = _letter_decoder.decode(data)
-        try:
-            return letter.id, _decoder.decode(letter.message)
-        except msgspec.ValidationError:
-            if _kind_decoder.decode(letter.message).type in _kinds:
-                raise
-            return letter.id, None
-    except (msgspec.MsgspecError, RecursionError) as error:
+        id, message = _unpacked(data)
+    except (msgspec.MsgspecError, RecursionError, MemoryError) as error:
         raise ValueError(str(error)) from error
+    if message is None or canonical.suspicious(data) or _encoder.encode((id, message)) != data:
+        canonical.check(data)
+    return id, message
+
+
+def _unpacked(data: bytes) -> tuple[int, Message | None]:
+    letter = _letter_decoder.decode(data)
+    try:
+        return letter.id, _decoder.decode(letter.message)
+    except msgspec.ValidationError:
+        if _kind_decoder.decode(letter.message).type in _kinds:
+            raise
+        return letter.id, None
