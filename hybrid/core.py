@@ -58,6 +58,7 @@ from hybrid.shelf import Shelf
 from hybrid.strict.ports import StrictDrivers
 from hybrid.strict.sites import StrictSites
 from hybrid.view import SiteView
+from hybrid.vigilance import Vigilance
 from hybrid.wire import Done, OwnerSeen, SeesOwner, TakeOver
 from hybrid_replicator.ports import Files
 from hybrid_replicator.service import Replicator
@@ -106,6 +107,7 @@ class Core(MultiService):
         outlook: The newest view, and who follows it.
         shelf: The images on this node.
         shared: The cluster's shared map.
+        vigilance: What is wrong with others, and whether there is another of this one.
         told: Called with `(kind, site, text)` at each transition of a site; for the log of events.
         observed: Called with each fact.
     """
@@ -141,6 +143,8 @@ class Core(MultiService):
             lost=lambda: self._absences.lost,
             now_s=reactor.seconds,
         )
+        boot = (incarnation, int.from_bytes(drivers.entropy(7), "big"))
+        self.vigilance = Vigilance(boot, self._ledger, self._give_way, self._describe)
         self._gossip = Gossiping(
             reactor,
             self._membership,
@@ -148,6 +152,7 @@ class Core(MultiService):
             links,
             settings.timing,
             self.known.replica_peers,
+            self.vigilance.listens,
             self._heard,
         )
         self._pulse = Pulse(reactor, self._membership, drivers.datagrams, links, self._lives_changed)
@@ -234,6 +239,7 @@ class Core(MultiService):
             self._settings,
             me,
             drivers.seals.key,
+            self.vigilance,
             drivers.pool,
             self._ledger,
             drivers.load,
@@ -399,6 +405,15 @@ class Core(MultiService):
         self.log.info("{kind} {site}: {text}", kind=kind, site=site, text=text)
         for tell in self.told:
             tell(kind, site, text)
+
+    def _give_way(self) -> None:
+        """Another node has this one's key, and goes on."""
+        self._elections.bar()
+        self._membership.bar()
+
+    def _describe(self) -> None:
+        """This node has something new to say about itself."""
+        in_background("describing this node", self._description.publish)
 
     def _described(self) -> None:
         """This node's own word about itself changed."""

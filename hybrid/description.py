@@ -9,6 +9,7 @@ from hybrid.model import NodeId, NodeRegister
 from hybrid.ports import Pool
 from hybrid.release import __version__
 from hybrid.settings import Settings
+from hybrid.vigilance import Vigilance
 
 SPACE_STEP = 16 * 1024 * 1024
 """Free space is published in steps of this size, so that not every write is news."""
@@ -22,6 +23,7 @@ class Description:
         settings: Settings,
         me: NodeId,
         key: bytes,
+        vigilance: Vigilance,
         pool: Pool,
         ledger: Ledger,
         load: Callable[[], float],
@@ -30,6 +32,7 @@ class Description:
     ) -> None:
         """`key` is this node's public one. `published()` is called after each publication that said something new."""
         self._settings, self._me, self._key, self._pool, self._ledger = settings, me, key, pool, ledger
+        self._vigilance = vigilance
         self._load, self._storage_ok, self._published = load, storage_ok, published
 
     async def publish(self) -> None:
@@ -50,6 +53,9 @@ class Description:
             release=__version__,
             storage_ok=storage_ok,
             load=round(self._load(), 1),
+            boot=self._vigilance.twins.boot,
+            twin=self._vigilance.twins.suspect,
+            alarms=self._vigilance.alarms,
         )
         before = self._ledger.nodes().get(self._me)
         if self._ledger.publish_node(register) is not before:

@@ -283,6 +283,11 @@ class SiteRegister(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
         )
 
 
+Boot = tuple[int, int]
+"""One life of a node: the incarnation it started with, and a number by chance. The later life is the larger."""
+NO_BOOT: Boot = (0, 0)
+
+
 class NodeRegister(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a node publishes about itself."""
 
@@ -301,6 +306,12 @@ class NodeRegister(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     release: str = ""
     storage_ok: bool = True
     load: float = 0.0
+    boot: Boot = NO_BOOT
+    """Of the life that published this; see `hybrid.cluster.twins`."""
+    twin: Boot = NO_BOOT
+    """Of another life with this node's key that it heard of, which may be going on."""
+    alarms: tuple[str, ...] = ()
+    """What a person must look at, as this node sees it."""
 
 
 class Shared(msgspec.Struct, frozen=True, kw_only=True):

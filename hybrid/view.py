@@ -33,6 +33,8 @@ class NodeView(msgspec.Struct, frozen=True, kw_only=True):
     api_port: int
     live: bool
     lost: bool = False
+    alarms: tuple[str, ...] = ()
+    """What a person must look at, as that node sees it."""
     """Silent for so long that its copies are made again elsewhere; `Timing.repair_s`."""
     size_bytes: int = 0
     free_bytes: int = 0

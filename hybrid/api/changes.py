@@ -56,6 +56,8 @@ def _node(old: NodeView | None, new: NodeView) -> list[Told]:
         told.append(Told("node-up", f"node {new.name} is up", node=new.id))
     if old is not None and old.live and not new.live:
         told.append(Told("node-down", f"node {new.name} is down", node=new.id))
+    known = old.alarms if old is not None else ()
+    told += [Told("alarm", f"{new.name}: {alarm}", node=new.id) for alarm in new.alarms if alarm not in known]
     if old is not None and old.storage_ok and not new.storage_ok:
         told.append(Told("trouble", f"the storage of {new.name} does not answer", node=new.id))
     return told

@@ -107,10 +107,11 @@ def _sentence(view: View, live: int, worst_lag_s: float | None, can_lose: str) -
 
 
 def _critical(view: View) -> list[str]:
-    """Findings that mean somebody is not served."""
+    """Findings that mean somebody is not served, or soon may not be."""
     down = [f"site {site.spec.name} is unavailable{_why(site)}" for site in _sites(view) if site.state == "unavailable"]
     sick = [f"the storage of {node.name} does not answer" for node in view.nodes.values() if not node.storage_ok]
-    return [*down, *sick]
+    alarms = [f"{node.name}: {alarm}" for node in view.nodes.values() for alarm in node.alarms]
+    return [*down, *sick, *alarms]
 
 
 def _degraded(view: View) -> list[str]:

@@ -27,6 +27,11 @@ class Elections:
         """`started_s`: when this process started, by the clock of `now_s`. It listens from its first look on."""
         self._me, self._timing = me, timing
         self._patience = Patience(timing, started_s)
+        self._barred = False
+
+    def bar(self) -> None:
+        """Stand for no site any more, in this life: another node has this one's key."""
+        self._barred = True
 
     def decide(
         self,
@@ -79,6 +84,8 @@ class Elections:
             self._patience.over(site)
             return Stay("nothing to own it with")
         if mine.claim is None or mine.role not in CLAIMING:
+            if self._barred:
+                return Stay("another node has this one's key")
             return as_replica(look, self._patience, self._timing)
         if mine.role == "owner":
             self._patience.succeeded(site)

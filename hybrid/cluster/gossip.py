@@ -56,11 +56,16 @@ class Gossiping(Service):
         links: Links,
         timing: Timing,
         replica_peers: Callable[[], Collection[NodeId]],
+        listens: Callable[[NodeId, Gossip], bool],
         changed: Callable[[Merged], None],
     ) -> None:
-        """`changed(merged)` is called after each merge that changed something."""
+        """
+        Args:
+            listens: Whether to take in what a node says.
+            changed: Called after each merge that changed something.
+        """
         self._reactor, self._membership, self._ledger, self._links = reactor, membership, ledger, links
-        self._replica_peers, self._changed = replica_peers, changed
+        self._replica_peers, self._listens, self._changed = replica_peers, listens, changed
         self._hurried: IDelayedCall | None = None
         self._tell = LoopingCall(self._spread)
         self._resync = LoopingCall(self._forget_all)
@@ -102,8 +107,7 @@ class Gossiping(Service):
 
     async def _heard(self, sender: NodeId, message: msgspec.Struct) -> Done:
         assert isinstance(message, Gossip)
-        merged = self._ledger.merge(message, sender)
-        if merged:
+        if self._listens(sender, message) and (merged := self._ledger.merge(message, sender)):
             self._changed(merged)
         return Done()
 

@@ -70,6 +70,7 @@ class Ledger:
         self._news = News()
         self._followers: list[Callable[[SiteId], None]] = []
         self._expelled: set[NodeId] = set()
+        self._gave_way = False
 
     def follow(self, changed: Callable[[SiteId], None]) -> None:
         """Call `changed(site)` whenever anybody's register of a site became another, whoever said so."""
@@ -180,6 +181,13 @@ class Ledger:
             for changed in self._followers:
                 changed(site)
 
+    def give_way(self) -> None:
+        """Another node has this one's key and goes on: it is not outdone any more, and nobody is told of sites here."""
+        self._gave_way = True
+
+    def _speaks_of(self, node: NodeId) -> bool:
+        return not (self._gave_way and node == self.me)
+
     def _not_for_others(self, node: NodeId) -> bool:
         """Whether nobody may bring news of `node`: it is this one, or removed."""
         return node == self.me or node in self._expelled
@@ -200,6 +208,8 @@ class Ledger:
 
     def _merge_disputed(self, gossip: Gossip) -> set[SiteId]:
         """Where others hold a later word of this node than it has: an earlier life said it. Outdo it."""
+        if self._gave_way:
+            return set()
         node, ours = gossip.nodes.get(self.me), self._nodes.get(self.me)
         node_disputed = node is not None and later(ours, node)
         words, copies = gossip.sites.get(self.me, {}), gossip.copies.get(self.me, {})
@@ -264,8 +274,10 @@ class Ledger:
         return [node for node in self.registers(site) if self._holds(node, site)]
 
     def _put_node(self, node: NodeId, register: NodeRegister, sender: NodeId | None = None) -> bool:
+        before = self._nodes.get(node)
         self._nodes[node] = register
-        self._news.node(node, sender)
+        told = before is None or before.boot == register.boot
+        self._news.node(node, sender if told else None)  # of two nodes with one key, each must hear of the other
         return True
 
     def _put_shared(self, key: str, entry: Shared, sender: NodeId | None = None) -> bool:
@@ -286,12 +298,12 @@ class Ledger:
         sites: dict[NodeId, dict[SiteId, SiteRegister]] = {}
         for node, site in pending.sites:
             register = self._sites[site].get(node)
-            if register is not None and register.version != _UNSAID:
+            if register is not None and register.version != _UNSAID and self._speaks_of(node):
                 sites.setdefault(node, {})[site] = register.word
         copies: dict[NodeId, dict[SiteId, Copy]] = {}
         for node, site in pending.copies:
             register = self._sites[site].get(node)
-            if register is not None and register.copy_version != _UNSAID:
+            if register is not None and register.copy_version != _UNSAID and self._speaks_of(node):
                 copies.setdefault(node, {})[site] = register.copy
         return Gossip(
             nodes={node: self._nodes[node] for node in pending.nodes if node in self._nodes},

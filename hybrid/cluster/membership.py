@@ -57,7 +57,7 @@ class Membership:
         self._deeds: Deeds = []
         self._stalled_s = 0.0
         self._unfit_until_s = now_s
-        self._gossiping = self._greeting = False
+        self._gossiping = self._greeting = self._barred = False
         self._slice: list[NodeId] = []
         self._live: frozenset[NodeId] | None = None
 
@@ -107,7 +107,11 @@ class Membership:
 
     def fit(self, now_s: float) -> bool:
         """Whether this node's idea of who is dead can be trusted enough to stand for a site."""
-        return now_s >= self._unfit_until_s and now_s - self.due_s <= LAG_ALLOWED_S
+        return not self._barred and now_s >= self._unfit_until_s and now_s - self.due_s <= LAG_ALLOWED_S
+
+    def bar(self) -> None:
+        """This node must stand for no site any more, in this life."""
+        self._barred = True
 
     def lagged(self, lag_s: float, now_s: float) -> None:
         """The event loop was `lag_s` late: what this node takes for silence may be its own."""

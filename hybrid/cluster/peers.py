@@ -60,6 +60,7 @@ class PeerLinks(Service):
         newcomer: Newcomer | None = None,
         bind_address: str | None = None,
         refuses: tls.Refuses = tls.nobody,
+        on_twin: Callable[[str], None] = lambda source: None,
     ) -> None:
         """
         Nothing is opened before `startService`.
@@ -73,16 +74,18 @@ class PeerLinks(Service):
             timing: Deadlines.
             newcomer: What is done with who wants to join; `None`: nobody can join here.
             bind_address: Listens on and connects from it; default `settings.address`.
+            on_twin: Called with the address of each connection that proves to have this node's own key.
             refuses: Which members are kept out, and why; asked at each handshake. Open links are for `cut` to end.
         """
         self._reactor, self._identity, self._settings = reactor, identity, settings
         self._addresses, self._jitter, self._timing = addresses, jitter, timing or LinkTiming()
-        self._newcomer, self._refuses = newcomer, refuses
+        self._newcomer, self._refuses, self._on_twin = newcomer, refuses, on_twin
         self._options = identity.cluster_port_options()
         self._bind = settings.address if bind_address is None else bind_address
         self._answers = Answers()
         self._connections = Connections()
         self._neighbours: dict[NodeId, Neighbour] = {}
+        self._called: dict[NodeId, tuple[str, int]] = {}
         self._on_connected: list[Callable[[NodeId], None]] = []
         self._listening: IListeningPort | None = None
         self._looking = LoopingCall(self.look)
@@ -113,6 +116,7 @@ class PeerLinks(Service):
         for neighbour in self._neighbours.values():
             neighbour.stop()
         self._neighbours.clear()
+        self._called.clear()
         listening, self._listening = self._listening, None
         if listening is not None:
             await maybeDeferred(listening.stopListening)
@@ -141,13 +145,15 @@ class PeerLinks(Service):
         if not self.running:
             return
         try:
-            known = self._addresses().keys() - {self._identity.node}
+            addresses = self._addresses()
         except Exception:
             self.log.failure("the addresses of other nodes cannot be told")
             return
-        for node in self._neighbours.keys() - known:
+        for node in [node for node, place in self._called.items() if addresses.get(node) != place]:
+            del self._called[node]
             self._neighbours.pop(node).stop()
-        for node in sorted(known - self._neighbours.keys()):
+        for node in sorted(addresses.keys() - self._neighbours.keys() - {self._identity.node}):
+            self._called[node] = addresses[node]
             self._neighbours[node] = neighbour = self._neighbour(node)
             neighbour.start()
 
@@ -238,6 +244,7 @@ class PeerLinks(Service):
         line = self._identity.peer_line(transport)
         node = line[0]
         if node == self._identity.node:
+            self._on_twin(source)
             raise HybridError("duplicate node", f"{source} uses this node's own key", "was its disk cloned?")
         if why := self._refuses(line):
             self.log.warn("{node} at {source} is kept out: {why}", node=node, source=source, why=why)

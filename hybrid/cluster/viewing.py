@@ -116,7 +116,7 @@ class Views:
 def node_view(register: NodeRegister, live: bool, lost: bool = False) -> NodeView:
     """A node, from what it says about itself."""
     said = msgspec.structs.asdict(register)
-    del said["version"], said["key"]
+    del said["version"], said["key"], said["boot"], said["twin"]
     return NodeView(live=live, lost=lost and not live, **said)
 
 

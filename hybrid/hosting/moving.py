@@ -15,6 +15,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from hybrid import crashpoint
+from hybrid.cluster.sanity import leaps
 from hybrid.deeds import Progress, TimeMachine
 from hybrid.errors import Conflict, HybridError, PeerError
 from hybrid.hosting.claims import Claims
@@ -155,8 +156,11 @@ class Moving:
             raise Conflict(f"this node does not hold snapshot {request.head} of {request.site}")
         if self._holdings.get(request.site) is None:
             await self._holdings.refresh(request.site)  # it came a moment ago
-        if self._holdings.seen(request.site) > request.claim:
+        seen = self._holdings.seen(request.site)
+        if seen > request.claim:
             raise Conflict(f"a newer claim on {request.site} is known here")
+        if leaps(seen.epoch, request.claim.epoch, self._holdings.need(request.site).spec.consistency == "strict"):
+            raise PeerError("a hand-over that no healthy node asks for", f"epoch {request.claim.epoch}")
         if sender != request.claim.node:
             raise PeerError("a hand-over comes from the owner", f"{sender} is not {request.claim.node}")
 

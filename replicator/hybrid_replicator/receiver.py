@@ -13,6 +13,7 @@ import msgspec
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from hybrid.cluster.sanity import leaps
 from hybrid.errors import Busy, HybridError, OutOfSpace, PeerError, QuotaReached, StreamRefused
 from hybrid.model import Fact, NodeId, Received, SiteId
 from hybrid.ports import ByteSink, IncomingStream, Pool
@@ -101,6 +102,9 @@ class Receiver:
             return Refused("owner", "this node is the owner itself", self._fences.seen(site))
         if offer.claim < self._fences.seen(site):
             return Refused("stale", f"a newer claim than {offer.claim} is known", self._fences.seen(site))
+        strict = offer.spec is not None and offer.spec.consistency == "strict"
+        if leaps(self._fences.seen(site).epoch, offer.claim.epoch, strict):
+            return Refused("broken", f"no healthy node claims epoch {offer.claim.epoch}", self._fences.seen(site))
         if offer.claim.node != sender:
             return Refused("broken", f"{sender} sends under the claim of {offer.claim.node}")
         if offer.spec is not None and offer.spec.id != site:

@@ -34,6 +34,7 @@ class Member:
             self.links,
             Timing(),
             lambda: (),
+            lambda sender, gossip: True,
             self.changes.append,
         )
         self.links.startService()

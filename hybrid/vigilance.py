@@ -1,0 +1,86 @@
+"""
+What is wrong with other nodes, or with there being two of this one: noticed, told to people, acted on. Shell.
+
+Alarms stand in this node's register, so that `hybrid status` tells them on every node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.logger import Logger
+
+from hybrid.cluster.ledger import Ledger
+from hybrid.cluster.sanity import unreasonable
+from hybrid.cluster.twins import Twins
+from hybrid.model import Boot, NodeId
+from hybrid.wire import Gossip
+
+MAX_ALARMS = 20
+
+
+class Vigilance:
+    """
+    Listens to what others say before it is taken in.
+
+    Attributes:
+        twins: Whether this node's key is in use elsewhere.
+    """
+
+    log = Logger()
+
+    def __init__(self, boot: Boot, ledger: Ledger, give_way: Callable[[], None], changed: Callable[[], None]) -> None:
+        """
+        Args:
+            boot: Of this life of the node.
+            ledger: All registers.
+            give_way: Called when this node must claim no sites any more.
+            changed: Called when this node's register must say something new.
+        """
+        self.twins = Twins(boot)
+        self._ledger, self._give_way, self._changed = ledger, give_way, changed
+        self._alarms: dict[str, str] = {}
+        self._quarantined: set[NodeId] = set()
+
+    @property
+    def alarms(self) -> tuple[str, ...]:
+        """For people, oldest first."""
+        return tuple(self._alarms.values())
+
+    def listens(self, sender: NodeId, gossip: Gossip) -> bool:
+        """Whether to take in what `sender` says; never again from one that once said what no healthy node says."""
+        if sender in self._quarantined:
+            return False
+        why = unreasonable(gossip, self._ledger)
+        if why:
+            self._quarantined.add(sender)
+            name = self._ledger.nodes()[sender].name if sender in self._ledger.nodes() else sender
+            self._alarm(f"quarantine/{sender}", f"nothing {name} says is believed any more: {why}")
+            return False
+        self._look_for_twin(gossip)
+        return True
+
+    def called_by_twin(self, source: str) -> None:
+        """A connection from `source` proved that it has this node's own key."""
+        self._alarm("twin", f"{source} uses this node's own key: was its disk cloned? Stop one of the two")
+
+    def _look_for_twin(self, gossip: Gossip) -> None:
+        me = self._ledger.me
+        register = gossip.nodes.get(me)
+        if register is None or not self.twins.heard(register, self._ledger.nodes().get(me)):
+            return
+        if self.twins.other == register.boot:
+            goes_on = "it started later, so this one claims no more sites" if self.twins.yields else "this one goes on"
+            where = f"{register.address} is a second node with this node's key, a cloned disk?"
+            self._alarm("twin", f"{where} Stop one of the two; {goes_on}")
+        self._ledger.raise_to(register.version.major + 1)  # whoever outdoes that has heard of this life
+        if self.twins.yields:
+            self._ledger.give_way()
+            self._give_way()
+        self._changed()
+
+    def _alarm(self, key: str, text: str) -> None:
+        if self._alarms.get(key) != text and len(self._alarms) < MAX_ALARMS:
+            self._alarms[key] = text
+            self.log.error("{text}", text=text)
+            self._changed()
