@@ -234,7 +234,9 @@ class Core(MultiService):
             self.known.claim_of,
         )
         self._watch = Watch(self._reactor, drivers.containers, holdings, terms, self._tasks)
-        self._check = StorageCheck(drivers.pool, self._storage_lost, self._watch.storage_still_lost, self._storage_back)
+        self._check = StorageCheck(
+            self._reactor, drivers.pool, self._storage_lost, self._watch.storage_still_lost, self._storage_back
+        )
         self._description = Description(
             self._settings,
             me,

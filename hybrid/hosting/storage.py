@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
 
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from hybrid.errors import HybridError
@@ -11,8 +14,8 @@ from hybrid.ports import Pool
 
 MISSES = 2
 """Failed checks in a row that mean the storage is lost."""
-PATIENCE = 6
-"""Failed checks in a row after which it does not look like a restart of its daemon any more."""
+PATIENCE_S = 6.0
+"""Having failed for so long it does not look like a restart of its daemon any more: where it hangs, one check may."""
 
 
 class StorageCheck:
@@ -22,23 +25,27 @@ class StorageCheck:
 
     def __init__(
         self,
+        clock: IReactorTime,
         pool: Pool,
-        lost: Callable[[], Awaitable[None]],
+        lost: Callable[[], Coroutine[Deferred[Any], Any, None]],
         still_lost: Callable[[str], None],
         back: Callable[[], Awaitable[None]],
     ) -> None:
         """`lost()` and `back()` are awaited when the answer changes; `still_lost(reason)` is told at later misses."""
+        self._clock = clock
         self._pool, self._lost, self._still_lost, self._back = pool, lost, still_lost, back
-        self._misses = 0
+        self._misses, self._failing_s = 0, 0.0
         self.answers = True
 
     async def look(self) -> None:
         """Check once. Never raises."""
+        begin_s = self._clock.seconds()
         try:
             if not self.answers:
                 await self._pool.clear_dead_mounts()
             await self._pool.check()
         except HybridError as error:
+            self._failing_s = self._failing_s if self._misses else begin_s
             await self._missed(str(error))
             return
         self._misses = 0
@@ -47,14 +54,16 @@ class StorageCheck:
 
     async def _missed(self, reason: str) -> None:
         self._misses += 1
-        if self._misses >= PATIENCE:
-            self._still_lost(reason)
-        if not self.answers or self._misses < MISSES:
-            return
-        self.answers = False
-        self.log.error("storage does not answer: {reason}", reason=reason)
+        losing: Deferred[None] | None = None
+        if self.answers and self._misses >= MISSES:
+            self.answers = False
+            self.log.error("storage does not answer: {reason}", reason=reason)
+            losing = Deferred.fromCoroutine(self._lost())
+        if not self.answers and self._clock.seconds() - self._failing_s >= PATIENCE_S:
+            self._still_lost(reason)  # not after `lost`: stopping what hangs on that storage may take long
         try:
-            await self._lost()
+            if losing is not None:
+                await losing
         except Exception:
             self.log.failure("closing what ran on the lost storage failed")
 
