@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
+from OpenSSL import SSL
 from twisted.internet.interfaces import (
     IAddress,
     IDelayedCall,
@@ -23,12 +24,16 @@ from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from hybrid.cluster.framed import Framed
+from hybrid.cluster.framed import Framed, words
+from hybrid.cluster.token import Attempts
 from hybrid.errors import HybridError
 
 MAX_STRANGERS = 200
 MAX_STRANGERS_FROM_ONE = 20
 """Connections that have not shaken hands yet, in all and from one address; more are closed unread."""
+
+MAX_LINES_FROM_ONE = 5
+"""Lines in the log about failed handshakes from one address, each minute."""
 
 Show = Callable[[TLSMemoryBIOProtocol, str], Framed]
 """What a connection becomes, by its transport and source address. Raises `HybridError` to end it."""
@@ -41,10 +46,21 @@ class Doorway(Protocol):
     log = Logger()
 
     def __init__(
-        self, reactor: IReactorTime, deadline_s: float, source: str, show: Show, passed: Callable[[], None]
+        self,
+        reactor: IReactorTime,
+        deadline_s: float,
+        source: str,
+        show: Show,
+        failed: Callable[[str], None],
+        passed: Callable[[], None],
     ) -> None:
-        """`passed` is called once: when the handshake is complete, or the connection over before that."""
+        """
+        Args:
+            failed: Called with the reason when the other side's certificate, or its TLS, will not do.
+            passed: Called once: when the handshake is complete, or the connection over before that.
+        """
         self._reactor, self._deadline_s, self._source, self._show = reactor, deadline_s, source, show
+        self._failed = failed
         self._passed: Callable[[], None] | None = passed
         self._inner: Framed | None = None
         self._late: IDelayedCall | None = None
@@ -72,7 +88,9 @@ class Doorway(Protocol):
             self._inner.dataReceived(data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Pass on."""
+        """Pass on; that a handshake failed is for the log."""
+        if self._passed is not None and isinstance(reason.value, SSL.Error):
+            self._failed(words(reason))
         self._leave()
         if self._inner is not None:
             self._inner.connectionLost(reason)
@@ -93,6 +111,8 @@ class Doorway(Protocol):
 class Doors(TLSMemoryBIOFactory):
     """What listens on the cluster port."""
 
+    log = Logger()
+
     def __init__(
         self, reactor: IReactorTime, options: IOpenSSLServerConnectionCreator, deadline_s: float, show: Show
     ) -> None:
@@ -100,6 +120,7 @@ class Doors(TLSMemoryBIOFactory):
         self.noisy = False
         self._reactor, self._deadline_s, self._show = reactor, deadline_s, show
         self._strangers: Counter[str] = Counter()
+        self._told = Attempts(MAX_LINES_FROM_ONE)
 
     def buildProtocol(self, addr: IAddress | None) -> TLSMemoryBIOProtocol | None:  # type: ignore[override] # may refuse
         """A doorway, unless too many stand in theirs already."""
@@ -111,7 +132,18 @@ class Doors(TLSMemoryBIOFactory):
     def doorway(self, source: str) -> Doorway:
         """One for a connection from `source`."""
         self._strangers[source] += 1
-        return Doorway(self._reactor, self._deadline_s, source, self._show, lambda: self._passed(source))
+        return Doorway(
+            self._reactor,
+            self._deadline_s,
+            source,
+            self._show,
+            lambda why: self._failed(source, why),
+            lambda: self._passed(source),
+        )
+
+    def _failed(self, source: str, why: str) -> None:
+        if self._told.allow(source, self._reactor.seconds()):
+            self.log.warn("connection from {source} refused: {error}", source=source, error=why)
 
     def _passed(self, source: str) -> None:
         self._strangers[source] -= 1

@@ -179,7 +179,7 @@ class Framed(Protocol):
         if self.over:
             return
         self.over = True
-        self.reason = self.reason or _words(reason)
+        self.reason = self.reason or words(reason)
         waiting, self._waiting = self._waiting, []
         for event in waiting:
             event.callback(None)
@@ -201,7 +201,7 @@ class Framed(Protocol):
         """The transport is gone; `connectionLost` follows."""
 
 
-def _words(reason: Failure) -> str:
+def words(reason: Failure) -> str:
     """Why a connection ended, for people; of OpenSSL's list of errors the last word."""
     if isinstance(reason.value, SSL.Error) and reason.value.args and reason.value.args[0]:
         return f"TLS: {reason.value.args[0][-1][-1]}"

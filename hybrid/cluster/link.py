@@ -251,6 +251,7 @@ class RefusedLink(Framed):
 
     def frame_received(self, data: bytes) -> None:
         """Whatever it says is not read; once it has spoken it has had the time to hear."""
+        self._tls.unregisterProducer()  # else its end would wait for this one to have said all
         self._tls.loseConnection()
 
     def ended(self, error: PeerError) -> None:
