@@ -115,6 +115,7 @@ class StrictSites:
             peers,
             self._ledger.registers,
             targets,
+            self._ledger.nodes,
         )
         self._loops.every(LOOK_S, self._keeper.look)
         self._loops.every(LOOK_S, self._guard.look)

@@ -34,6 +34,8 @@ from hybrid.wire import Agreed, AgreeOwner
 
 BLOCKED = "stopped, because etcd cannot be reached: nobody can tell whether another server owns this site"
 
+AGREED = "etcd cannot be reached: it goes on only as long as every server that holds it agrees"
+
 
 class StrictSteward:
     """Looks at every strict site in turn and does what must be done."""
@@ -120,7 +122,7 @@ class StrictSteward:
         )
 
     def _do(self, site: SiteId, decision: Decision) -> None:
-        self._say_blocked(site, isinstance(decision, Blocked))
+        self._say(site, isinstance(decision, Blocked))
         match decision:
             case Stay() | Blocked():
                 return
@@ -139,13 +141,17 @@ class StrictSteward:
             case _:
                 assert_never(decision)
 
-    def _say_blocked(self, site: SiteId, blocked: bool) -> None:
-        """A replica without etcd says so, as long as it is so: by its trouble others come first, and people know."""
+    def _say(self, site: SiteId, blocked: bool) -> None:
+        """
+        Without etcd a replica says so, as long as it is so: by its trouble others come first, and people know.
+
+        So does an owner that goes on all the same; that it is served makes it no reason for anything.
+        """
         holding = self._holdings.need(site)
-        if blocked and holding.trouble != BLOCKED:
-            self._holdings.update(site, trouble=BLOCKED)
-        elif not blocked and holding.trouble == BLOCKED and holding.role == "replica":
-            self._holdings.update(site, trouble="")
+        agreed = holding.role == "owner" and self._tenures.by_agreement(site, self._clock.seconds())
+        trouble = BLOCKED if blocked else AGREED if agreed and holding.serving else ""
+        if holding.trouble != trouble and (trouble or holding.trouble in (BLOCKED, AGREED)):
+            self._holdings.update(site, trouble=trouble)
 
     # ----------------------------------------------------------------------------------------------------- deeds
 

@@ -145,6 +145,12 @@ class Tenures:
         affirmed_s = self.affirmed_s(site)
         return affirmed_s is not None and now_s - affirmed_s < self.spans.fence_s
 
+    def by_agreement(self, site: SiteId, now_s: float) -> bool:
+        """Whether only the other holders make this node sure, and etcd does not any more."""
+        lease = self.lease
+        by_etcd = self.in_etcd(site) and lease is not None and now_s - lease.affirmed_s < self.spans.fence_s
+        return self.sure(site, now_s) and not by_etcd
+
     def freeze_at_s(self, site: SiteId) -> float:
         """When the guardian shall freeze `site`: at once (0.0) where it is not held."""
         affirmed_s = self.affirmed_s(site)

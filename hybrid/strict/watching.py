@@ -38,11 +38,17 @@ class Watching:
         peers: Peers,
         registers: Callable[[SiteId], Mapping[NodeId, SiteRegister]],
         targets: Callable[[SiteId], Collection[NodeId]],
+        known: Callable[[], Collection[NodeId]],
     ) -> None:
-        """`registers(site)`: what each node says of it; `targets(site)`: to whom it is replicated."""
+        """
+        Args:
+            registers: What each node says of a site.
+            targets: To whom a site is replicated.
+            known: Every node of the cluster that was not removed, silent ones too.
+        """
         self._clock, self._me, self._records, self._tenures = clock, me, records, tenures
         self._elections, self._peers = elections, peers
-        self._registers, self._targets = registers, targets
+        self._registers, self._targets, self._known = registers, targets, known
         self._counted: dict[SiteId, Counted] = {}
         self._answers = True
 
@@ -76,7 +82,7 @@ class Watching:
 
     async def _count(self, site: SiteId, record: Record) -> None:
         """Have etcd know on which holders this node, the owner, counts."""
-        counted = record.counted or frozenset()
+        counted = [node for node in record.counted or () if node in self._known()]
         nodes = holders(counted, self._registers(site), self._targets(site), self._me)
         if nodes == record.counted:
             self._counted[site] = Counted(nodes)

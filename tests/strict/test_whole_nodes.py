@@ -7,7 +7,7 @@ import pytest
 from hybrid.errors import BadRequest, HybridError
 from hybrid.model import SiteSpec
 from hybrid.settings import Strict
-from hybrid.strict.steward import BLOCKED
+from hybrid.strict.steward import AGREED, BLOCKED
 from tests.node.cluster import Steps
 from tests.strict.conftest import StrictCluster, StrictMember
 
@@ -138,10 +138,12 @@ def test_without_etcd_it_goes_on_while_all_holders_agree(cluster: StrictCluster)
     cluster.etcd.down = True
     cluster.wait(180)
     assert cluster.writers(spec) == ["a"]
+    assert (cluster.members["b"].site(spec).state, cluster.members["b"].site(spec).trouble) == ("serving", AGREED)
     cluster.etcd.rebuild()
     cluster.etcd.down = False
     cluster.wait(10)
     assert cluster.writers(spec) == ["a"]
+    assert cluster.members["b"].site(spec).trouble == ""
     assert [deed for deed, _ in cluster.members["a"].containers.deeds] == ["start"]
     cluster.members["a"].power_cut()
     cluster.until(60, "b")
