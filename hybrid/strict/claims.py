@@ -17,7 +17,7 @@ from hybrid.hosting.holdings import Holdings
 from hybrid.model import NO_CLAIM, Claim, NodeId, SiteId, SiteSpec
 from hybrid.strict.decisions import StrictElections
 from hybrid.strict.keeper import LeaseKeeper
-from hybrid.strict.ports import EtcdUnreachable
+from hybrid.strict.ports import EtcdUnreachable, NoSuchLease
 from hybrid.strict.records import Record, Records
 from hybrid.strict.tenure import Tenures
 
@@ -53,7 +53,11 @@ class EtcdClaims:
         if record.owner is not None and record.owner != self._me:
             if after is None or (record.owner, record.revision) != (after.node, after.epoch):
                 raise Conflict(f"{record.owner} owns {site} in etcd", "", "wait until its lease has run out")
-        revision = await self._records.take(site, record, self._me, lease, seen)
+        try:
+            revision = await self._records.take(site, record, self._me, lease, seen)
+        except NoSuchLease:
+            self._tenures.lost()
+            raise
         self._took(site, revision, lease, record)
         return Claim(revision, self._me)
 

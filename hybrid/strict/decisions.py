@@ -195,20 +195,20 @@ class StrictElections:
             return Blocked()
         if look.now_s < self._failures.get(look.site, (0, 0.0))[1]:
             return Stay("could not open it a moment ago")
-        if named.node == self._me:
-            return Take()
-        if named.node is not None:
+        if named.node not in (None, self._me):
             return Stay(f"the lease of {named.node} has not run out")
-        return self._as_candidate(look, named)
-
-    def _as_candidate(self, look: Look, named: Named) -> Decision:
-        """Nobody owns it. Stand after the lock delay as the best candidate, as the next one `fail_s` later …"""
         alone = {*look.dcs, *look.registers, *look.live} <= {self._me}
         quarantine_s = 0.0 if alone else max(self._timing.boot_s, self._spans.promise_s)
         if look.now_s < self._started_s + quarantine_s:
             return Stay("not sure yet what was promised before this process started")
         if not look.may_stand:
             return Stay("this node agreed that its owner goes on without etcd")
+        if named.node == self._me:  # it stopped itself; nobody else can have been owner
+            return Take()
+        return self._as_candidate(look, named)
+
+    def _as_candidate(self, look: Look, named: Named) -> Decision:
+        """Nobody owns it. Stand after the lock delay as the best candidate, as the next one `fail_s` later …"""
         if named.counted is not None and self._me not in named.counted:
             return Stay("its last owner did not count on this copy")
         order = self._order(look)

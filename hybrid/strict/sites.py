@@ -103,7 +103,7 @@ class StrictSites:
             owner_seen,
             event,
         )
-        peers.handle(AgreeOwner, self._agree)
+        self._peers = peers
         if self._keeper is None or self._records is None:
             return
         self._watching = Watching(
@@ -121,7 +121,8 @@ class StrictSites:
         self._loops.every(LOOK_S, self._guard.look)
 
     def decide(self) -> None:
-        """Sites are resumed: begin to decide about them."""
+        """Sites are resumed: begin to decide about them, and to answer owners that hear nothing from etcd."""
+        self._peers.handle(AgreeOwner, self._agree)
         self._loops.every(LOOK_S, self._steward.look)
         if self._etcd is None:
             return

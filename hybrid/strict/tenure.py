@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from hybrid.model import SiteId
 
+NO_LEASE = 0
 CLOCK_RATE = 1.01
 """No two clocks of sane machines run apart by more than one in a hundred."""
 
@@ -86,11 +87,20 @@ class Tenures:
     # ------------------------------------------------------------------------------------------------- the lease
 
     def affirmed(self, lease: int, asked_s: float) -> None:
-        """etcd granted or renewed `lease`, as was asked for at `asked_s`."""
-        if self.lease is None or self.lease.id != lease:
+        """
+        etcd granted or renewed `lease`, as was asked for at `asked_s`.
+
+        A renewal that comes `fence_s` or more after the last one brings nothing back. It may be a lie: a member that
+        led, hung and woke up (with the machine it shares with this node) renews leases that ran out long ago, until it
+        notices that it does not lead any more. What hung on the lease has to be claimed again, in a transaction.
+        """
+        before = self.lease
+        if before is None or before.id != lease:
             self.lease = Lease(lease, asked_s)
-        elif asked_s > self.lease.affirmed_s:
+        elif asked_s > before.affirmed_s:
             self.lease = Lease(lease, asked_s)
+            if asked_s - before.affirmed_s >= self.spans.fence_s:
+                self._held = {site: Held(held.revision, NO_LEASE) for site, held in self._held.items()}
 
     def lost(self) -> None:
         """etcd does not know the lease: the keys that hung on it are gone."""
@@ -108,8 +118,8 @@ class Tenures:
         self._agreed_s.pop(site, None)
 
     def agreed(self, site: SiteId, asked_s: float) -> None:
-        """Every other holder of `site` agreed, asked at `asked_s`, that this node goes on."""
-        if site in self._held:
+        """Every other holder of `site` agreed that this node goes on, asked at `asked_s`, when it was still sure."""
+        if self.sure(site, asked_s):
             self._agreed_s[site] = max(asked_s, self._agreed_s.get(site, asked_s))
 
     def let_go(self, site: SiteId) -> None:

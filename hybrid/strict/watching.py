@@ -49,7 +49,8 @@ class Watching:
         self._clock, self._me, self._records, self._tenures = clock, me, records, tenures
         self._elections, self._peers = elections, peers
         self._registers, self._targets, self._known = registers, targets, known
-        self._counted: dict[SiteId, Counted] = {}
+        self._counted: dict[SiteId, tuple[int, Counted]] = {}
+        """With the revision of the claim under which it was found out: of earlier ones it says nothing."""
         self._answers = True
 
     # ------------------------------------------------------------------------------------------------ from etcd
@@ -85,12 +86,16 @@ class Watching:
         counted = [node for node in record.counted or () if node in self._known()]
         nodes = holders(counted, self._registers(site), self._targets(site), self._me)
         if nodes == record.counted:
-            self._counted[site] = Counted(nodes)
+            self._counted[site] = (record.revision, Counted(nodes))
             return
-        before = self._counted.get(site, Counted())
-        self._counted[site] = Counted(record.counted, before.maybe | nodes)
+        maybe = self._counted_on(site).maybe | nodes
+        self._counted[site] = (record.revision, Counted(record.counted, maybe))
         if await self._records.count(site, record, nodes):
-            self._counted[site] = Counted(nodes)
+            self._counted[site] = (record.revision, Counted(nodes))
+
+    def _counted_on(self, site: SiteId) -> Counted:
+        revision, counted = self._counted.get(site, (0, Counted()))
+        return counted if revision == self._tenures.revision(site) else Counted()
 
     # ---------------------------------------------------------------------------------------------- from holders
 
@@ -103,11 +108,12 @@ class Watching:
         """
         due_s = self._tenures.spans.ttl_s / 3
         now_s = self._clock.seconds()
-        silent = [site for site in claims if now_s - (self._tenures.affirmed_s(site) or now_s) >= due_s]
+        sure = [site for site in claims if self._tenures.sure(site, now_s)]
+        silent = [site for site in sure if now_s - (self._tenures.affirmed_s(site) or now_s) >= due_s]
         await gatherResults([Deferred.fromCoroutine(self._agree(site, claims[site])) for site in sorted(silent)])
 
     async def _agree(self, site: SiteId, claim: Claim) -> None:
-        asked = self._counted.get(site, Counted()).asked(self._me)
+        asked = self._counted_on(site).asked(self._me)
         if asked is None:
             return
         asked_s = self._clock.seconds()
@@ -124,7 +130,3 @@ class Watching:
         if isinstance(answer, Agreed) and answer.why_not:
             self.log.warn("{node} does not agree about {site}: {why}", node=node, site=site, why=answer.why_not)
         return isinstance(answer, Agreed) and not answer.why_not
-
-    def forget(self, site: SiteId) -> None:
-        """This node does not own `site` any more: whom it counted on says nothing of later times."""
-        self._counted.pop(site, None)

@@ -134,9 +134,10 @@ def test_a_living_owner_is_left_alone_but_not_one_that_is_of_no_use() -> None:
 
 def test_a_node_that_etcd_still_names_opens_again_at_once() -> None:
     """It stopped itself and hears etcd again: nobody else can have been owner, so nothing has to be waited for."""
-    case = Case(started_s=LATE)
+    case = Case()
     case.reads(LATE + 1, B, 50)
-    assert case.at(LATE + 1) == Take()
+    assert isinstance(case.at(LATE + 1, may_stand=False), Stay)
+    assert case.at(LATE + 1, may_stand=True) == Take()
     case.elections.failed(SITE, LATE + 1)
     assert isinstance(case.at(LATE + 2), Stay)
     case.reads(LATE + 6, B, 50)

@@ -62,8 +62,27 @@ def test_what_all_holders_agreed_to_is_as_good_for_that_site_only() -> None:
     tenure.agreed(SITE, 106.0)
     assert tenure.sure(SITE, 113.0)
     assert not tenure.sure(OTHER, 113.0)
+    assert not tenure.by_agreement(SITE, 107.0)
+    assert tenure.by_agreement(SITE, 113.0)
     tenure.lost()
     assert tenure.sure(SITE, 113.0)
+
+
+def test_a_renewal_after_half_the_ttl_brings_nothing_back() -> None:
+    """A member of etcd that hung with this machine may renew a lease that ran out: another may own the site."""
+    tenure = tenures()
+    tenure.affirmed(7, 160.0)
+    assert not tenure.sure(SITE, 160.0)
+    assert not tenure.in_etcd(SITE)
+    tenure.took(SITE, 50, 7)
+    assert tenure.sure(SITE, 160.0)
+
+
+def test_an_agreement_after_half_the_ttl_brings_nothing_back() -> None:
+    """Whoever was not sure any more when it asked has to stop."""
+    tenure = tenures()
+    tenure.agreed(SITE, 107.6)
+    assert not tenure.sure(SITE, 107.7)
 
 
 def test_nobody_can_agree_to_what_was_given_up() -> None:

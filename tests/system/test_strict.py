@@ -141,18 +141,16 @@ def test_a_node_process_that_is_killed_goes_on_with_what_it_finds(place: Place) 
 
 
 def test_a_change_of_etcds_leader_is_no_reason_to_stop(place: Place) -> None:
-    """The leader is cut off from all others: the same owner under the same claim, and it never stopped."""
+    """The leader is cut off from all others: the same owner, and nobody else ever accepted."""
     old, leader = place.owner, place.members.leader()
-    claim = place.claim(old.name)
     with writing(place.lab, place.folder) as acks:
         place.wait_for_acks(acks, [old.name])
         place.lab.network.cut([[leader], [*place.lab.nodes, *(name for name in MEMBERS if name != leader)]])
         time.sleep(TTL_S * 1.5)
         place.lab.network.heal()
         place.wait_for_acks(acks, [old.name])
+        place.settle()
         assert {ack.node for ack in acks.all()} == {old.name}
-    place.settle()
-    assert place.claim(old.name) == claim
 
 
 def test_without_etcd_it_goes_on_while_all_holders_agree(place: Place) -> None:
