@@ -49,6 +49,17 @@ def test_changes_go_to_the_owner(cluster: Any) -> None:
     assert cluster.n1("PATCH", "/v1/sites/shop", {}).status == 400
 
 
+def test_a_site_is_asked_to_be_strict(cluster: Any) -> None:
+    """At its creation or later, and taken back; anything but the two words is refused."""
+    assert cluster.n1("GET", "/v1/sites/blog").json["consistency"] == "available"
+    for word in ("strict", "available"):
+        assert cluster.n1("PATCH", "/v1/sites/blog", {"consistency": word}).json["consistency"] == word
+    for odd in ("", "Strict", "strict ", True, None, 1):
+        assert cluster.n1("PATCH", "/v1/sites/blog", {"consistency": odd}).status == 400
+        assert cluster.n1("POST", "/v1/sites", {"name": "x", "image": "php", "consistency": odd}).status == 400
+    assert cluster.n1("POST", "/v1/sites", {"name": "x", "image": "php", "consistency": "strict"}).status == 202
+
+
 def test_move(cluster: Any) -> None:
     """A site is handed over; nonsense is refused before anything happens."""
     moved = cluster.n2("POST", "/v1/sites/blog/move", {"to": "n2"})

@@ -134,6 +134,9 @@ def test_settings_of_a_site(hybrid: Any) -> None:
     assert json.loads(hybrid("site", "set", "blog", "--copies", "3", "--format", "json").out)["copies"] == 3
     assert "stopped" in hybrid("site", "stop", "blog").out
     assert hybrid("site", "set", "blog").code == 2
+    for word in ("strict", "available"):
+        told = hybrid("site", "set", "blog", f"--{word}", "--format", "json").out
+        assert json.loads(told)["consistency"] == word
 
 
 def test_detach_and_wait(hybrid: Any) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+import ipaddress
 import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -10,6 +12,11 @@ from typing import Any
 
 import pytest
 import pytest_twisted
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from twisted.internet import reactor as _reactor
 from twisted.internet.task import deferLater
 
@@ -163,6 +170,71 @@ async def test_who_is_not_answered_is_told_so_in_time(store: Store) -> None:
     store.go_on()
     assert (await store.one.read(["/own/a"])).entries == {"/own/a": Entry("one", revision or 0, lease)}
     assert await store.one.keep_alive(lease)
+
+
+def certificate(folder: Path, name: str, signer: tuple[x509.Certificate, ec.EllipticCurvePrivateKey] | None) -> Any:
+    """Write `<name>.crt` and `<name>.key` for 127.0.0.1, signed by `signer` or by itself; returns both."""
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.datetime.now(datetime.UTC)
+    called = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(called)
+        .issuer_name(signer[0].subject if signer else called)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(hours=1))
+        .add_extension(x509.BasicConstraints(ca=signer is None, path_length=None), critical=True)
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .sign(signer[1] if signer else key, hashes.SHA256())
+    )
+    (folder / f"{name}.crt").write_bytes(made.public_bytes(Encoding.PEM))
+    (folder / f"{name}.key").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return made, key
+
+
+@pytest.mark.cluster
+@pytest_twisted.ensureDeferred
+async def test_certificates_on_both_sides(tmp_path: Path) -> None:
+    """With its own certificate and the right authority a node is let in; without either there is no conversation."""
+    if shutil.which("etcd") is None:
+        pytest.skip("etcd is not installed: make packages")
+    authority = certificate(tmp_path, "ca", None)
+    certificate(tmp_path, "other", None)
+    for name in ("server", "client"):
+        certificate(tmp_path, name, authority)
+    files = {name: str(tmp_path / name) for name in ("ca.crt", "other.crt", "server.crt", "server.key")}
+    tls = ["--client-cert-auth", "--trusted-ca-file", files["ca.crt"]]
+    tls += ["--cert-file", files["server.crt"], "--key-file", files["server.key"]]
+    member = Member("m", tmp_path / "m", client_port=free_port(), peer_port=free_port(), tls=tls)
+    member.start([member])
+    endpoints = (member.endpoint,)
+
+    def shown(ca: str) -> Strict:
+        """With our certificate."""
+        cert, key = str(tmp_path / "client.crt"), str(tmp_path / "client.key")
+        return Strict(endpoints=endpoints, ca=files[ca], cert=cert, key=key)
+
+    try:
+        right = EtcdGateway(reactor, shown("ca.crt"))
+
+        async def answers() -> bool:
+            try:
+                return (await right.read(["/own/a"])).entries == {}
+            except EtcdUnreachable:
+                return False
+
+        await eventually(answers)
+        for wrong in (
+            Strict(endpoints=endpoints, ca=files["ca.crt"]),
+            shown("other.crt"),
+            Strict(endpoints=(member.endpoint.replace("https", "http"),)),
+        ):
+            with pytest.raises(EtcdUnreachable):
+                await EtcdGateway(reactor, wrong).read(["/own/a"])
+        await right.close()
+    finally:
+        member.kill()
 
 
 @pytest.mark.cluster

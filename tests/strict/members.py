@@ -33,6 +33,7 @@ class Member:
         client_port: For clients.
         peer_port: For other members.
         prefix: Before the command line, for example `nsenter --net=…`.
+        tls: Options with which it speaks TLS to clients; without any it speaks plainly.
     """
 
     def __init__(
@@ -43,10 +44,11 @@ class Member:
         client_port: int = CLIENT_PORT,
         peer_port: int = PEER_PORT,
         prefix: Sequence[str] = (),
+        tls: Sequence[str] = (),
     ) -> None:
-        self.name, self._where, self._prefix = name, where, tuple(prefix)
+        self.name, self._where, self._prefix, self._tls = name, where, tuple(prefix), tuple(tls)
         self.address, self._client_port = address, client_port
-        self.endpoint = f"http://{address}:{client_port}"
+        self.endpoint = f"{'https' if tls else 'http'}://{address}:{client_port}"
         self.peer = f"http://{address}:{peer_port}"
         self._process: subprocess.Popen[bytes] | None = None
         where.mkdir(parents=True, exist_ok=True)
@@ -58,6 +60,7 @@ class Member:
         argv += ["--advertise-client-urls", self.endpoint, "--listen-peer-urls", self.peer]
         argv += ["--initial-advertise-peer-urls", self.peer, "--initial-cluster-state", "new"]
         argv += ["--initial-cluster", ",".join(f"{member.name}={member.peer}" for member in all_members)]
+        argv += self._tls
         with (self._where / "log").open("ab") as log:
             self._process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
