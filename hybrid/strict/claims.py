@@ -102,14 +102,32 @@ class SiteClaims:
         self._clock, self._me, self._holdings, self._ledger, self._tenures = clock, me, holdings, ledger, tenures
         self._etcd, self._feed = etcd, feed
         self._adopt_until_s = clock.seconds() + ADOPT_WITHIN_S
+        self._strict: set[SiteId] = set()
+        ledger.follow(self._changed)
 
     def is_strict(self, site: SiteId) -> bool:
-        """Whether the newest spec that anybody published says so: a node that missed the switch must obey it too."""
+        """
+        Whether the newest spec that anybody published says so: a node that missed the switch must obey it too.
+
+        At rest this is asked for every site here twice a second, so it is found out when a register changes.
+        """
+        if site in self._strict:
+            return True
+        holding = self._holdings.get(site)
+        unheard = holding is not None and holding.spec.consistency == "strict" and not self._ledger.registers(site)
+        return unheard
+
+    def strict_sites(self) -> list[SiteId]:
+        """Those of which this node holds something, by id."""
+        return sorted(site for site in self._strict if self._holdings.get(site) is not None)
+
+    def _changed(self, site: SiteId) -> None:
+        """Somebody said something else of `site`."""
         spec = newest_spec(register for register in self._ledger.registers(site).values() if register.role != "none")
-        if spec is None:
-            holding = self._holdings.get(site)
-            spec = holding.spec if holding is not None else None
-        return spec is not None and spec.consistency == "strict"
+        if spec is not None and spec.consistency == "strict":
+            self._strict.add(site)
+        else:
+            self._strict.discard(site)
 
     async def first(self, spec: SiteSpec) -> Claim:
         """See `hybrid.hosting.claims.Claims`."""

@@ -74,7 +74,7 @@ class StrictSteward:
 
     def sites(self) -> list[SiteId]:
         """Strict sites of which this node holds something."""
-        return [site for site in self._holdings if self._claims.is_strict(site)]
+        return self._claims.strict_sites()
 
     def to_read(self) -> list[SiteId]:
         """Those about which etcd is to be asked."""
