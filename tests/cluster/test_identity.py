@@ -282,6 +282,19 @@ class TestLinks:
         connection = client.transport.getHandle()
         assert connection.get_protocol_version_name() == "TLSv1.3"
 
+    def test_api_takes_a_renewed_certificate_up(self, shake: Shake, alpha: Identity, now_s: float) -> None:
+        """Browsers and panels see the new certificate with the next connection, without a restart."""
+        options = alpha.api_options()
+        renewed = alpha.renewed("192.0.2.7", now_s)
+        assert renewed is not None
+        seen = []
+        for _ in range(2):
+            _, client, _ = shake(options, client_with(alpha.root))
+            assert client.shaken and client.lost is None
+            seen.append(tls.shown(client.transport)[0])
+            options.become(renewed.api_options())
+        assert seen == [alpha.certificate, renewed.certificate]
+
     def test_protocol_is_chosen(self, shake: Shake, alpha: Identity, beta: Identity) -> None:
         """One port serves control links, streams and joining, told apart before the first byte."""
         server, _, _ = shake(alpha.cluster_port_options(), beta.client_options(alpha.node, [tls.STREAM]))
