@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from hybrid.api.tokens import new_token
+from hybrid.api.tokens import new_token, node_token
 from hybrid.cli.exits import CONFLICT, FAILED, USAGE, CliError
 from hybrid.cli.settingsfile import render
 from hybrid.cluster.certificates import check_address, check_name
@@ -264,7 +264,7 @@ def _remember(settings: Settings, joined: Joined) -> None:
 def _write_credentials(settings: Settings, identity: Identity, more_urls: tuple[str, ...]) -> None:
     """`admin.json` with a fresh token, whose hash goes into the cluster's shared map."""
     state = Path(settings.state_dir)
-    token_id, token, record = new_token(f"admin-{settings.name}", "admin", time.time(), os.urandom)
+    token_id, token, record = new_token(node_token(settings.name), "admin", time.time(), os.urandom)
     store = Store(state / "hybrid.db")
     try:
         ledger = Ledger(identity.node, 0)

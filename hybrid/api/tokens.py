@@ -35,6 +35,11 @@ class TokenRecord(msgspec.Struct, frozen=True):
     created_at_s: int
 
 
+def node_token(node_name: str) -> str:
+    """What the token is called that a node gets when it is made, for whoever works on that machine."""
+    return f"admin-{node_name}"
+
+
 def new_token(
     name: str, rights: Literal["admin", "read"], now_s: float, random: Callable[[int], bytes]
 ) -> tuple[str, str, str]:

@@ -19,6 +19,8 @@ from twisted.logger import Logger
 
 from hybrid.cluster.certificates import check_address, check_name, node_id, spki_sha256
 from hybrid.cluster.identity import ClusterDocument, Identity
+from hybrid.cluster.keyring import KEYRING
+from hybrid.cluster.removal import REMOVED
 from hybrid.cluster.token import SECRET_BYTES, Attempts, Invitation, JoinToken, proof_key, proven
 from hybrid.errors import HybridError
 from hybrid.model import NodeId, NodeRegister, Shared
@@ -146,7 +148,9 @@ class Admission:
 
         Raises:
             BadName: `name` cannot be a node's.
+            Conflict: This node can let nobody in.
         """
+        self._identity.check_may_admit()
         if name:
             check_name(name)
         now_s = self._wall_s()
@@ -231,8 +235,14 @@ class Admission:
             root=self._identity.root.public_bytes(Encoding.DER),
             cluster=self._identity.cluster,
             nodes=dict(islice(self._nodes().items(), TOLD_AT_ONCE)),
-            shared=dict(islice(self._shared().items(), TOLD_AT_ONCE)),
+            shared=self._told(),
         )
+
+    def _told(self) -> dict[str, Shared]:
+        """The shared values a newcomer begins with: first those without which it neither hears nor is wary."""
+        shared = self._shared()
+        keys = sorted(shared, key=lambda key: not key.startswith((REMOVED, KEYRING)))
+        return {key: shared[key] for key in keys[:TOLD_AT_ONCE]}
 
 
 def _check_invited(ask: JoinAsk, invitation: Invitation) -> None:

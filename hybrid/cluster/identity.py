@@ -159,6 +159,12 @@ class Identity:
             return None
         return replace(self, certificate=issue(self.root, self.key, self.name, address, now_s))
 
+    def check_may_admit(self) -> None:
+        """Raises `Conflict` when this node is the last of too long a line to let anybody in."""
+        if len(self.issuers) >= MAX_LINE:
+            hint = "make the token on a node that joined earlier"
+            raise Conflict("this node can let nobody in", f"{MAX_LINE} nodes each let the next one in up to it", hint)
+
     def admit(self, key: ec.EllipticCurvePublicKey, now_s: float) -> tuple[x509.Certificate, ...]:
         """
         The issuers of a new member with `key`, its own first.
@@ -166,9 +172,7 @@ class Identity:
         Raises:
             Conflict: This node is the last of too long a line.
         """
-        if len(self.issuers) >= MAX_LINE:
-            hint = "make the token on a node that joined earlier"
-            raise Conflict("this node can let nobody in", f"{MAX_LINE} nodes each let the next one in up to it", hint)
+        self.check_may_admit()
         return (vouch(self.root, self.issuers[0], self.key, key, now_s), *self.issuers)
 
     @property

@@ -208,7 +208,11 @@ def test_a_broken_record_lets_nobody_in(cluster: Any) -> None:
 
 def test_removing_a_node(cluster: Any) -> None:
     """A node is removed for good by name or id; what stands in the way is told, and force overrides it."""
+    made = cluster.n1("POST", "/v1/tokens", {"name": "admin-n3", "rights": "admin"}).json
+    headers = {"Authorization": "Bearer " + made["token"]}
+    assert cluster.n1("GET", "/v1/nodes", headers=headers).status == 200
     assert cluster.n2("DELETE", "/v1/nodes/n3").status == 204
+    assert cluster.n1("GET", "/v1/nodes", headers=headers).status == 401, "it lies on the disk of n3"
     refused = cluster.n2("DELETE", "/v1/nodes/n1")
     assert (refused.status, refused.json["detail"]) == (409, "blog is on it")
     assert cluster.n2("DELETE", "/v1/nodes/n1?force=2").status == 400

@@ -141,6 +141,20 @@ async def test_invited_node_becomes_a_member(issuer: Issuer, tmp_path: Path) -> 
     assert (new.nodes, new.shared) == (NODES, SHARED)
 
 
+def test_welcome_begins_with_what_matters_most(alpha: Identity, tmp_path: Path) -> None:
+    """However much is shared, a newcomer knows who was removed and the key of the datagrams before anything else."""
+    first = Shared(stamp=(1, 0, NodeId("n-x")), value="{}")
+    shared = {f"token/{number}": first for number in range(2000)} | {"removed/n-y": first, "keyring": first}
+    store = Store(tmp_path / "db")
+    admission = Admission(alpha, ("127.0.0.1", 1), store, lambda: NODES, lambda: shared, time.time, os.urandom)
+    text, _ = admission.issue(60)
+    ask = JoinAsk(request=joining._request(new_key()), name="n2", dc="paris", address="10.0.0.1")
+    answer = admission.judge(joining._letter(parse(text), new_key(), ask), "10.0.0.1")
+    store.close()
+    assert isinstance(answer, Welcome)
+    assert {"removed/n-y", "keyring"} <= answer.shared.keys() and len(answer.shared) == 1000
+
+
 @pytest_twisted.ensureDeferred
 async def test_token_counts_once(issuer: Issuer) -> None:
     """A token found in a shell's history lets nobody in; the joiner hears the neutral answer, the log the reason."""

@@ -11,6 +11,7 @@ from hybrid.api.names import checked_name, image_reference, shown
 from hybrid.api.parts import Parts
 from hybrid.api.problems import Refusal, problem
 from hybrid.api.status import summarise
+from hybrid.api.tokens import node_token
 from hybrid.deeds import Progress
 
 
@@ -33,9 +34,12 @@ async def show_node(parts: Parts, call: Call) -> Answer:
 
 
 async def remove_node(parts: Parts, call: Call) -> Answer:
-    """Remove a node for good."""
+    """Remove a node for good, and make invalid the API token that lies on its disk."""
     node = lookup.node(parts.view, call.params["node"])
     parts.remove_node(node.id, call.actor.name, call.argument_int("force", 0, 0, 1) == 1)
+    for token in parts.tokens.listed():
+        if token.name == node_token(node.name):
+            parts.tokens.revoke(token.id)
     return Answer(204)
 
 

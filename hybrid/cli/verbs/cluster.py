@@ -139,7 +139,7 @@ def remove_node(session: Session) -> int:
     """`hybrid node remove`."""
     options = session.options
     node = session.api.get(f"/v1/nodes/{segment(options.node)}")
-    session.confirm(f"node {node['name']} will never be let in again with its present key", node["name"])
+    session.confirm(f"node {node['name']} is kept out for good; its API token is revoked", node["name"])
     session.api.call("DELETE", with_query(f"/v1/nodes/{segment(node['id'])}", {"force": 1 if options.force else None}))
     return 0
 
