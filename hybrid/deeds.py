@@ -79,6 +79,22 @@ class TimeMachine(Protocol):
     async def restore(self, site: SiteId, guid: Guid, path: str) -> int:
         """Bring `path` (file or folder) back into the mounted live data as it was. Returns files written."""
 
+    async def unite(self, site: SiteId, stash_id: str) -> int:
+        """
+        Bring the mail of a stash on this node into the mounted live data, next to what came in there.
+
+        Every Maildir below the site's top directory, over what both branches had (`hybrid_replicator.maildir` has the
+        rules). Safe to repeat, after a crash too.
+
+        Returns:
+            Messages brought, moved or removed; 0 when it was done before.
+
+        Raises:
+            NoSuchSnapshot: There is no such stash here.
+            Conflict: The site is not open here.
+            StorageError: Not all of it was done; it may be done again.
+        """
+
     async def recover(self) -> None:
         """At start: load the index, finish every journalled step that a crash cut short."""
 

@@ -25,6 +25,8 @@ from hybrid_replicator.filework import (
     NotDone,
     ReadContent,
     Trouble,
+    United,
+    UniteMail,
     Work,
     decode_answer,
     encode,
@@ -75,6 +77,12 @@ class ChildFiles:
         answer = await self._do(CopyTree(root, live_root, path), self._copy_s)
         assert isinstance(answer, Copied)  # see above
         return answer.files
+
+    async def unite(self, base: str | None, root: str, live_root: str, path: str, tag: str) -> int:
+        """See `hybrid_replicator.ports.Files`."""
+        answer = await self._do(UniteMail(base, root, live_root, path, tag), self._copy_s)
+        assert isinstance(answer, United)  # see above
+        return answer.steps
 
     async def _do(self, work: Work, deadline_s: float) -> Answer:
         child = _Child(encode(work))

@@ -65,16 +65,23 @@ class Copying:
             return
         with closing(open_beneath(root, folder or ".", os.O_RDONLY | os.O_DIRECTORY)) as source:
             os.stat(name, dir_fd=source, follow_symlinks=False)
-            with closing(self._folder(root, live, folder)) as target:
+            with closing(self.folder(root, live, folder)) as target:
                 self._entry(source, target, name, 0)
 
-    def _folder(self, root: int, live: int, folder: str) -> int:
+    def bring(self, root: int, live: int, path: str, target: str) -> None:
+        """Bring the file `path` back as `target`, in the same folder. Raises `OSError`."""
+        folder, name = os.path.split(path)
+        with closing(open_beneath(root, folder or ".", os.O_RDONLY | os.O_DIRECTORY, links=False)) as source:
+            with closing(self.folder(root, live, folder)) as there:
+                self._file(source, there, name, os.path.basename(target))
+
+    def folder(self, root: int, live: int, folder: str) -> int:
         """The directory `folder` of live data, open; made as it was in the snapshot where it is missing."""
         try:
             return open_beneath(live, folder or ".", os.O_RDONLY | os.O_DIRECTORY)
         except FileNotFoundError:
             above, name = os.path.split(folder)
-        with closing(self._folder(root, live, above)) as parent:
+        with closing(self.folder(root, live, above)) as parent:
             with closing(open_beneath(root, folder, os.O_RDONLY | os.O_DIRECTORY)) as source:
                 os.mkdir(name, 0o700, dir_fd=parent)
                 made = open_beneath(parent, name, os.O_RDONLY | os.O_DIRECTORY, links=False)
@@ -87,7 +94,7 @@ class Copying:
             raise TooMuch("too many entries" if self._entries_left < 0 else "too deep")
         kind = stat.S_IFMT(os.stat(name, dir_fd=source, follow_symlinks=False).st_mode)
         if kind == stat.S_IFREG:
-            self._file(source, target, name)
+            self._file(source, target, name, name)
         elif kind == stat.S_IFLNK:
             self._link(source, target, name)
         elif kind == stat.S_IFDIR:
@@ -107,7 +114,7 @@ class Copying:
         for name in os.listdir(source):
             self._entry(source, target, name, depth)
 
-    def _file(self, source: int, target: int, name: str) -> None:
+    def _file(self, source: int, target: int, name: str, new_name: str) -> None:
         temporary = self._temporary()
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         with closing(open_beneath(source, name, os.O_RDONLY | os.O_NOFOLLOW, links=False)) as old:
@@ -116,7 +123,7 @@ class Copying:
                     _copy_data(old, new)
                     _dress(old, new)
                     os.fsync(new)
-                    self._put(target, temporary, name)
+                    self._put(target, temporary, new_name)
                 except BaseException:
                     _remove(target, temporary)
                     raise

@@ -27,11 +27,14 @@ from hybrid_replicator.filework import (
     NotDone,
     ReadContent,
     Trouble,
+    United,
+    UniteMail,
     Work,
     decode_work,
     encode,
 )
 from hybrid_replicator.jail import open_beneath, open_root, relative
+from hybrid_replicator.uniting import unite
 
 MAX_LISTED = 100_000
 """Entries of one directory."""
@@ -57,6 +60,8 @@ def do(work: Work) -> Answer:
                     return _content(root, path, limit_bytes)
                 case CopyTree(live_root=live_root, path=path):
                     return _copied(root, live_root, path)
+                case UniteMail():
+                    return United(unite(work, root))
                 case _:
                     assert_never(work)
     except OSError as error:

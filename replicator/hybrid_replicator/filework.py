@@ -32,7 +32,17 @@ class CopyTree(msgspec.Struct, frozen=True, tag=True):
     path: str
 
 
-Work = ListEntries | ReadContent | CopyTree
+class UniteMail(msgspec.Struct, frozen=True, tag=True):
+    """Bring the Maildirs below `path` of `root` into those of `live_root`, over those of `base_root`; see `maildir`."""
+
+    base_root: str | None
+    root: str
+    live_root: str
+    path: str
+    tag: str
+
+
+Work = ListEntries | ReadContent | CopyTree | UniteMail
 
 
 class Listed(msgspec.Struct, frozen=True, tag=True):
@@ -53,6 +63,12 @@ class Copied(msgspec.Struct, frozen=True, tag=True):
     files: int
 
 
+class United(msgspec.Struct, frozen=True, tag=True):
+    """Messages brought, moved or removed."""
+
+    steps: int
+
+
 Trouble = Literal["no such path", "too large", "out of space", "quota", "failed"]
 
 
@@ -63,7 +79,7 @@ class NotDone(msgspec.Struct, frozen=True, tag=True):
     why: str
 
 
-Answer = Listed | Content | Copied | NotDone
+Answer = Listed | Content | Copied | United | NotDone
 
 _work: msgspec.msgpack.Decoder[Work] = msgspec.msgpack.Decoder(Work)
 _answer: msgspec.msgpack.Decoder[Answer] = msgspec.msgpack.Decoder(Answer)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 from twisted.internet.defer import DeferredSemaphore
@@ -18,7 +18,7 @@ from twisted.logger import Logger
 
 from hybrid.deeds import Entry
 from hybrid.errors import Conflict, NoSuchDataset, NoSuchSnapshot
-from hybrid.model import Guid, SiteId
+from hybrid.model import Guid, SiteId, Stash
 from hybrid.ports import Pool
 from hybrid_replicator.index import HistoryIndex
 from hybrid_replicator.names import TEMPORARY, stash_dataset
@@ -63,11 +63,17 @@ class Past:
 
     async def restore(self, site: SiteId, guid: Guid, path: str) -> int:
         """See `hybrid.deeds.TimeMachine.restore`. What is not in the snapshot stays as it is."""
-        live_root = self._live_root(site)
-        if live_root is None:
-            raise Conflict(f"site {site} is not open on this node", "", "ask its owner")
+        live_root = self._live(site)
         async with self._seen(site, guid) as root:
             return await self._files.copy(root, live_root, path)
+
+    async def unite(self, site: SiteId, stash_id: str) -> int:
+        """See `hybrid.deeds.TimeMachine.unite`."""
+        live_root, stash = self._live(site), self._stash(site, stash_id)
+        async with self._slots, AsyncExitStack() as seen:
+            root = await seen.enter_async_context(self._mounted(site, stash.head))
+            base = await seen.enter_async_context(self._mounted(site, stash.base)) if stash.base is not None else None
+            return await self._files.unite(base, root, live_root, "", f"{stash.head:016x}")
 
     async def sweep(self) -> None:
         """Remove clones that could not be removed when they should have been."""
@@ -80,30 +86,41 @@ class Past:
             if dataset.name.startswith(TEMPORARY):
                 await self._remove(dataset.name)
 
+    def _live(self, site: SiteId) -> str:
+        live_root = self._live_root(site)
+        if live_root is None:
+            raise Conflict(f"site {site} is not open on this node", "", "ask its owner")
+        return live_root
+
     def _guid(self, site: SiteId, source: Guid | str) -> Guid:
-        if not isinstance(source, str):
-            return source
-        stash = self._index.stash_in(stash_dataset(source))
+        return self._stash(site, source).head if isinstance(source, str) else source
+
+    def _stash(self, site: SiteId, stash_id: str) -> Stash:
+        stash = self._index.stash_in(stash_dataset(stash_id))
         if stash is None or stash.site != site:
-            raise NoSuchSnapshot(f"site {site} has no stash {source} on this node")
-        return stash.head
+            raise NoSuchSnapshot(f"site {site} has no stash {stash_id} on this node")
+        return stash
 
     @asynccontextmanager
     async def _seen(self, site: SiteId, guid: Guid) -> AsyncIterator[str]:
-        """Where the snapshot is mounted meanwhile."""
+        """Where the snapshot is mounted meanwhile, when it is its turn."""
+        async with self._slots, self._mounted(site, guid) as path:
+            yield path
+
+    @asynccontextmanager
+    async def _mounted(self, site: SiteId, guid: Guid) -> AsyncIterator[str]:
         holder = self._index.holder(site, guid)
         if holder is None:
             raise NoSuchSnapshot(f"site {site} has no snapshot {guid} on this node")
         name = f"look-{self._number()}"
         path = str(self._place / name)
-        async with self._slots:
-            await self._pool.clone(holder, guid, TEMPORARY + name)
-            try:
-                await self._pool.set_readonly(TEMPORARY + name, True)
-                await patiently(self._clock, lambda: self._pool.mount(TEMPORARY + name, path))
-                yield path
-            finally:
-                await self._remove(TEMPORARY + name)
+        await self._pool.clone(holder, guid, TEMPORARY + name)
+        try:
+            await self._pool.set_readonly(TEMPORARY + name, True)
+            await patiently(self._clock, lambda: self._pool.mount(TEMPORARY + name, path))
+            yield path
+        finally:
+            await self._remove(TEMPORARY + name)
 
     async def _remove(self, clone: str) -> None:
         """Unmount and destroy a clone. What cannot be removed now is by `sweep`."""

@@ -44,3 +44,15 @@ class Files(Protocol):
 
     async def copy(self, root: str, live_root: str, path: str) -> int:
         """Bring `path` from `root` to the same place below `live_root`. Returns files written. Raises `NoSuchPath`."""
+
+    async def unite(self, base: str | None, root: str, live_root: str, path: str, tag: str) -> int:
+        """
+        Bring the mail of every Maildir below `path` of `root` into `live_root`, see `hybrid_replicator.maildir`.
+
+        Args:
+            base: What both had, mounted; `None` where they have nothing in common.
+            tag: Tells `root` from every other branch.
+
+        Returns:
+            How many messages were brought, moved or removed. Safe to repeat.
+        """

@@ -277,6 +277,10 @@ class Replicator(Service):
         """See `hybrid.deeds.TimeMachine`."""
         return await self._past.restore(site, guid, path)
 
+    async def unite(self, site: SiteId, stash_id: str) -> int:
+        """See `hybrid.deeds.TimeMachine`."""
+        return await self._past.unite(site, stash_id)
+
     async def trash(self, site: SiteId) -> None:
         """Put the main line of `site` into the trash, whole; the caller holds `exclusive`, and it is not mounted."""
         dataset = site_dataset(site)

@@ -73,6 +73,10 @@ class NoFiles:
         """See `hybrid_replicator.ports.Files`."""
         return b""
 
+    async def unite(self, base: str | None, root: str, live_root: str, path: str, tag: str) -> int:
+        """See `hybrid_replicator.ports.Files`."""
+        return 0
+
     async def copy(self, root: str, live_root: str, path: str) -> int:
         """See `hybrid_replicator.ports.Files`."""
         return 1

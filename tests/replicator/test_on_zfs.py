@@ -244,3 +244,26 @@ async def test_the_head_of_a_real_stream_is_read(nodes: tuple[Node, Node]) -> No
 
 def _offer(dataset: str, base: Snapshot | None, to: Snapshot) -> Offer:
     return Offer(dataset=dataset, claim=NO_CLAIM, base=base.guid if base else None, to=to)
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_mail_of_a_stash_comes_back_into_the_main_line(nodes: tuple[Node, Node]) -> None:
+    """Mail that came in on the side that lost is in the mailbox again, once, beside what came in since."""
+    a, _ = nodes
+    await a.start()
+    await furnish(a)
+    a.namespace.run("mkdir", "-p", *(f"{a.live}/box/{place}" for place in ("cur", "new", "tmp")))
+    a.write("box/new/1", b"before")
+    base = await a.replicator.snapshot(SITE, Claim(1, A))
+    assert base is not None
+    a.write("box/new/2", b"there")
+    async with a.replicator.exclusive(SITE):
+        await a.pool.unmount(MAIN)
+        stash = await a.replicator.stash(SITE, base.guid, "conflict")
+        await a.open(Claim(2, A))
+    a.write("box/new/3", b"here")
+    assert [await a.replicator.unite(SITE, stash.id) for _ in range(2)] == [1, 0]
+    assert [a.read(f"box/new/{number}") for number in (1, 2, 3)] == [b"before", b"there", b"here"]
+    assert not [one.name for one in await a.pool.datasets() if one.name.startswith("temporary/")]
+    await a.stop()
+    await a.pool.unmount(MAIN)
