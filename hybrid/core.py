@@ -129,7 +129,7 @@ class Core(MultiService):
         self.told: list[Callable[[str, SiteId, str], None]] = []
         self.observed: list[Callable[[Fact], None]] = []
         self._membership = Membership(me, incarnation, settings.timing, now_s, drivers.random, settings.dc)
-        self._ledger = Ledger(me, incarnation)
+        self._ledger = Ledger(me, incarnation, drivers.seals)
         restore(self._ledger, drivers.memory)
         self._know(self._ledger.nodes())
         self._absences = Absences(settings.timing.repair_s)
@@ -138,7 +138,6 @@ class Core(MultiService):
             zones,
             self._membership,
             self._ledger,
-            held=lambda: self._holdings,
             upstream=lambda site: self._terms.upstream(site),
             lost=lambda: self._absences.lost,
             now_s=reactor.seconds,
@@ -150,8 +149,8 @@ class Core(MultiService):
             self._membership,
             self._ledger,
             links,
-            settings.timing,
-            self.known.replica_peers,
+            drivers.random.sample,
+            lambda: self._holdings,
             self.vigilance.listens,
             self._heard,
         )
@@ -392,7 +391,7 @@ class Core(MultiService):
     def _lives_changed(self) -> None:
         """A node came to life, or is taken for dead."""
         self.outlook.changed()
-        self._gossip.hurry()
+        self._gossip.lives_changed()
 
     def _leads(self) -> bool:
         """Of the living nodes one does what one has to do; it does no harm if, for a while, two do."""

@@ -6,7 +6,7 @@ Every answer is made of the facts of this moment; only the view is kept, to be r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 
 from hybrid.cluster import viewing
 from hybrid.cluster.candidates import CLAIMING, claimant
@@ -25,20 +25,18 @@ class Knowledge:
         zones: tuple[str, ...],
         membership: Membership,
         ledger: Ledger,
-        held: Callable[[], Iterable[SiteId]],
         upstream: Callable[[SiteId], str | None],
         lost: Callable[[], frozenset[NodeId]],
         now_s: Callable[[], float],
     ) -> None:
         """
         Args:
-            held: The sites of which this node holds something.
             upstream: The address of a site's container, while it serves here.
             lost: Nodes given up as places for copies.
             now_s: Monotonic seconds.
         """
         self._me, self._membership, self._ledger = me, membership, ledger
-        self._held, self._lost, self._now_s = held, lost, now_s
+        self._lost, self._now_s = lost, now_s
         self._views = viewing.Views(me, ledger, zones, upstream)
         ledger.follow(self._views.touch)
 
@@ -76,7 +74,3 @@ class Knowledge:
         """Where to find every other node ever known: host and cluster port."""
         nodes = self._ledger.nodes().items()
         return {node: (register.address, register.cluster_port) for node, register in nodes if node != self._me}
-
-    def replica_peers(self) -> set[NodeId]:
-        """Nodes that ever spoke of a site held here."""
-        return {node for site in self._held() for node in self._ledger.registers(site)}

@@ -201,6 +201,8 @@ class Copy(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     length: int = 0
     recent: tuple[Guid, ...] = ()
     lag_s: float | None = None
+    seal: bytes = b""
+    """The writer's signature; see `hybrid.cluster.vouching`."""
 
 
 NO_COPY = Copy()
@@ -249,6 +251,10 @@ class SiteRegister(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     awaiting: tuple[Claim, ...] = ()
     """Policy `ask`: the claims among which a person is to pick; until then this owner writes nothing."""
 
+    seal: bytes = b""
+    """The writer's signature of the word."""
+    copy_seal: bytes = b""
+
     @property
     def copy(self) -> Copy:
         """The part for those that hold the site."""
@@ -261,6 +267,7 @@ class SiteRegister(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
             length=self.length,
             recent=self.recent,
             lag_s=self.lag_s,
+            seal=self.copy_seal,
         )
 
     @property
@@ -280,6 +287,7 @@ class SiteRegister(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
             length=copy.length,
             recent=copy.recent,
             lag_s=copy.lag_s,
+            copy_seal=copy.seal,
         )
 
 
@@ -296,6 +304,8 @@ class NodeRegister(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     name: str
     dc: str
     address: str
+    seal: bytes = b""
+    """Its signature; see `hybrid.cluster.vouching`."""
     key: bytes = b""
     """Its public key (SubjectPublicKeyInfo, DER), of which `id` is the digest: see `hybrid.cluster.sealing`."""
     cluster_port: int = 7946

@@ -57,17 +57,19 @@ class Vigilance:
             name = self._ledger.nodes()[sender].name if sender in self._ledger.nodes() else sender
             self._alarm(f"quarantine/{sender}", f"nothing {name} says is believed any more: {why}")
             return False
-        self._look_for_twin(gossip)
+        self._look_for_twin(sender, gossip)
         return True
 
     def called_by_twin(self, source: str) -> None:
         """A connection from `source` proved that it has this node's own key."""
         self._alarm("twin", f"{source} uses this node's own key: was its disk cloned? Stop one of the two")
 
-    def _look_for_twin(self, gossip: Gossip) -> None:
+    def _look_for_twin(self, sender: NodeId, gossip: Gossip) -> None:
         me = self._ledger.me
         register = gossip.nodes.get(me)
-        if register is None or not self.twins.heard(register, self._ledger.nodes().get(me)):
+        if register is None or not self._ledger.vouching.believes(register, me, sender):
+            return
+        if not self.twins.heard(register, self._ledger.nodes().get(me)):
             return
         if self.twins.other == register.boot:
             goes_on = "it started later, so this one claims no more sites" if self.twins.yields else "this one goes on"

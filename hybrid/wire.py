@@ -11,7 +11,19 @@ from typing import Any, get_args
 import msgspec
 
 from hybrid import canonical
-from hybrid.model import Claim, Copy, Guid, NodeId, NodeRegister, Shared, SiteId, SiteRegister, SiteSpec, Snapshot
+from hybrid.model import (
+    Claim,
+    Copy,
+    Guid,
+    NodeId,
+    NodeRegister,
+    Shared,
+    SiteId,
+    SiteRegister,
+    SiteSpec,
+    Snapshot,
+    Version,
+)
 
 MAX_FRAME = 8 * 1024 * 1024
 PROTOCOL = 1
@@ -26,6 +38,50 @@ class Gossip(msgspec.Struct, frozen=True, tag=True, kw_only=True, omit_defaults=
     copies: dict[NodeId, dict[SiteId, Copy]] = {}
     """Of sites that the receiver holds."""
     shared: dict[str, Shared] = {}
+    quiet: bool = False
+    """Not to be told on: it was found by comparing."""
+
+
+class Compare(msgspec.Struct, frozen=True, tag=True):
+    """Do we know the same? Answered by `Compared`."""
+
+    total: int
+    """Over all words, registers of nodes and shared values: `hybrid.cluster.sums`."""
+    copies: int
+    """Over the copies of sites that both hold."""
+
+
+class Compared(msgspec.Struct, frozen=True, tag=True):
+    """Where the answering node knows other things than the asking one."""
+
+    sums: dict[NodeId, int] | None
+    """Per writer (`""`: shared values); `None` when the total is the same."""
+    same_copies: bool
+
+
+class Pull(msgspec.Struct, frozen=True, tag=True, kw_only=True, omit_defaults=True):
+    """Send what is later than this. Answered by `Pulled`."""
+
+    words: dict[NodeId, dict[SiteId, Version]] = {}
+    """Writer to site to version, complete for each of these writers; `""` is its register about itself."""
+    sites: dict[SiteId, dict[NodeId, Version]] = {}
+    """The same for whole sites, which are answered first."""
+    copies: dict[SiteId, dict[NodeId, Version]] = {}
+    shared: dict[str, tuple[int, int, NodeId]] | None = None
+    """Key to stamp of all shared values; `None`: they are not asked for."""
+
+
+class Pulled(msgspec.Struct, frozen=True, tag=True, kw_only=True, omit_defaults=True):
+    """Some of what was asked for."""
+
+    news: Gossip
+    more: bool = False
+    """Ask again: it did not fit into one message."""
+    words: tuple[tuple[NodeId, SiteId], ...] = ()
+    """Of what the asking node knows more: to be sent to the answering one. Likewise:"""
+    nodes: tuple[NodeId, ...] = ()
+    copies: tuple[tuple[NodeId, SiteId], ...] = ()
+    shared: tuple[str, ...] = ()
 
 
 class Done(msgspec.Struct, frozen=True, tag=True):
@@ -156,6 +212,10 @@ Message = (
     Hello
     | Ping
     | Gossip
+    | Compare
+    | Compared
+    | Pull
+    | Pulled
     | Done
     | SeesOwner
     | OwnerSeen

@@ -53,6 +53,10 @@ class Connections:
         for connection in [connection for connection in self._open if connection.node == node]:
             connection.abort(reason)
 
+    def carry_streams(self, node: NodeId) -> bool:
+        """Whether a stream to or from `node` is under way."""
+        return any(connection.node == node and connection.is_stream for connection in self._open)
+
     async def close(self, reason: str) -> None:
         """End all; returns when they are gone."""
         for connection in list(self._open):
@@ -72,6 +76,8 @@ class Framed(Protocol):
     """
 
     log = Logger()
+    is_stream = False
+    """Whether it carries a replication stream."""
 
     def __init__(self, limit: int, connections: Connections, node: NodeId | None) -> None:
         """

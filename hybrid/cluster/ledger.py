@@ -17,13 +17,20 @@ from typing import TypeVar
 import msgspec
 
 from hybrid.cluster.candidates import HOLDING, largest_claim
-from hybrid.cluster.news import News, Pending
+from hybrid.cluster.news import CopyOf, News, Self, Value, Word
 from hybrid.cluster.removal import REMOVED
+from hybrid.cluster.sealing import Seals
+from hybrid.cluster.sharing import SharedMap
+from hybrid.cluster.sums import SELF, Sums
+from hybrid.cluster.vouching import Vouching
 from hybrid.model import NO_CLAIM, Claim, Copy, NodeId, NodeRegister, Shared, SiteId, SiteRegister, Version
 from hybrid.wire import Gossip
 
 _EMPTY: Mapping[NodeId, SiteRegister] = MappingProxyType({})
 _UNSAID = Version(0, 0)
+_SILENT = SiteRegister(role="none")
+SHARED = NodeId("")
+"""In sums: the writer of values without an owner."""
 T = TypeVar("T")
 
 
@@ -50,24 +57,29 @@ class Saved(msgspec.Struct, frozen=True, kw_only=True):
     shared: dict[str, Shared] = {}
 
 
-def later(ours: SiteRegister | NodeRegister | None, theirs: SiteRegister | NodeRegister) -> bool:
-    """Whether `theirs` replaces `ours`."""
-    return ours is None or theirs.version > ours.version
-
-
 class Ledger:
-    """All registers this node knows."""
+    """
+    All registers this node knows.
 
-    def __init__(self, me: NodeId, incarnation: int) -> None:
-        """`incarnation` is larger at each start."""
+    Attributes:
+        news: What has still to be told to others, and to whom.
+        sums: One number per writer, to compare with what another node knows.
+        vouching: Whom is believed what; how much was not.
+    """
+
+    def __init__(self, me: NodeId, incarnation: int, seals: Seals | None = None) -> None:
+        """
+        `incarnation` is larger at each start. Without `seals` nothing is signed or checked.
+        """
         self.me = me
+        self.news = News()
+        self.sums = Sums()
+        self.vouching = Vouching(me, seals, self._key_of)
         self._version = Version(incarnation, 0)
         self._sites: dict[SiteId, dict[NodeId, SiteRegister]] = {}
         self._sites_of: dict[NodeId, set[SiteId]] = {}
         self._nodes: dict[NodeId, NodeRegister] = {}
-        self._shared: dict[str, Shared] = {}
-        self._stamp_ms, self._stamp_count = 0, 0
-        self._news = News()
+        self._shared = SharedMap(me)
         self._followers: list[Callable[[SiteId], None]] = []
         self._expelled: set[NodeId] = set()
         self._gave_way = False
@@ -96,30 +108,45 @@ class Ledger:
             It with the next version of what differs, and `seen` raised to the largest claim known; what was there
             before when that says the same.
         """
-        before = self.registers(site).get(self.me)
-        seen = max(register.seen, self.seen(site), register.claim or NO_CLAIM)
-        register = msgspec.structs.replace(
-            register,
-            version=before.version if before else _UNSAID,
-            copy_version=before.copy_version if before else _UNSAID,
-            seen=seen,
+        before = self._mine(site)
+        word = msgspec.structs.replace(
+            register.word,
+            seen=max(register.seen, self.seen(site), register.claim or NO_CLAIM),
+            version=before.version,
+            seal=before.seal,
         )
-        if register == before:
+        copy = msgspec.structs.replace(register.copy, version=before.copy_version, seal=before.copy_seal)
+        if before.version != _UNSAID and (word, copy) == (before.word, before.copy):
             return before
-        if before is None or register.word != before.word:
-            register = msgspec.structs.replace(register, version=self._next())
-        if before is None or register.copy != before.copy:
-            register = msgspec.structs.replace(register, copy_version=self._next())
-        self._put_site(site, self.me, register)
-        return register
+        return self._say(
+            site,
+            word if word == before.word and before.version != _UNSAID else None,
+            copy if copy == before.copy and before.copy_version != _UNSAID else None,
+            word.with_copy(copy),
+        )
+
+    def _say(
+        self, site: SiteId, same_word: SiteRegister | None, same_copy: Copy | None, register: SiteRegister
+    ) -> SiteRegister:
+        """Put `register` as this node's own, each part with a new version and signature unless it is the same."""
+        word, copy = same_word, same_copy
+        if word is None:
+            word = msgspec.structs.replace(register.word, version=self._next())
+            word = self.vouching.signed(word, site)
+        if copy is None:
+            copy = self.vouching.signed(msgspec.structs.replace(register.copy, version=self._next()), site)
+        said = word.with_copy(copy)
+        self._put_site(site, self.me, said)
+        return said
 
     def publish_node(self, register: NodeRegister) -> NodeRegister:
         """Make `register` this node's word about itself. Returns it with its version, which an equal one keeps."""
         before = self._nodes.get(self.me)
-        register = msgspec.structs.replace(register, version=before.version if before else Version(0, 0))
+        if before is not None:
+            register = msgspec.structs.replace(register, version=before.version, seal=before.seal)
         if register == before:
             return before
-        register = msgspec.structs.replace(register, version=self._next())
+        register = self.vouching.signed(msgspec.structs.replace(register, version=self._next()))
         self._put_node(self.me, register)
         return register
 
@@ -127,55 +154,61 @@ class Ledger:
         """Write a value that has no owner (`None`: remove it). The newest write anywhere wins."""
         if value is None and key.startswith(REMOVED):
             raise ValueError("a removal is for ever")
-        if wall_ms > self._stamp_ms:
-            self._stamp_ms, self._stamp_count = wall_ms, 0
-        else:
-            self._stamp_count += 1
-        shared = Shared(stamp=(self._stamp_ms, self._stamp_count, self.me), value=value)
-        self._put_shared(key, shared)
-        return shared
+        before = self._shared.get(key)
+        entry = self._shared.write(key, value, wall_ms)
+        self._put_shared(key, before, entry)
+        return entry
 
     def prune(self, before_ms: int) -> list[str]:
         """Drop tombstones of shared values older than `before_ms` (wall time). Returns their keys."""
-        old = [key for key, entry in self._shared.items() if entry.value is None and entry.stamp[0] < before_ms]
-        for key in old:
-            del self._shared[key]
-        return sorted(old)
+        before = self._shared.entries()
+        pruned = self._shared.prune(before_ms)
+        for key in pruned:
+            self._sum_shared(key, before[key], None)
+        return pruned
 
     def _next(self) -> Version:
         self._version = self._version.next()
         return self._version
 
+    def _mine(self, site: SiteId) -> SiteRegister:
+        return self.registers(site).get(self.me, _SILENT)
+
+    def _key_of(self, node: NodeId) -> bytes | None:
+        register = self._nodes.get(node)
+        return register.key if register is not None else None
+
     # ------------------------------------------------------------------------------------------------- merging
 
-    def merge(self, gossip: Gossip, sender: NodeId | None = None) -> Merged:
+    def merge(self, gossip: Gossip, sender: NodeId | None = None, spread: bool = True) -> Merged:
         """
-        Take what is later than what is known. Nobody else writes this node's own registers.
+        Take what is later than what is known, and said by its writer. Nobody else writes this node's own registers.
 
         Args:
             gossip: From a peer.
-            sender: That peer, to which what it said is not sent back.
+            sender: That peer; `None` for this node's own memory.
+            spread: Tell it on, but not back to the sender.
 
         Returns:
             What changed.
         """
-        disputed = self._merge_disputed(gossip)
-        sites = {site for node, site, word in _entries(gossip.sites) if self._merge_word(site, node, word, sender)}
-        sites |= {site for node, site, copy in _entries(gossip.copies) if self._merge_copy(site, node, copy, sender)}
-        nodes = {
-            node
-            for node, register in gossip.nodes.items()
-            if not self._not_for_others(node)
-            and later(self._nodes.get(node), register)
-            and self._put_node(node, register, sender)
+        told_by = (sender or self.me) if spread else None
+        nodes = {node for node, register in gossip.nodes.items() if self._merge_node(node, register, sender, told_by)}
+        disputed = self._merge_disputed(gossip, sender)
+        sites = {
+            site for node, site, word in _entries(gossip.sites) if self._merge_word(site, node, word, sender, told_by)
         }
-        shared = {key for key, entry in gossip.shared.items() if self._merge_shared(key, entry, sender)}
+        sites |= {
+            site for node, site, copy in _entries(gossip.copies) if self._merge_copy(site, node, copy, sender, told_by)
+        }
+        shared = {key for key, entry in gossip.shared.items() if self._merge_shared(key, entry, told_by)}
         return Merged(frozenset(sites), frozenset(nodes), frozenset(shared), frozenset(disputed))
 
     def expel(self, node: NodeId) -> None:
         """A node was removed from the cluster: what it said counts no more, whoever passes it on."""
         self._expelled.add(node)
         self._nodes.pop(node, None)
+        self.sums.forget(node)
         for site in sorted(self._sites_of.pop(node, ())):
             del self._sites[site][node]
             for changed in self._followers:
@@ -185,144 +218,133 @@ class Ledger:
         """Another node has this one's key and goes on: it is not outdone any more, and nobody is told of sites here."""
         self._gave_way = True
 
-    def _speaks_of(self, node: NodeId) -> bool:
+    def speaks_of(self, node: NodeId) -> bool:
+        """Whether others are told what `node` says of sites."""
         return not (self._gave_way and node == self.me)
 
     def _not_for_others(self, node: NodeId) -> bool:
         """Whether nobody may bring news of `node`: it is this one, or removed."""
         return node == self.me or node in self._expelled
 
-    def _merge_word(self, site: SiteId, node: NodeId, word: SiteRegister, sender: NodeId | None) -> bool:
-        known = self.registers(site).get(node)
-        if self._not_for_others(node) or not later(known, word):
+    def _merge_node(self, node: NodeId, register: NodeRegister, sender: NodeId | None, told_by: NodeId | None) -> bool:
+        known = self._nodes.get(node)
+        if self._not_for_others(node) or (known is not None and register.version <= known.version):
             return False
-        self._put_site(site, node, word.with_copy(known.copy if known else Copy()), sender)
+        if not self.vouching.believes(register, node, sender):
+            return False
+        self._put_node(node, register, told_by)
         return True
 
-    def _merge_copy(self, site: SiteId, node: NodeId, copy: Copy, sender: NodeId | None) -> bool:
-        known = self.registers(site).get(node) or SiteRegister(role="none")
+    def _merge_word(
+        self, site: SiteId, node: NodeId, word: SiteRegister, sender: NodeId | None, told_by: NodeId | None
+    ) -> bool:
+        known = self.registers(site).get(node, _SILENT)
+        if self._not_for_others(node) or word.version <= known.version:
+            return False
+        if not self.vouching.believes(word, node, sender, site):
+            return False
+        self._put_site(site, node, word.with_copy(known.copy), told_by)
+        return True
+
+    def _merge_copy(
+        self, site: SiteId, node: NodeId, copy: Copy, sender: NodeId | None, told_by: NodeId | None
+    ) -> bool:
+        known = self.registers(site).get(node, _SILENT)
         if self._not_for_others(node) or copy.version <= known.copy_version:
             return False
-        self._put_site(site, node, known.with_copy(copy), sender)
+        if not self.vouching.believes(copy, node, sender, site):
+            return False
+        self._put_site(site, node, known.with_copy(copy), told_by)
         return True
 
-    def _merge_disputed(self, gossip: Gossip) -> set[SiteId]:
+    def _merge_shared(self, key: str, entry: Shared, told_by: NodeId | None) -> bool:
+        before = self._shared.get(key)
+        if (entry.value is None and key.startswith(REMOVED)) or not self._shared.merge(key, entry):
+            return False
+        self._put_shared(key, before, entry, told_by)
+        return True
+
+    def _merge_disputed(self, gossip: Gossip, sender: NodeId | None) -> set[SiteId]:
         """Where others hold a later word of this node than it has: an earlier life said it. Outdo it."""
         if self._gave_way:
             return set()
-        node, ours = gossip.nodes.get(self.me), self._nodes.get(self.me)
-        node_disputed = node is not None and later(ours, node)
-        words, copies = gossip.sites.get(self.me, {}), gossip.copies.get(self.me, {})
-        said = {site: word.version for site, word in words.items() if word.version > self._mine(site).version}
-        for site, copy in copies.items():
-            if copy.version > self._mine(site).copy_version:
-                said[site] = max(said.get(site, _UNSAID), copy.version)
-        majors = [version.major for version in said.values()]
-        majors += [node.version.major] if node is not None and node_disputed else []
+        node, mine = gossip.nodes.get(self.me), self._nodes.get(self.me)
+        about_me = node is not None and (mine is None or node.version > mine.version)
+        about_me = about_me and node is not None and self.vouching.believes(node, self.me, sender)
+        said: dict[SiteId, int] = {}
+        for site, word in gossip.sites.get(self.me, {}).items():
+            if word.version > self._mine(site).version and self.vouching.believes(word, self.me, sender, site):
+                said[site] = word.version.major
+        for site, copy in gossip.copies.get(self.me, {}).items():
+            if copy.version > self._mine(site).copy_version and self.vouching.believes(copy, self.me, sender, site):
+                said[site] = max(said.get(site, 0), copy.version.major)
+        majors = [*said.values(), *([node.version.major] if about_me and node is not None else [])]
         if not majors:
             return set()
         self.raise_to(max(majors) + 1)
         for site in said:
             known = self.registers(site).get(self.me)
             if known is not None:
-                known = msgspec.structs.replace(known, version=self._next(), copy_version=self._next())
-                self._put_site(site, self.me, known)
-        if node_disputed and ours is not None:
-            self._put_node(self.me, msgspec.structs.replace(ours, version=self._next()))
+                self._say(site, None, None, known)
+        if about_me and mine is not None:
+            self._put_node(self.me, self.vouching.signed(msgspec.structs.replace(mine, version=self._next())))
         return set(said)
 
-    def _mine(self, site: SiteId) -> SiteRegister:
-        return self.registers(site).get(self.me) or SiteRegister(role="none")
+    # ------------------------------------------------------------------------------------------------- keeping
 
-    def _merge_shared(self, key: str, entry: Shared, sender: NodeId | None) -> bool:
-        known = self._shared.get(key)
-        if known is not None and known.stamp >= entry.stamp:
-            return False
-        if entry.value is None and key.startswith(REMOVED):
-            return False
-        self._stamp_ms, self._stamp_count = max((self._stamp_ms, self._stamp_count), entry.stamp[:2])
-        return self._put_shared(key, entry, sender)
-
-    def _put_site(self, site: SiteId, node: NodeId, register: SiteRegister, sender: NodeId | None = None) -> None:
+    def _put_site(self, site: SiteId, node: NodeId, register: SiteRegister, told_by: NodeId | None = None) -> None:
+        """Keep it. `told_by`: who said so, this node itself for its own; `None`: it is not told on."""
+        told_by = self.me if node == self.me else told_by
         registers = self._sites.setdefault(site, {})
-        before = registers.get(node)
+        before = registers.get(node, _SILENT)
         registers[node] = register
         self._sites_of.setdefault(node, set()).add(site)
-        if before is None or before.version != register.version:
-            self._news.site(node, site, sender)
-        if self._holds(self.me, site):
-            if before is None or before.copy_version != register.copy_version:
-                self._news.copy(node, site, self._audience(site), sender)
-            if register.role in HOLDING and (before is None or before.role not in HOLDING):
-                self._introduce(node, site)
+        if before.version != register.version:
+            self.sums.replace(node, site, _said(before.version), _said(register.version))
+        if told_by is not None:
+            self._tell(site, node, before, register, told_by)
         for changed in self._followers:
             changed(site)
 
-    def _introduce(self, newcomer: NodeId, site: SiteId) -> None:
-        """`newcomer` holds `site` now: it is told of all copies; being it ourselves, we tell all of ours."""
-        if newcomer == self.me:
-            self._news.copy(self.me, site, self._audience(site))
-        for node in self._sites[site]:
-            self._news.copy(node, site, [newcomer])
+    def _tell(self, site: SiteId, node: NodeId, before: SiteRegister, register: SiteRegister, told_by: NodeId) -> None:
+        """A word goes to all, and at once from its writer to those who hold the site; a copy only to these."""
+        audience = self._audience(site, told_by)
+        if before.version != register.version:
+            self.news.spread(Word(node, site), told_by)
+            self.news.owe([Word(node, site)], audience if node == self.me else ())
+        if not self._holds(self.me, site):
+            return
+        if before.copy_version != register.copy_version:
+            self.news.owe([CopyOf(node, site)], audience)
+        if register.role in HOLDING and before.role not in HOLDING:
+            newcomers = audience if node == self.me else [node]
+            self.news.owe([CopyOf(other, site) for other in self._sites[site]], newcomers)
 
     def _holds(self, node: NodeId, site: SiteId) -> bool:
-        register = self.registers(site).get(node)
-        return register is not None and register.role in HOLDING
+        return self.registers(site).get(node, _SILENT).role in HOLDING
 
-    def _audience(self, site: SiteId) -> list[NodeId]:
-        """Whom copies of `site` concern."""
-        return [node for node in self.registers(site) if self._holds(node, site)]
+    def _audience(self, site: SiteId, told_by: NodeId) -> list[NodeId]:
+        """Whom copies of `site` concern, besides this node and who told of one."""
+        return [node for node in self.registers(site) if node not in (self.me, told_by) and self._holds(node, site)]
 
-    def _put_node(self, node: NodeId, register: NodeRegister, sender: NodeId | None = None) -> bool:
+    def _put_node(self, node: NodeId, register: NodeRegister, told_by: NodeId | None = None) -> None:
         before = self._nodes.get(node)
         self._nodes[node] = register
-        told = before is None or before.boot == register.boot
-        self._news.node(node, sender if told else None)  # of two nodes with one key, each must hear of the other
-        return True
+        self.sums.replace(node, SELF, before.version if before else None, register.version)
+        if node == self.me or told_by is not None:
+            same_life = before is None or before.boot == register.boot
+            self.news.spread(Self(node), told_by if same_life else None)  # twins are to hear of each other
 
-    def _put_shared(self, key: str, entry: Shared, sender: NodeId | None = None) -> bool:
-        self._shared[key] = entry
-        self._news.shared(key, sender)
-        return True
+    def _put_shared(self, key: str, before: Shared | None, entry: Shared, told_by: NodeId | None = None) -> None:
+        self._sum_shared(key, before, entry)
+        if entry.stamp[2] == self.me or told_by is not None:
+            self.news.spread(Value(key), told_by)
 
-    # --------------------------------------------------------------------------------------------------- links
-
-    def news_for(self, peer: NodeId) -> Gossip:
-        """
-        What the link to `peer` has not carried yet, at most `hybrid.cluster.news.AT_ONCE` entries of it.
-
-        Args:
-            peer: Whom it is sent to. Everything is news to a peer not heard of before.
-        """
-        pending = self._news.take(peer, lambda: self._everything(peer))
-        sites: dict[NodeId, dict[SiteId, SiteRegister]] = {}
-        for node, site in pending.sites:
-            register = self._sites[site].get(node)
-            if register is not None and register.version != _UNSAID and self._speaks_of(node):
-                sites.setdefault(node, {})[site] = register.word
-        copies: dict[NodeId, dict[SiteId, Copy]] = {}
-        for node, site in pending.copies:
-            register = self._sites[site].get(node)
-            if register is not None and register.copy_version != _UNSAID and self._speaks_of(node):
-                copies.setdefault(node, {})[site] = register.copy
-        return Gossip(
-            nodes={node: self._nodes[node] for node in pending.nodes if node in self._nodes},
-            sites=sites,
-            copies=copies,
-            shared={key: self._shared[key] for key in pending.shared if key in self._shared},
-        )
-
-    def forget_peer(self, peer: NodeId) -> None:
-        """The link to `peer` broke: what it carried may not have arrived, so all of it is news again."""
-        self._news.forget(peer)
-
-    def _everything(self, peer: NodeId) -> Pending:
-        pairs = ((node, site) for site, registers in self._sites.items() for node in registers)
-        held = (site for site in self.sites_of(peer) if self._holds(peer, site) and self._holds(self.me, site))
-        copies = ((node, site) for site in sorted(held) for node in self._sites[site])
-        return Pending(
-            dict.fromkeys(pairs), dict.fromkeys(copies), dict.fromkeys(self._nodes), dict.fromkeys(self._shared)
-        )
+    def _sum_shared(self, key: str, before: Shared | None, after: Shared | None) -> None:
+        for entry, put in ((before, False), (after, True)):
+            if entry is not None:
+                version = Version(*entry.stamp[:2])
+                self.sums.replace(SHARED, f"{entry.stamp[2]} {key}", None if put else version, version if put else None)
 
     # ------------------------------------------------------------------------------------------------- reading
 
@@ -344,22 +366,26 @@ class Ledger:
 
     def shared(self) -> Mapping[str, str]:
         """Values without an owner, removed ones left out."""
-        return {key: entry.value for key, entry in self._shared.items() if entry.value is not None}
+        return {key: entry.value for key, entry in self._shared if entry.value is not None}
 
     def shared_value(self, key: str) -> str | None:
         """One value without an owner, or `None`."""
         entry = self._shared.get(key)
         return entry.value if entry else None
 
+    def shared_entry(self, key: str) -> Shared | None:
+        """The entry of `key` as it is kept, a tombstone too."""
+        return self._shared.get(key)
+
     def shared_entries(self, keys: Iterable[str] | None = None) -> dict[str, Shared]:
         """The entries of `keys` (or all) as they are kept, with stamps and tombstones."""
-        return {key: self._shared[key] for key in (self._shared if keys is None else keys) if key in self._shared}
+        return self._shared.entries(keys)
 
     def seen(self, site: SiteId) -> Claim:
         """The largest claim on `site` held or heard of anywhere; `NO_CLAIM` when there is none."""
         return largest_claim(self.registers(site).values())
 
-    # ------------------------------------------------------------------------------------------------- keeping
+    # ---------------------------------------------------------------------------------------- over a restart
 
     def snapshot(self) -> Saved:
         """All of it as a plain value."""
@@ -367,7 +393,7 @@ class Ledger:
             incarnation=self.incarnation,
             nodes=dict(self._nodes),
             sites={site: dict(registers) for site, registers in self._sites.items()},
-            shared=dict(self._shared),
+            shared=self._shared.entries(),
         )
 
     def restore(self, saved: Saved) -> None:
@@ -375,18 +401,20 @@ class Ledger:
         self.raise_to(saved.incarnation + 1)
         for site, registers in saved.sites.items():
             for node, register in registers.items():
-                known = self.registers(site).get(node)
-                if known is None:
-                    self._put_site(site, node, register)
-                    continue
-                word = register if later(known, register) else known
+                known = self.registers(site).get(node, _SILENT)
+                word = register if register.version > known.version else known
                 copy = max(register.copy, known.copy, key=lambda copy: copy.version)
                 self._put_site(site, node, word.with_copy(copy))
         for node, described in saved.nodes.items():
-            if later(self._nodes.get(node), described):
+            if node not in self._nodes or described.version > self._nodes[node].version:
                 self._put_node(node, described)
         for key, entry in saved.shared.items():
             self._merge_shared(key, entry, None)
+
+
+def _said(version: Version) -> Version | None:
+    """In sums a part that was never said does not count."""
+    return version if version != _UNSAID else None
 
 
 def _entries(said: Mapping[NodeId, Mapping[SiteId, T]]) -> Iterator[tuple[NodeId, SiteId, T]]:

@@ -41,6 +41,8 @@ class LinkTiming:
     """A stream in which nothing moved for so long is given up."""
     retry_s: float = 0.5
     retry_max_s: float = 2.0
+    idle_s: float = 60.0
+    """A link that is not to be kept is closed when nobody used it for so long."""
     linger_s: float = 5.0
     """How long the receiver of a stream waits, after its answer, for the sender to close."""
 
@@ -154,6 +156,11 @@ class OutgoingLink(ControlLink):
             raise PeerError(f"{self._peer} did not answer", f"in {deadline_s} s") from error
         finally:
             self._asked.pop(number, None)
+
+    @property
+    def asking(self) -> bool:
+        """Whether somebody waits for an answer."""
+        return bool(self._asked)
 
     def tell(self, message: msgspec.Struct) -> bool:
         """Send what wants no answer; `False` when it was dropped because the peer does not keep up."""

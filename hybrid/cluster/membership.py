@@ -13,8 +13,6 @@ silence that was its own.
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 from hybrid.cluster.agenda import Agenda
 from hybrid.cluster.awareness import Awareness
 from hybrid.cluster.beliefs import STATES, Beliefs, Member
@@ -125,20 +123,6 @@ class Membership:
         changes = [(node, STATES[before], STATES[after]) for node, before, after in self._beliefs.changes]
         self._beliefs.changes.clear()
         return changes
-
-    def targets(self, replica_peers: Collection[NodeId]) -> list[NodeId]:
-        """
-        Whom to send registers to, in order of id.
-
-        Args:
-            replica_peers: Nodes that share a site with this one: told each time.
-        """
-        living, lost = self._beliefs.living.members, self._beliefs.lost.members
-        others = sorted({*living, *lost})
-        if len(others) < 8:
-            return others
-        chosen = {*self._some(living, 2), *self._some(lost, 1)}
-        return sorted(chosen | (set(replica_peers) & set(others)))
 
     def _some(self, nodes: list[NodeId], count: int) -> list[NodeId]:
         return self._chance.sample(nodes, min(count, len(nodes)))

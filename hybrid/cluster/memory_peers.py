@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from functools import partial
 
 import msgspec
 from twisted.application.service import Service
@@ -251,6 +252,9 @@ class MemoryNetwork:
             self._tell(node, lambda event=event: fail(event, error))  # type: ignore[misc]  # default argument
         for stream in link.streams:
             self._tell(stream.receiver, stream.cut)
+        for node, other in ((a, b), (b, a)):
+            if node in self._running:
+                self._tell(node, partial(self._running[node].link_down, other))
 
     def _tell(self, node: NodeId, news: Callable[[], None]) -> None:
         peers = self._running.get(node)
@@ -266,6 +270,7 @@ class MemoryPeers(Service):
         self._network = network
         self._answers = Answers()
         self._on_connected: list[Callable[[NodeId], None]] = []
+        self._on_lost: list[Callable[[NodeId], None]] = []
         self.kept_out: set[NodeId] = set()
 
     def startService(self) -> None:
@@ -294,6 +299,15 @@ class MemoryPeers(Service):
     def on_connected(self, callback: Callable[[NodeId], None]) -> None:
         """See `hybrid.cluster.peers.PeerLinks`."""
         self._on_connected.append(callback)
+
+    def on_lost(self, callback: Callable[[NodeId], None]) -> None:
+        """See `hybrid.cluster.peers.PeerLinks`."""
+        self._on_lost.append(callback)
+
+    def link_down(self, node: NodeId) -> None:
+        """The network's word that there is no link to `node` any more."""
+        for callback in self._on_lost:
+            callback(node)
 
     def link_up(self, node: NodeId) -> None:
         """The network's word that there is a link to `node` now."""

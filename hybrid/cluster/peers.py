@@ -1,10 +1,12 @@
 """
-`hybrid.ports.Peers` over mutual TLS: one port, a link kept to every known node, a connection per stream. Shell.
+`hybrid.ports.Peers` over mutual TLS: one port, a link to every known node, a connection per stream. Shell.
+
+Up to `KEEP_UP_TO` others the links are kept; with more nodes than that a link is there while it is used.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import cast
 
 import msgspec
@@ -24,7 +26,7 @@ from hybrid.cluster.answering import Answers, RequestHandler, StreamHandler
 from hybrid.cluster.doorway import Doors
 from hybrid.cluster.framed import Connections, Framed
 from hybrid.cluster.identity import Identity
-from hybrid.cluster.link import AcceptedLink, LinkTiming, OutgoingLink, RefusedLink
+from hybrid.cluster.link import AcceptedLink, LinkTiming, RefusedLink
 from hybrid.cluster.neighbour import Neighbour
 from hybrid.cluster.streams import AcceptedStream, OutgoingStream
 from hybrid.errors import HybridError, PeerError
@@ -32,6 +34,7 @@ from hybrid.model import NodeId
 from hybrid.ports import ByteSource
 from hybrid.settings import Settings
 
+KEEP_UP_TO = 16
 LOOK_EVERY_S = 1.0
 """How often new addresses are noticed without `look`."""
 
@@ -61,6 +64,7 @@ class PeerLinks(Service):
         bind_address: str | None = None,
         refuses: tls.Refuses = tls.nobody,
         on_twin: Callable[[str], None] = lambda source: None,
+        keep_up_to: int = KEEP_UP_TO,
     ) -> None:
         """
         Nothing is opened before `startService`.
@@ -75,11 +79,13 @@ class PeerLinks(Service):
             newcomer: What is done with who wants to join; `None`: nobody can join here.
             bind_address: Listens on and connects from it; default `settings.address`.
             on_twin: Called with the address of each connection that proves to have this node's own key.
+            keep_up_to: With more other nodes than this, links are opened when they are wanted.
             refuses: Which members are kept out, and why; asked at each handshake. Open links are for `cut` to end.
         """
         self._reactor, self._identity, self._settings = reactor, identity, settings
         self._addresses, self._jitter, self._timing = addresses, jitter, timing or LinkTiming()
         self._newcomer, self._refuses, self._on_twin = newcomer, refuses, on_twin
+        self._keep_up_to = keep_up_to
         self._options = identity.cluster_port_options()
         self._bind = settings.address if bind_address is None else bind_address
         self._answers = Answers()
@@ -87,6 +93,7 @@ class PeerLinks(Service):
         self._neighbours: dict[NodeId, Neighbour] = {}
         self._called: dict[NodeId, tuple[str, int]] = {}
         self._on_connected: list[Callable[[NodeId], None]] = []
+        self._on_lost: list[Callable[[NodeId], None]] = []
         self._listening: IListeningPort | None = None
         self._looking = LoopingCall(self.look)
         self._looking.clock = reactor
@@ -156,6 +163,13 @@ class PeerLinks(Service):
             self._called[node] = addresses[node]
             self._neighbours[node] = neighbour = self._neighbour(node)
             neighbour.start()
+        if self._keeps():
+            for neighbour in self._neighbours.values():
+                neighbour.want()
+
+    def _keeps(self) -> bool:
+        """Whether a link to everybody is kept."""
+        return len(self._neighbours) <= self._keep_up_to
 
     def _neighbour(self, node: NodeId) -> Neighbour:
         return Neighbour(
@@ -166,7 +180,9 @@ class PeerLinks(Service):
             self._identity,
             node,
             lambda: self._endpoint(node, tls.CONTROL),
-            self._link_up,
+            lambda node: self._call(self._on_connected, node),
+            lambda node: self._call(self._on_lost, node),
+            self._keeps,
         )
 
     # --------------------------------------------------------------------------------------- hybrid.ports.Peers
@@ -181,12 +197,14 @@ class PeerLinks(Service):
 
     async def request(self, node: NodeId, message: msgspec.Struct, deadline_s: float = 10.0) -> msgspec.Struct:
         """See `hybrid.ports.Peers`."""
-        return await self._link(node).request(message, deadline_s)
+        began_s = self._reactor.seconds()
+        link = await self._neighbour_of(node).linked(deadline_s)
+        return await link.request(message, max(0.0, began_s + deadline_s - self._reactor.seconds()))
 
     async def offer(self, node: NodeId, offer: msgspec.Struct, source: ByteSource) -> msgspec.Struct:
         """See `hybrid.ports.Peers`."""
         try:
-            self._link(node)
+            await self._neighbour_of(node).linked(self._timing.connect_s)
             stream = OutgoingStream(self._reactor, self._timing, self._connections, node, offer)
             try:
                 await connectProtocol(self._endpoint(node, tls.STREAM), stream)
@@ -201,15 +219,19 @@ class PeerLinks(Service):
     def send(self, node: NodeId, message: msgspec.Struct) -> bool:
         """Fire and forget; `False` when it was dropped: no link, or the peer does not keep up."""
         neighbour = self._neighbours.get(node)
-        return neighbour is not None and neighbour.link is not None and neighbour.link.tell(message)
+        return neighbour is not None and neighbour.tell(message)
 
     def connected(self) -> frozenset[NodeId]:
-        """The nodes that can be asked now."""
+        """The nodes to which there is a link now."""
         return frozenset(node for node, neighbour in self._neighbours.items() if neighbour.link is not None)
 
     def on_connected(self, callback: Callable[[NodeId], None]) -> None:
         """Call `callback(node)` each time a link to a node has come up."""
         self._on_connected.append(callback)
+
+    def on_lost(self, callback: Callable[[NodeId], None]) -> None:
+        """Call `callback(node)` each time a link ended or could not be opened: what was sent may not have arrived."""
+        self._on_lost.append(callback)
 
     def ends(self) -> Mapping[str, int]:
         """Why connections ended: reason to how many."""
@@ -217,15 +239,15 @@ class PeerLinks(Service):
 
     # --------------------------------------------------------------------------------------------- connections
 
-    def _link(self, node: NodeId) -> OutgoingLink:
+    def _neighbour_of(self, node: NodeId) -> Neighbour:
         neighbour = self._neighbours.get(node)
-        if neighbour is None or neighbour.link is None:
-            why = neighbour.why_not if neighbour is not None else "no such node is known here"
+        if neighbour is None:
+            why = "no such node is known here"
             raise PeerError(f"{node} cannot be reached", why, "it is tried again by itself")
-        return neighbour.link
+        return neighbour
 
-    def _link_up(self, node: NodeId) -> None:
-        for callback in self._on_connected:
+    def _call(self, callbacks: Iterable[Callable[[NodeId], None]], node: NodeId) -> None:
+        for callback in callbacks:
             callback(node)
 
     def _endpoint(self, node: NodeId, protocol: bytes) -> IStreamClientEndpoint:

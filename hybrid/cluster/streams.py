@@ -49,6 +49,8 @@ class Stalled:
 class OutgoingStream(Framed):
     """The sender's end."""
 
+    is_stream = True
+
     def __init__(
         self,
         reactor: IReactorTime,
@@ -157,6 +159,8 @@ class OutgoingStream(Framed):
 
 class AcceptedStream(Framed):
     """The receiver's end; what `hybrid.ports.IncomingStream` handlers read from."""
+
+    is_stream = True
 
     def __init__(
         self, reactor: IReactorTime, timing: LinkTiming, connections: Connections, node: NodeId, answers: Answers

@@ -116,7 +116,7 @@ class Views:
 def node_view(register: NodeRegister, live: bool, lost: bool = False) -> NodeView:
     """A node, from what it says about itself."""
     said = msgspec.structs.asdict(register)
-    del said["version"], said["key"], said["boot"], said["twin"]
+    del said["version"], said["key"], said["seal"], said["boot"], said["twin"]
     return NodeView(live=live, lost=lost and not live, **said)
 
 
@@ -153,9 +153,7 @@ def site_view(
         stashes=stashes(registers),
         trouble=_trouble(registers, mine, holders),
         awaiting=_awaiting(registers, live),
-        stuck=tuple(
-            sorted(n for n, said in registers.items() if n in live and said.role == "stashing" and said.trouble)
-        ),
+        stuck=_stuck(registers, live),
     )
 
 

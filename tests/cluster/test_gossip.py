@@ -12,7 +12,8 @@ from hybrid.cluster.membership import Membership
 from hybrid.cluster.memory_datagrams import MemoryAir
 from hybrid.cluster.memory_peers import MemoryNetwork, MemoryPeers
 from hybrid.cluster.pulse import Pulse
-from hybrid.model import Claim, NodeId, SiteId, SiteRegister
+from hybrid.cluster.sealing import MemorySeals
+from hybrid.model import Claim, NodeId, NodeRegister, SiteId, SiteRegister
 from hybrid.settings import Timing
 
 A, B, C = NodeId("n-a"), NodeId("n-b"), NodeId("n-c")
@@ -25,20 +26,21 @@ class Member:
     def __init__(self, clock: Clock, network: MemoryNetwork, air: MemoryAir, node: NodeId) -> None:
         self.links: MemoryPeers = network.join(node)
         self.membership = Membership(node, 1, Timing(), clock.seconds(), random.Random(node))
-        self.ledger = Ledger(node, 1)
+        self.ledger = Ledger(node, 1, MemorySeals(node))
+        self.ledger.publish_node(NodeRegister(id=node, name=node, dc="", address="", key=MemorySeals(node).key))
         self.changes: list[Merged] = []
         self.gossip = Gossiping(
             clock,
             self.membership,
             self.ledger,
             self.links,
-            Timing(),
-            lambda: (),
+            random.Random(node).sample,
+            lambda: [site for site in self.ledger.sites_of(node)],
             lambda sender, gossip: True,
             self.changes.append,
         )
         self.links.startService()
-        self.pulse = Pulse(clock, self.membership, air.join(node), self.links, lambda: None)
+        self.pulse = Pulse(clock, self.membership, air.join(node), self.links, self.gossip.lives_changed)
         self.gossip.startService()
         self.pulse.startService()
 

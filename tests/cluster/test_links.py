@@ -10,10 +10,11 @@ import msgspec
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol, wrapClientTLS
 from twisted.internet.interfaces import ITransport
-from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.protocol import Factory, Protocol, ServerFactory, connectionDone
 from twisted.internet.task import Clock, deferLater
 from twisted.logger import capturedLogs
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
@@ -27,7 +28,8 @@ from hybrid.cluster.doorway import MAX_STRANGERS_FROM_ONE
 from hybrid.cluster.framed import Connections, Framed
 from hybrid.cluster.identity import Identity
 from hybrid.cluster.link import AcceptedLink, LinkTiming, OutgoingLink
-from hybrid.cluster.peers import PeerLinks, Reactor
+from hybrid.cluster.neighbour import IDLE, MAX_TOLD
+from hybrid.cluster.peers import KEEP_UP_TO, PeerLinks, Reactor
 from hybrid.cluster.removal import REMOVED, Removal, Removals, dumps
 from hybrid.cluster.streams import AcceptedStream, OutgoingStream
 from hybrid.errors import PeerError
@@ -36,16 +38,29 @@ from hybrid.model import NO_CLAIM, Guid, NodeId, SiteId, Snapshot
 from hybrid.ports import IncomingStream
 from hybrid.settings import Settings
 
-TIMING = LinkTiming(ping_s=0.1, dead_s=1.0, connect_s=0.5, stall_s=1.0, retry_s=0.02, retry_max_s=0.05)
+TIMING = LinkTiming(ping_s=0.1, dead_s=1.0, connect_s=0.5, stall_s=1.0, retry_s=0.02, retry_max_s=0.05, idle_s=0.2)
 OFFER = wire.Offer(dataset="sites/s-1", claim=NO_CLAIM, base=None, to=Snapshot(Guid(7), "x", 0))
 Addresses = dict[NodeId, tuple[str, int]]
 
 
-def links_of(identity: Identity, addresses: Addresses, port: int = 0, refuses: tls.Refuses = tls.nobody) -> PeerLinks:
+def links_of(
+    identity: Identity,
+    addresses: Addresses,
+    port: int = 0,
+    refuses: tls.Refuses = tls.nobody,
+    keep_up_to: int = KEEP_UP_TO,
+) -> PeerLinks:
     """Links of a node on loopback."""
     settings = Settings(name=identity.name, address="127.0.0.1", cluster_port=port)
     return PeerLinks(
-        cast(Reactor, reactor), identity, settings, lambda: addresses, lambda: 0.5, TIMING, refuses=refuses
+        cast(Reactor, reactor),
+        identity,
+        settings,
+        lambda: addresses,
+        lambda: 0.5,
+        TIMING,
+        refuses=refuses,
+        keep_up_to=keep_up_to,
     )
 
 
@@ -311,6 +326,88 @@ class Silent(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Closed by the other side."""
         self.lost = True
+
+
+class TestOnDemand:
+    """In a large cluster there is a link while it is of use."""
+
+    @pytest_twisted.ensureDeferred
+    async def test_opened_for_a_request_and_closed_when_idle(
+        self, node: PeerLinks, alpha: Identity, beta: Identity
+    ) -> None:
+        """A node that nobody talks to costs no connection; a request waits until there is one, and is answered."""
+        ours = links_of(beta, {alpha.node: ("127.0.0.1", node.port)}, keep_up_to=0)
+        lost: list[NodeId] = []
+        ours.on_lost(lost.append)
+        ours.startService()
+        try:
+            for _ in range(2):
+                await deferLater(reactor, 0.1, lambda: None)
+                assert not ours.connected()
+                assert len(ours._connections) == 0
+                asked = [Deferred.fromCoroutine(ours.request(alpha.node, wire.SeesOwner(SiteId("s-1")))) for _ in "ab"]
+                assert await gatherResults(asked) == [wire.OwnerSeen(None)] * 2
+                assert ours.connected() == {alpha.node}
+                await until(lambda: not ours.connected())
+            assert ours.ends() == {IDLE: 2}
+            assert not lost
+        finally:
+            await ours.stopService()
+
+    @pytest_twisted.ensureDeferred
+    async def test_what_is_told_waits_for_the_link(self, node: PeerLinks, alpha: Identity, beta: Identity) -> None:
+        """Gossip to a node without a link is not lost: it opens one and goes over it, in order."""
+        heard: list[msgspec.Struct] = []
+
+        async def hear(sender: NodeId, message: msgspec.Struct) -> wire.Done:
+            heard.append(message)
+            return wire.Done()
+
+        node.handle(wire.Gossip, hear)
+        ours = links_of(beta, {alpha.node: ("127.0.0.1", node.port)}, keep_up_to=0)
+        ours.startService()
+        try:
+            told = [wire.Gossip(quiet=number % 2 == 0) for number in range(MAX_TOLD)]
+            assert all(ours.send(alpha.node, message) for message in told)
+            assert not ours.send(alpha.node, wire.Gossip())
+            await until(lambda: len(heard) == MAX_TOLD)
+            assert heard == told
+        finally:
+            await ours.stopService()
+
+    @pytest_twisted.ensureDeferred
+    async def test_a_node_that_is_down_is_told_at_once(self, alpha: Identity, beta: Identity) -> None:
+        """Who asks a node that refuses connections waits for no deadline; what was told counts as lost."""
+        ours = links_of(beta, {alpha.node: ("127.0.0.1", 1)}, keep_up_to=0)
+        lost: list[NodeId] = []
+        ours.on_lost(lost.append)
+        ours.startService()
+        try:
+            assert ours.send(alpha.node, wire.Gossip())
+            with pytest.raises(PeerError, match="cannot be reached"):
+                await ours.request(alpha.node, wire.Done(), deadline_s=600)
+            assert lost == [alpha.node]
+        finally:
+            await ours.stopService()
+
+    @pytest_twisted.ensureDeferred
+    async def test_waiting_ends_with_the_deadline_or_the_node(self, alpha: Identity, beta: Identity) -> None:
+        """A request to a node that accepts and says nothing ends in time; one under way when this node stops, then."""
+        silent = cast(Reactor, reactor).listenTCP(0, cast(ServerFactory, Factory.forProtocol(Silent)), 10, "127.0.0.1")
+        address = silent.getHost()
+        assert isinstance(address, IPv4Address)
+        ours = links_of(beta, {alpha.node: ("127.0.0.1", address.port)}, keep_up_to=0)
+        ours.startService()
+        try:
+            with pytest.raises(PeerError, match="cannot be reached"):
+                await ours.request(alpha.node, wire.Done(), deadline_s=0.05)
+            waiting = Deferred.fromCoroutine(ours.request(alpha.node, wire.Done(), deadline_s=600))
+            await ours.stopService()
+            with pytest.raises(PeerError, match="cannot be reached"):
+                await waiting
+        finally:
+            await ours.stopService()
+            await maybeDeferred(silent.stopListening)
 
 
 class TestKeeping:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from hybrid.api.status import summarise
-from hybrid.model import Claim, NodeRegister, SiteRegister, Version
+from hybrid.cluster.sealing import MemorySeals
+from hybrid.cluster.vouching import Vouching
+from hybrid.model import NO_BOOT, Claim, NodeRegister, SiteRegister, Version
 from hybrid.wire import Gossip
 from tests.node.cluster import Cluster, Steps
 
@@ -32,6 +34,13 @@ def test_a_node_that_leaps_ahead_is_not_listened_to(cluster: Cluster) -> None:
         )
 
 
+def signed(register: NodeRegister) -> NodeRegister:
+    """As the node itself, or who has its key, would say it."""
+    seals = MemorySeals(register.id)
+    register = msgspec.structs.replace(register, key=seals.key)
+    return Vouching(register.id, seals, lambda node: None).signed(register)
+
+
 def test_a_second_node_with_ones_key(cluster: Cluster) -> None:
     """The older of two stands for no site any more, and says so to everybody until one of them is stopped."""
     a, c = cluster.members["a"], cluster.members["c"]
@@ -41,6 +50,9 @@ def test_a_second_node_with_ones_key(cluster: Cluster) -> None:
     boot = (a.notes.starts + 1, 5)
     twin = NodeRegister(id=a.id, name="a", dc="paris", address="10.9.9.250", boot=boot, version=Version(10**6, 0))
     assert c.links.send(a.id, Gossip(nodes={a.id: twin}))
+    cluster.wait(1)
+    assert a.core.known.nodes()[a.id].twin == NO_BOOT, "what is not signed with this node's key proves nothing"
+    assert c.links.send(a.id, Gossip(nodes={a.id: signed(twin)}))
     cluster.wait(1)
     assert "cloned" not in findings(cluster, "a"), "an earlier life would be heard of in the same way"
     outdone = a.core.known.nodes()[a.id]
@@ -54,11 +66,11 @@ def test_a_second_node_with_ones_key(cluster: Cluster) -> None:
         twin=outdone.boot,
         version=Version(outdone.version.major + 1, 0),
     )
-    assert c.links.send(a.id, Gossip(nodes={a.id: answer}))
+    assert c.links.send(a.id, Gossip(nodes={a.id: signed(answer)}))
     cluster.wait(1)
     assert "10.9.9.250 is a second node with this node's key" in findings(cluster, "a")
     later = msgspec.structs.replace(answer, version=Version(10**7, 0))
-    assert c.links.send(a.id, Gossip(nodes={a.id: later}))
+    assert c.links.send(a.id, Gossip(nodes={a.id: signed(later)}))
     cluster.wait(1)
     assert a.core.known.nodes()[a.id].version < later.version, "both know by now: it is not outdone again"
     cluster.members["b"].power_cut()

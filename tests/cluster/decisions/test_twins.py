@@ -6,6 +6,8 @@ import msgspec
 import pytest
 
 from hybrid.cluster.ledger import Ledger
+from hybrid.cluster.news import Self
+from hybrid.cluster.parcels import parcel
 from hybrid.cluster.twins import Twins
 from hybrid.model import NO_BOOT, Boot, NodeId, NodeRegister, Version
 
@@ -31,8 +33,8 @@ class Life:
     def exchange(self, third: Ledger) -> None:
         """Tell the third node, and hear from it."""
         self.publish()
-        third.merge(self.ledger.news_for(OTHER), ME)
-        news = third.news_for(ME)
+        third.merge(parcel(self.ledger, [Self(ME)])[0], ME)
+        news = parcel(third, [Self(ME)])[0]
         register = news.nodes.get(ME)
         if register is not None and self.twins.heard(register, self.ledger.nodes().get(ME)):
             self.ledger.raise_to(register.version.major + 1)
@@ -40,7 +42,6 @@ class Life:
                 self.ledger.give_way()
             self.publish()
         self.ledger.merge(news, OTHER)
-        third.forget_peer(ME)
 
 
 def together(*lives: Life, rounds: int = 12) -> Ledger:
@@ -48,7 +49,6 @@ def together(*lives: Life, rounds: int = 12) -> Ledger:
     third = Ledger(OTHER, 1)
     for _ in range(rounds):
         for life in lives:
-            life.ledger.forget_peer(OTHER)
             life.exchange(third)
     return third
 
@@ -72,7 +72,6 @@ def test_they_do_not_outdo_each_other_for_ever() -> None:
     settled = third.nodes()[ME].version
     for _ in range(5):
         for life in lives:
-            life.ledger.forget_peer(OTHER)
             life.exchange(third)
             assert third.nodes()[ME].boot == (100, 2)
     assert third.nodes()[ME].version == Version(settled.major, settled.minor + 5)
@@ -84,7 +83,6 @@ def test_an_earlier_life_is_no_twin() -> None:
     third = together(before)
     after = Life((101, 9))
     for _ in range(12):
-        after.ledger.forget_peer(OTHER)
         after.exchange(third)
     assert after.twins.other == NO_BOOT and not after.twins.yields
     assert third.nodes()[ME].boot == (101, 9)
@@ -98,7 +96,6 @@ def test_a_life_that_is_not_remembered_is_no_twin_either() -> None:
     third = together(before)
     after = Life((3, 9))
     for _ in range(12):
-        after.ledger.forget_peer(OTHER)
         after.exchange(third)
     assert after.twins.other == NO_BOOT and not after.twins.yields
     assert third.nodes()[ME].boot == (3, 9)
