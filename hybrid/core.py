@@ -155,7 +155,7 @@ class Core(MultiService):
             self._heard,
         )
         self._pulse = Pulse(reactor, self._membership, drivers.datagrams, links, self._lives_changed)
-        self.shared = SharedValues(self._ledger, drivers.memory, self._gossip.hurry, drivers.wall_s)
+        self.shared = SharedValues(self._ledger, drivers.memory, self._spoke, drivers.wall_s)
         self.keys = Rotation(self.shared, drivers.entropy, drivers.wall_s, self._leads)
         self.departures = Departures(
             me,
@@ -245,7 +245,7 @@ class Core(MultiService):
             self._ledger,
             drivers.load,
             lambda: self._check.answers,
-            self._described,
+            self._spoke,
         )
         self.deletions = Deletions(
             me,
@@ -359,6 +359,7 @@ class Core(MultiService):
 
     def _heard(self, merged: Merged) -> None:
         """Gossip changed something."""
+        self._steward.changed(None if merged.nodes or merged.shared else merged.sites)
         if merged.nodes:
             nodes = self._ledger.nodes()
             self._drivers.memory.keep_nodes(nodes[node] for node in merged.nodes if node in nodes)
@@ -390,6 +391,7 @@ class Core(MultiService):
 
     def _lives_changed(self) -> None:
         """A node came to life, or is taken for dead."""
+        self._steward.changed()
         self.outlook.changed()
         self._gossip.lives_changed()
 
@@ -399,6 +401,7 @@ class Core(MultiService):
 
     def _published(self, site: SiteId) -> None:
         """This node's own word about a site changed."""
+        self._steward.changed((site,))
         self._gossip.hurry()
         self.outlook.changed()
 
@@ -416,14 +419,15 @@ class Core(MultiService):
         """This node has something new to say about itself."""
         in_background("describing this node", self._description.publish)
 
-    def _described(self) -> None:
-        """This node's own word about itself changed."""
+    def _spoke(self) -> None:
+        """This node said something new about itself, or wrote a shared value."""
+        self._steward.changed()
         self._gossip.hurry()
         self.outlook.changed()
 
     # ------------------------------------------------------------------------------------------------ decisions
 
-    async def _decide(self) -> None:
+    def _decide(self) -> None:
         self._steward.look()
 
     async def _sees_owner(self, sender: NodeId, request: object) -> OwnerSeen:
@@ -437,7 +441,7 @@ class Core(MultiService):
         assert isinstance(request, TakeOver)
         return await self._tasks.run(request.site, "take over", lambda: self._moving.take_over(sender, request))
 
-    async def _look_for_lost(self) -> None:
+    def _look_for_lost(self) -> None:
         """Notice who has been silent for too long."""
         now_s = self._reactor.seconds()
         if self._absences.look(self._ledger.nodes(), self._membership.live(now_s), now_s):

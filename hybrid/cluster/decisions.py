@@ -15,6 +15,8 @@ class Stay:
     """Nothing to do now; `why` is for people."""
 
     why: str = ""
+    settled: bool = field(default=False, compare=False)
+    """Time alone changes nothing about it: the site need not be looked at before some fact has changed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,7 +81,7 @@ def _reaffirm(look: Look, patience: Patience, timing: Timing, mine: SiteRegister
     seen = largest_claim(look.registers.values())
     if seen <= claim or mine.role != "owner":
         patience.over(look.site)
-        return Stay("owner")
+        return Stay("owner", settled=seen <= claim)
     if patience.quarantined(look):
         return Stay("a larger claim is known, and somebody may hold it")
     waited_s = patience.waited_s(look, "outdone")

@@ -30,7 +30,7 @@ def as_replica(look: Look, patience: Patience, timing: Timing) -> Decision:
     if look.registers[owner].role == "leaving":
         return stand_when_due(look, patience, timing, "leaving", LEAVING_S)
     patience.over(look.site)
-    return Stay("it has an owner")
+    return Stay("it has an owner", settled=True)
 
 
 def _relieve(look: Look, patience: Patience, timing: Timing, owner: NodeId) -> Decision:

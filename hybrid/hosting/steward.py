@@ -7,7 +7,7 @@ site's trouble and told to the elections, so that the next candidate may stand.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import assert_never
 
 from twisted.internet.defer import Deferred, gatherResults
@@ -28,6 +28,8 @@ from hybrid.model import Claim, NodeId, SiteId
 from hybrid.ports import Peers
 from hybrid.wire import OwnerSeen, SeesOwner
 
+LOOK_AGAIN_S = 5.0
+"""A site about which nothing seems to have changed is looked at so often: nothing depends on an event alone."""
 CONFIRM_S = 1.5
 """A node that does not say within this time that it sees the owner does not see it."""
 
@@ -60,16 +62,35 @@ class Steward:
         self._membership, self._ledger, self._elections = membership, ledger, elections
         self._peers, self._holdings, self._terms, self._tasks = peers, holdings, terms, tasks
         self._event, self._is_strict = event, is_strict
+        self._settled_s: dict[SiteId, float] = {}
+        """Sites at rest, and since when."""
+
+    def changed(self, sites: Iterable[SiteId] | None = None) -> None:
+        """Something that decisions about `sites` depend on is not as it was; `None`: about all sites."""
+        if sites is None:
+            self._settled_s.clear()
+            return
+        for site in sites:
+            self._settled_s.pop(site, None)
 
     def look(self) -> None:
-        """Decide about every site in which this node has a part, and begin the deeds. Never raises."""
+        """Decide about every site in which this node has a part and that is not at rest, and begin the deeds."""
+        now_s = self._reactor.seconds()
         for site in self._holdings:
-            if self._tasks.busy(site) or self._is_strict(site):
+            if now_s - self._settled_s.get(site, float("-inf")) < LOOK_AGAIN_S:
                 continue
             try:
-                self._do(site, self._decide(site))
+                self._look_at(site, now_s)
             except Exception:
                 self.log.failure("looking at {site} failed", site=site)
+
+    def _look_at(self, site: SiteId, now_s: float) -> None:
+        if self._tasks.busy(site) or self._is_strict(site):
+            return
+        decision = self._decide(site)
+        if isinstance(decision, Stay) and decision.settled:
+            self._settled_s[site] = now_s
+        self._do(site, decision)
 
     def _decide(self, site: SiteId) -> Decision:
         now_s, nodes = self._reactor.seconds(), self._ledger.nodes()

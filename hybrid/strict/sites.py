@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Coroutine
+from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
 
@@ -123,7 +124,7 @@ class StrictSites:
     def decide(self) -> None:
         """Sites are resumed: begin to decide about them, and to answer owners that hear nothing from etcd."""
         self._peers.handle(AgreeOwner, self._agree)
-        self._loops.every(LOOK_S, self._steward.look)
+        self._loops.every(LOOK_S, self._look)
         if self._etcd is None:
             return
         self._loops.every(READ_S, self._read)
@@ -133,6 +134,10 @@ class StrictSites:
     def stop(self) -> None:
         """Fall silent: the lease runs out, unless another process of this node goes on with it."""
         self._loops.stop()
+
+    def _look(self) -> Coroutine[Any, Any, None] | None:
+        """Nothing to do where no site is strict, or was a moment ago."""
+        return self._steward.look() if self._tenures.sites or self._steward.sites() else None
 
     async def _read(self) -> None:
         await self._watching.read(self._steward.to_read())

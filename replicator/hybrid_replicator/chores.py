@@ -20,11 +20,12 @@ from hybrid_replicator.sender import Sender
 from hybrid_replicator.stash import Stashes
 from hybrid_replicator.tasks import Tasks
 
-TICK_S = 1.0
+PAUSE_S = 5.0
+"""Between two looks at what is due."""
 FORGET_EVERY_S = 300.0
 """Each history is thinned out so often."""
-FORGET_AT_ONCE = 8
-"""Histories per tick."""
+FORGET_AT_ONCE = 40
+"""Histories per look."""
 FINISH_EVERY_S = 10.0
 HOLD_EVERY_S = 60.0
 CHECK_EVERY_S = 30.0
@@ -60,10 +61,15 @@ class Chores:
         self._began_s: dict[str, float] = {}
         self._unfinished: set[SiteId] = set()
         self._busy: set[str] = set()
+        self._rests_until_s = float("-inf")
 
     def begin(self) -> None:
         """Begin what is due."""
-        self._every(TICK_S, "forget", self._forget)
+        now_s = self._clock.seconds()
+        if now_s < self._rests_until_s:
+            return
+        self._rests_until_s = now_s + PAUSE_S
+        self._every(PAUSE_S, "forget", self._forget)
         self._every(FINISH_EVERY_S, "finish", self._finish)
         self._every(SPREAD_EVERY_S, "spread", self._copies.spread)
         self._every(HOLD_EVERY_S, "hold", self._holds.settle)

@@ -17,12 +17,12 @@ import msgspec
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from hybrid.deeds import Entry, StashReason
 from hybrid.errors import AlreadyExists, Busy, NoSuchDataset, NoSuchSnapshot
 from hybrid.history import History
+from hybrid.loops import Loops
 from hybrid.model import Claim, Fact, Guid, NodeId, SiteId, SiteSpec, Snapshot, Stash
 from hybrid.ports import IncomingStream, Peers, Pool
 from hybrid.view import SiteView, View
@@ -114,8 +114,7 @@ class Replicator(Service):
         self._live: frozenset[NodeId] = frozenset()
         self._sites: Mapping[SiteId, SiteView] = {}
         self._recovered = False
-        self._loop = LoopingCall(self._tick)
-        self._loop.clock = reactor
+        self._loops = Loops(reactor)
         peers.handle(AskHistory, self.history_asked)
         peers.handle_streams(self.receive)
 
@@ -147,13 +146,13 @@ class Replicator(Service):
     def startService(self) -> None:
         """Begin the rounds."""
         super().startService()
-        self._loop.start(TICK_S)
+        self._tick()
+        self._loops.every(TICK_S, self._tick)
 
     def stopService(self) -> Deferred[None]:
         """End the rounds and cut transfers; fires when nothing is under way any more."""
         super().stopService()
-        if self._loop.running:
-            self._loop.stop()
+        self._loops.stop()
         return Deferred.fromCoroutine(self._wind_up())
 
     def follow(self, view: View) -> None:

@@ -138,7 +138,7 @@ class Server:
                 await self.roll_back()
         await self.world.wait(2.5)
         self.power.on, self.up = False, False
-        self.replicator._loop.stop()
+        self.replicator._loops.stop()
         await self.peers.stopService()
 
     async def open(self) -> None:

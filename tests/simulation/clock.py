@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from heapq import heappop, heappush
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from zope.interface import implementer
 
 Call = Callable[..., object]
+
+
+class Touched(Protocol):
+    """Something in which changes show."""
+
+    touched: bool
 
 
 @implementer(IDelayedCall)
@@ -65,8 +71,8 @@ class Timeline:
         self._number += 1
         heappush(self._queue, (at_s, self._number, call))
 
-    def run_until(self, until_s: float, after_each: Callable[[], None]) -> None:
-        """Run what is due up to `until_s`; `after_each()` is called after every event."""
+    def run_until(self, until_s: float, touched: Touched, check: Callable[[], None]) -> None:
+        """Run what is due up to `until_s`; `check()` is called after every event that touched something."""
         queue = self._queue
         while queue and queue[0][0] <= until_s:
             self.now_s, _, call = heappop(queue)
@@ -75,7 +81,9 @@ class Timeline:
                 self.running = call.clock
                 call.clock.due(call)
                 self.running = None
-                after_each()
+                if touched.touched:
+                    touched.touched = False
+                    check()
         self.now_s = until_s
 
 
@@ -97,7 +105,8 @@ class NodeClock:
 
     def seconds(self) -> float:
         """See `IReactorTime`."""
-        return max(self._timeline.now_s * self.rate, self._reached_s)
+        now_s = self._timeline.now_s * self.rate
+        return now_s if now_s > self._reached_s else self._reached_s
 
     def callLater(self, delay: float, callable: Call, *args: Any, **kw: Any) -> Scheduled:
         """See `IReactorTime`."""

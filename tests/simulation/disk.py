@@ -104,6 +104,10 @@ class Disk(MemoryPool):
 
     # ------------------------------------------------------------------------------------------- for the checks
 
+    def _touch(self) -> None:
+        self.changes += 1
+        self._oracle.touched = True
+
     def volumes(self) -> Mapping[str, Volume]:
         """All datasets."""
         return self._volumes
@@ -131,7 +135,7 @@ class Disk(MemoryPool):
     async def set_properties(self, name: str, properties: Mapping[str, str | None]) -> None:
         """See `hybrid.ports.Pool`. S5: both claims only grow; S6: nobody uses one twice."""
         await super().set_properties(name, properties)
-        self.changes += 1
+        self._touch()
         if name.startswith(PREFIX):
             site = SiteId(name.removeprefix(PREFIX))
             self._note_seen(site, properties.get("seen"))
@@ -169,7 +173,7 @@ class Disk(MemoryPool):
         volume = self._volume(name)
         before = volume.moments[-1] if volume.moments else volume.origin
         snapshot = super()._take(name, snapshot_name)
-        self.changes += 1
+        self._touch()
         site = site_in(name)
         if site is not None:
             parent = before.snapshot.guid if before else None
@@ -183,18 +187,18 @@ class Disk(MemoryPool):
         if volume is not None and id(volume) in self._logs:
             raise Busy(f"{name} cannot be received into", "its intent log was not replayed")
         super()._receive(name, data)
-        self.changes += 1
+        self._touch()
         self._oracle.received(self._volumes[name].moments[-1].snapshot.guid, self.label)
 
     async def rename(self, name: str, new_name: str) -> None:
         """See `hybrid.ports.Pool`."""
         await super().rename(name, new_name)
-        self.changes += 1
+        self._touch()
 
     async def promote(self, name: str) -> None:
         """See `hybrid.ports.Pool`."""
         await super().promote(name)
-        self.changes += 1
+        self._touch()
 
     async def destroy(self, name: str, with_history: bool = False) -> None:
         """See `hybrid.ports.Pool`. S3: history ends in the trash only, and where a site was never made."""
@@ -202,7 +206,7 @@ class Disk(MemoryPool):
         guids = [moment.snapshot.guid for moment in volume.moments] if volume else []
         trashed = volume.properties.get("trashed", "") if volume else ""
         await super().destroy(name, with_history)
-        self.changes += 1
+        self._touch()
         site = site_in(name)
         made = site in self._oracle.made
         if name.startswith("trash/") and self._wall_s() - int(trashed or 0) < WEEK_S:
@@ -216,7 +220,7 @@ class Disk(MemoryPool):
         """See `hybrid.ports.Pool`. S11: retention never removes what somebody needs."""
         why = self.kept_guids(name, guid)
         await super().destroy_snapshot(name, guid)
-        self.changes += 1
+        self._touch()
         if why is not None:
             self._oracle.violated("S11", f"{self.label} forgot snapshot {guid} of {name}, {why}")
         self._oracle.removed(guid, self.label)

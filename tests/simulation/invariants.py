@@ -36,7 +36,6 @@ class Invariants:
         self._shapes: dict[str, dict[str, Shape]] = {}
         self._on_disk: dict[str, frozenset[Guid]] = {}
         self._accepted: dict[tuple[str, SiteId], Claim] = {}
-        self._sampled_s = 0.0
 
     def check(self) -> None:
         """All of them. Raises the first violation."""
@@ -46,9 +45,6 @@ class Invariants:
             if self._changes.get(disk.label) != disk.changes:
                 self._changes[disk.label] = disk.changes
                 self._look_at(disk)
-        if world.timeline.now_s - self._sampled_s >= SAMPLE_S:
-            self._sampled_s = world.timeline.now_s
-            self._sample()
         if world.oracle.violations:
             raise world.oracle.violations[0]
 
@@ -96,7 +92,8 @@ class Invariants:
 
     # ----------------------------------------------------------------------------------------- now and then
 
-    def _sample(self) -> None:
+    def sample(self) -> None:
+        """What no event tells of."""
         self._writes()
         for node in self._world.nodes.values():
             for site in self._world.sites:

@@ -71,6 +71,8 @@ class Oracle:
     violations: list[Violated] = field(default_factory=list)
     states: Counter[str] = field(default_factory=Counter)
     written: int = 0
+    touched: bool = False
+    """Something on some disk changed, or an invariant was seen violated, since this was last reset."""
 
     def wrote(self, disk: str) -> int:
         """A client's next write, accepted by `disk`."""
@@ -126,6 +128,7 @@ class Oracle:
     def violated(self, name: str, text: str) -> None:
         """An invariant does not hold. Not raised where it is seen: the code under test would catch it."""
         self.violations.append(Violated(name, text))
+        self.touched = True
 
     def count(self, state: str) -> None:
         """An interesting state was reached."""

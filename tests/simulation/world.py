@@ -20,7 +20,7 @@ from hybrid.model import NodeId, SiteId
 from hybrid.settings import Timing
 from tests.node.cluster import MANIFEST, Steps
 from tests.simulation.clock import NodeClock, Timeline
-from tests.simulation.invariants import Invariants
+from tests.simulation.invariants import SAMPLE_S, Invariants
 from tests.simulation.node import Node, Process
 from tests.simulation.oracle import Oracle
 
@@ -89,7 +89,7 @@ class World:
 
     def wait(self, seconds: float) -> None:
         """Let time pass. Raises `Violated` at the first step after which an invariant does not hold."""
-        self.timeline.run_until(self.timeline.now_s + seconds, self.invariants.check)
+        self.timeline.run_until(self.timeline.now_s + seconds, self.oracle, self.invariants.check)
 
     # ------------------------------------------------------------------------------------------------ chronicle
 
@@ -116,12 +116,17 @@ class World:
 
     def begin(self) -> None:
         """Start all nodes, give the first one an image, and let them meet."""
+        self.later(SAMPLE_S, self._sample)
         for node in self.nodes.values():
             node.start()
         self.wait(10.0)
         first = next(iter(self.nodes.values()))
         self._run(self._import_image(first))
         self.wait(5.0)
+
+    def _sample(self) -> None:
+        self.invariants.sample()
+        self.later(SAMPLE_S, self._sample)
 
     async def _import_image(self, node: Node) -> None:
         disk = node.disk
