@@ -81,6 +81,12 @@ class Network:
         run("ip", "link", "set", self.name, "up")
         run(*self._in_switch, "nft", "-f", "-", stdin=_RULES)
 
+    def plug_in(self, node: str) -> None:
+        """One more node on the switch."""
+        if node not in self.nodes:
+            self.nodes = (*self.nodes, node)
+            self._add_node(node)
+
     def _add_node(self, node: str) -> None:
         namespace = self.namespace(node)
         run("ip", "netns", "add", namespace)

@@ -55,10 +55,20 @@ class Node:
         dc: Its data centre.
         base: A folder for its disk, state and logs.
         image_dir: Built images, shown to the node where nodes look for them.
+        twin_of: The folder of another node, of which `base` is a copy: inside this node it is found there.
     """
 
-    def __init__(self, network: Network, name: str, dc: str, base: Path, image_dir: Path | None = None) -> None:
+    def __init__(
+        self,
+        network: Network,
+        name: str,
+        dc: str,
+        base: Path,
+        image_dir: Path | None = None,
+        twin_of: Path | None = None,
+    ) -> None:
         self._images = {"/var/cache/hybrid/images": str(image_dir.resolve())} if image_dir else {}
+        self._guise = {str(twin_of): "."} if twin_of else {}
         self.name, self.dc, self.base = name, dc, base
         self.network = network
         self._process: subprocess.Popen[bytes] | None = None
@@ -137,7 +147,7 @@ class Node:
 
         When this process dies, the kernel kills the outer command (setpriv) and that kills the namespace (unshare).
         """
-        shown = {**_PRIVATE, **_FRESH, **self._images}
+        shown = {**_PRIVATE, **_FRESH, **self._images, **self._guise}
         for target in shown:
             Path(target).mkdir(parents=True, exist_ok=True)
         binds = "\n".join(f"mount --bind {shlex.quote(ours)} {target}" for target, ours in shown.items())

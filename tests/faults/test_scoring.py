@@ -10,7 +10,7 @@ from hybrid.lab.faults import catalogue
 from hybrid.lab.faults.evidence import Branches, Breach, Evidence
 from hybrid.lab.faults.scoring import Target, judge
 from hybrid.lab.faults.table import report, table
-from hybrid.lab.measures import Ack, Answered, Happened
+from hybrid.lab.measures import Ack, Answered, Happened, Resolved
 
 
 def evidence() -> Evidence:
@@ -92,7 +92,9 @@ def test_the_report_has_what_was_asked_for() -> None:
     written = report(verdicts, "abc")
     wanted = {"fault", "score", "seconds_unavailable", "acked_lost_bytes", "in_stash_bytes", "detail"}
     assert wanted <= set(written["faults"][0])
-    assert written["failover_s"] == {"n": 1, "p50": 11.0, "p95": 11.0, "max": 11.0}
+    assert written["failover_s"]["all"] == {"n": 1, "p50": 11.0, "p95": 11.0, "max": 11.0}
+    assert written["failover_s"]["F1-two"] == {"n": 0, "p50": None, "p95": None, "max": None}
+    assert written["figures"]["elected_s"]["max"] == 10.0
     assert "1 of 1 survived" in table(verdicts)
 
 
@@ -109,3 +111,14 @@ def test_every_fault_has_a_name_of_its_own() -> None:
     """Two lines of a report are never mistaken for each other."""
     names = [fault.name for fault in catalogue.FAULTS]
     assert len(names) == len(set(names))
+
+
+def test_dns_has_moved_when_the_slowest_living_server_says_so() -> None:
+    """What is heard after the lost owner is back says nothing about it any more."""
+    seen = evidence()
+    seen.moved = ("dead", "new")
+    before, after = Resolved(112.0, ("dead", "new")), Resolved(119.0, ("new",))
+    seen.names = {"n2": [before, after, Resolved(140.0, ("new", "dead"))]}
+    assert judge("F1", "the owner dies", seen, Target()).figures["dns_s"] == 9.0
+    seen.names["n3"] = [before]
+    assert judge("F1", "the owner dies", seen, Target()).figures["dns_s"] is None

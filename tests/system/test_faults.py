@@ -34,7 +34,7 @@ def theatre() -> Iterator[Theatre]:
         assert (verdict.figures["acked_lost"], verdict.score) == (0, 3), verdict.detail
 
 
-@pytest.mark.parametrize("name", ["F2", "F5-three"])
+@pytest.mark.parametrize("name", ["F2", "F5-three", "F16-roll-stash-promoted"])
 def test_nothing_acknowledged_is_lost_and_nobody_has_to_act(theatre: Theatre, name: str) -> None:
     """Power cut of the owner, and its isolation: the others serve, tails are in stashes, one owner in the end."""
     (fault,) = catalogue.chosen(name)

@@ -145,7 +145,7 @@ def _on_one_size(
 ) -> None:
     with ExitStack() as stack:
         theatre: Theatre | None = None
-        for fault in faults:
+        for fault in [one for one in faults for _ in range(one.times)]:
             begin_s = time.monotonic()
             if theatre is None or not theatre.whole():
                 if theatre is not None:

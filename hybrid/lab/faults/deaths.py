@@ -103,7 +103,9 @@ def await_successor(stage: Stage, dead: Node) -> None:
         lambda: len(found := stage.owners(stage.others(dead))) == 1 and not found & {None, dead.name},
         f"the others name an owner that is not {dead.name}",
     )
-    stage.say(f"{dead.name} lost; {stage.owner.name} is the owner after {took_s:.1f} s")
+    owner = stage.owner
+    stage.evidence.moved = (dead.address, owner.address)
+    stage.say(f"{dead.name} lost; {owner.name} is the owner after {took_s:.1f} s")
 
 
 def tail_is_safe(stage: Stage) -> bool:
@@ -114,10 +116,10 @@ def tail_is_safe(stage: Stage) -> bool:
 
 
 FAULTS = (
-    Fault("F1-three", "the owner of three nodes dies", 3, owner_dies),
-    Fault("F1-two", "the owner of two nodes dies", 2, owner_dies),
+    Fault("F1-three", "the owner of three nodes dies", 3, owner_dies, times=8),
+    Fault("F1-two", "the owner of two nodes dies", 2, owner_dies, times=8),
     Fault("F1-replica", "a node dies that owns nothing", 3, replica_dies, Target(unavailable_s=4.0, elections=0)),
-    Fault("DC", "the owner's data centre dies", 4, data_centre_dies),
+    Fault("DC", "the owner's data centre dies", 4, data_centre_dies, times=4),
     Fault("F20-all", "all nodes off, on in any order", 3, everything_dies, Target(healed_s=60.0)),
     Fault("F20-missing", "all nodes off, the last owner back late", 3, one_is_missing, Target(healed_s=60.0)),
     Fault("F2", "the owner returns with a tail", 3, owner_returns),

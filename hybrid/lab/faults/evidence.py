@@ -61,6 +61,8 @@ class Evidence:
     """When which node need not answer."""
     apart: list[Window] = field(default_factory=list)
     """When nodes could not hear each other, so that two owners are as they should be (wall times)."""
+    moved: tuple[str, str] | None = None
+    """Address of an owner that is gone, and of its successor."""
     epochs: int = 0
     """By how much the epoch grew."""
     breaches: list[Breach] = field(default_factory=list)

@@ -26,6 +26,8 @@ class Fault:
     nodes: int
     run: Callable[[Stage], None]
     target: Target = TWENTY
+    times: int = 1
+    """How often, in a whole campaign: one failover says little about the next."""
 
     def chosen(self, only: frozenset[str]) -> bool:
         """Whether `only` names it, by its whole name or by its id; nothing named: all are chosen."""

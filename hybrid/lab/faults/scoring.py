@@ -104,6 +104,7 @@ def figures_of(evidence: Evidence, kept: Kept | None) -> dict[str, float | int |
     return {
         "seconds_unavailable": max(away.values(), default=0.0),
         "first_good_s": _first_good_s(evidence),
+        "dns_s": _dns_s(evidence),
         "detected_s": _first_s(evidence, "node-down"),
         "elected_s": _first_s(evidence, "elected"),
         "healed_s": _difference(evidence.undone_s, evidence.agreed_s),
@@ -134,6 +135,18 @@ def _first_good_s(evidence: Evidence) -> float | None:
         if not evidence.excused.get(node)
     ]
     return None if None in answered or not answered else max(seconds or 0.0 for seconds in answered)
+
+
+def _dns_s(evidence: Evidence) -> float | None:
+    """From the fault until every living node's DNS names the successor first, and the lost owner not at all."""
+    if evidence.fault_s is None or evidence.undone_s is None or evidence.moved is None:
+        return None
+    moved = [
+        measures.moved_s(evidence.fault_s, [one for one in heard if one.at_s <= evidence.undone_s], *evidence.moved)
+        for node, heard in evidence.names.items()
+        if not evidence.excused.get(node)
+    ]
+    return None if None in moved or not moved else max(seconds or 0.0 for seconds in moved)
 
 
 def _rpo_s(evidence: Evidence) -> float | None:
