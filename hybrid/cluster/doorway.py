@@ -90,7 +90,7 @@ class Doorway(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Pass on; that a handshake failed is for the log."""
         if self._passed is not None and isinstance(reason.value, SSL.Error):
-            self._failed(words(reason))
+            self._failed(words(reason, self.transport))
         self._leave()
         if self._inner is not None:
             self._inner.connectionLost(reason)

@@ -6,13 +6,14 @@ from collections import Counter
 
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IHandshakeListener, IPushProducer
+from twisted.internet.interfaces import IHandshakeListener, IPushProducer, ITransport
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from hybrid.cluster import tls
 from hybrid.errors import PeerError
 from hybrid.frames import Frames, header
 from hybrid.model import NodeId
@@ -185,7 +186,7 @@ class Framed(Protocol):
         if self.over:
             return
         self.over = True
-        self.reason = self.reason or words(reason)
+        self.reason = self.reason or words(reason, self.transport)
         waiting, self._waiting = self._waiting, []
         for event in waiting:
             event.callback(None)
@@ -207,8 +208,9 @@ class Framed(Protocol):
         """The transport is gone; `connectionLost` follows."""
 
 
-def words(reason: Failure) -> str:
-    """Why a connection ended, for people; of OpenSSL's list of errors the last word."""
+def words(reason: Failure, transport: ITransport | None) -> str:
+    """Why a connection ended, for people; of OpenSSL's list of errors the last word, and what is known besides."""
     if isinstance(reason.value, SSL.Error) and reason.value.args and reason.value.args[0]:
-        return f"TLS: {reason.value.args[0][-1][-1]}"
+        why = tls.why_not(transport)
+        return f"TLS: {reason.value.args[0][-1][-1]}" + (f", {why}" if why else "")
     return reason.getErrorMessage()

@@ -30,6 +30,10 @@ Refuses = Callable[[Sequence[NodeId]], str]
 """Why a member with this line (`hybrid.cluster.certificates.line`) is kept out; empty when it is not."""
 
 
+_WHY = {9: "not valid yet: do the clocks agree?", 10: "not valid any more: do the clocks agree?"}
+"""By OpenSSL's `X509_V_ERR_…`: what people can do something about."""
+
+
 def nobody(line: Sequence[NodeId]) -> str:
     """`Refuses` that keeps no member out."""
     return ""
@@ -91,13 +95,17 @@ def require(context: SSL.Context, check: Check, mandatory: bool = True) -> None:
     def verify(connection: SSL.Connection, certificate: crypto.X509, error: int, depth: int, ok: int) -> bool:
         if not ok:
             above.clear()
+            connection.set_app_data(_WHY.get(error))
             return False
         above.append(certificate.to_cryptography())
         if depth > 0:
             return True
         chain = above[::-1]
         above.clear()
-        return check(chain)
+        if not check(chain):
+            connection.set_app_data("of no node that is let in")
+            return False
+        return True
 
     context.set_verify(SSL.VERIFY_PEER | (SSL.VERIFY_FAIL_IF_NO_PEER_CERT if mandatory else 0), verify)
 
@@ -122,6 +130,13 @@ def accept_protocols(context: SSL.Context, protocols: Sequence[bytes]) -> None:
         return next((protocol for protocol in protocols if protocol in offered), SSL.NO_OVERLAPPING_PROTOCOLS)
 
     context.set_alpn_select_callback(select)  # type: ignore[arg-type] # pyOpenSSL's private sentinel type
+
+
+def why_not(transport: ITransport | None) -> str:
+    """What this side had against the other one's certificate, as far as that is worth telling; else empty."""
+    connection = transport.getHandle() if isinstance(transport, TLSMemoryBIOProtocol) else None
+    why = connection.get_app_data() if connection is not None else None
+    return f"the certificate is {why}" if isinstance(why, str) else ""
 
 
 def verified(transport: ITransport | None) -> list[x509.Certificate]:

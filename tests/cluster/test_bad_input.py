@@ -93,6 +93,8 @@ class TestDoor:
             raw = await connect(node.port, showing(alpha.root, key, chain, protocol), hello(beta))
             await raw.closed()
             await until(lambda: any("127.0.0.1" == event.get("source") for event in logged))
+        if who in ("expired", "not yet"):
+            assert any("do the clocks agree?" in str(event.get("error")) for event in logged)
         assert raw.heard == []
         assert await self._member_is_served(node, alpha, beta)
 
