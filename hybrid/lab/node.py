@@ -26,7 +26,7 @@ from hybrid import crashpoint
 from hybrid.lab import cgroups
 from hybrid.lab.command import LabError
 from hybrid.lab.network import NETNS, Network
-from hybrid.lab.processes import children, command_line, pid_namespace, tree
+from hybrid.lab.processes import children, command_line, pid_namespace, send, tree
 
 Part = Literal["node", "proxy", "dns", "guardian", "zfs-fuse"]
 _PRIVATE = {"/run/zfs": "zfs/run", "/etc/zfs": "zfs/etc", "/var/lib/zfs": "zfs/lib", "/run/lock/zfs": "zfs/lock"}
@@ -226,20 +226,15 @@ class Node:
         pids = self.pids(part)
         if not pids:
             raise LabError(f"{self.name} has no process `{part}`")
-        for pid in pids:
-            os.kill(pid, signal.SIGKILL)
+        send(pids, signal.SIGKILL)
 
     def pause(self) -> None:
         """Stop scheduling everything in the node, as a machine that hangs."""
-        self._signal_all(signal.SIGSTOP)
+        send(tree(self.init or 0), signal.SIGSTOP)
 
     def resume(self) -> None:
         """Undo `pause`."""
-        self._signal_all(signal.SIGCONT)
-
-    def _signal_all(self, number: signal.Signals) -> None:
-        for pid in tree(self.init or 0):
-            os.kill(pid, number)
+        send(tree(self.init or 0), signal.SIGCONT)
 
     def shell(
         self, argv: Sequence[str], stdin: bytes = b"", deadline_s: float = 30.0

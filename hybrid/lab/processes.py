@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
+from collections.abc import Iterable
 from pathlib import Path
 
 from hybrid.lab.claimed import started
@@ -27,6 +30,13 @@ def tree(pid: int) -> list[int]:
     for parent in found:
         found += children(parent)
     return found
+
+
+def send(pids: Iterable[int], number: signal.Signals) -> None:
+    """Send a signal to each of `pids`; one that ended meanwhile needs none."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def command_line(pid: int) -> list[str]:

@@ -94,8 +94,17 @@ class Member:
             connection.close()
 
     def pause(self) -> None:
-        """Stop scheduling it."""
+        """Stop scheduling it. When this returns none of its threads runs any more: a signal takes effect later."""
         self._signal(signal.SIGSTOP)
+        deadline_s = time.monotonic() + 10.0
+        while not self._stopped():
+            assert time.monotonic() < deadline_s, "SIGSTOP had no effect"
+            time.sleep(0.01)
+
+    def _stopped(self) -> bool:
+        assert self._process is not None
+        tasks = Path(f"/proc/{self._process.pid}/task").glob("*/stat")
+        return all(task.read_text().rpartition(")")[2].split()[0] == "T" for task in tasks)
 
     def resume(self) -> None:
         """Undo `pause`."""

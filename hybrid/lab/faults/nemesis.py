@@ -4,7 +4,6 @@ What is done to the nodes, each with its undoing: contexts that put everything r
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,6 +12,7 @@ from contextlib import contextmanager
 from hybrid.lab.cluster import Lab
 from hybrid.lab.network import Network, Pair, between
 from hybrid.lab.node import Node, Part
+from hybrid.lab.processes import send
 
 
 @contextmanager
@@ -82,16 +82,11 @@ def slow(network: Network, nodes: Sequence[Node], bits: int) -> Iterator[None]:
 def halted(node: Node, part: Part) -> Iterator[None]:
     """One part of a node is not scheduled any more, as on a hung disk or a machine that swaps. Left: it goes on."""
     pids = node.pids(part)
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
+    send(pids, signal.SIGSTOP)
     try:
         yield
     finally:
-        for pid in pids:
-            try:
-                os.kill(pid, signal.SIGCONT)
-            except ProcessLookupError:
-                continue
+        send(pids, signal.SIGCONT)
 
 
 @contextmanager
