@@ -180,7 +180,7 @@ class Core(MultiService):
             place=Path(settings.state_dir) / "temporary",
             jitter=drivers.random.random,
             now_s=drivers.wall_s,
-            pinned=self.known.pinned,
+            heads=self.known.heads,
         )
         self._tasks = SiteTasks()
         self._holdings = Holdings(pool, self.replicator, self._ledger, self._published)

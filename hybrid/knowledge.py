@@ -61,10 +61,10 @@ class Knowledge:
         """Of all nodes, oldest first."""
         return viewing.stashes(self._ledger.registers(site))
 
-    def pinned(self, site: SiteId) -> frozenset[Guid]:
-        """Heads that nodes publish of `site`: never forgotten here, others may still need to start from them."""
-        heads = (register.head for register in self._ledger.registers(site).values())
-        return frozenset(head for head in heads if head is not None)
+    def heads(self, site: SiteId) -> dict[NodeId, Guid]:
+        """What other nodes publish as their heads of `site`: never forgotten here, a stream may have to start there."""
+        registers = self._ledger.registers(site).items()
+        return {node: register.head for node, register in registers if node != self._me and register.head is not None}
 
     def nodes(self) -> Mapping[NodeId, NodeRegister]:
         """What every node known says of itself."""

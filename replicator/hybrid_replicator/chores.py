@@ -16,6 +16,7 @@ from hybrid_replicator.holds import BaseHolds
 from hybrid_replicator.index import HistoryIndex
 from hybrid_replicator.names import site_dataset
 from hybrid_replicator.past import Past
+from hybrid_replicator.ports import Heads
 from hybrid_replicator.sender import Sender
 from hybrid_replicator.stash import Stashes
 from hybrid_replicator.tasks import Tasks
@@ -27,7 +28,8 @@ FORGET_EVERY_S = 300.0
 FORGET_AT_ONCE = 40
 """Histories per look."""
 FINISH_EVERY_S = 10.0
-HOLD_EVERY_S = 60.0
+HOLD_EVERY_S = 300.0
+"""Nothing of the last hour is thinned out, so holds need not follow at once."""
 CHECK_EVERY_S = 30.0
 """Every site is compared with what its peers acknowledged."""
 SPREAD_EVERY_S = 30.0
@@ -52,11 +54,12 @@ class Chores:
         sender: Sender,
         tasks: Tasks,
         kept: Callable[[SiteId], frozenset[Guid]],
+        heads: Heads,
     ) -> None:
         """`kept(site)` are the snapshots that others still need."""
         self._clock, self._index, self._gates, self._forgetting = clock, index, gates, forgetting
         self._stashes, self._past, self._copies, self._holds = stashes, past, copies, holds
-        self._sender, self._tasks, self._kept = sender, tasks, kept
+        self._sender, self._tasks, self._kept, self._heads = sender, tasks, kept, heads
         self._forgotten_s: dict[SiteId, float] = {}
         self._began_s: dict[str, float] = {}
         self._unfinished: set[SiteId] = set()
@@ -72,7 +75,7 @@ class Chores:
         self._every(PAUSE_S, "forget", self._forget)
         self._every(FINISH_EVERY_S, "finish", self._finish)
         self._every(SPREAD_EVERY_S, "spread", self._copies.spread)
-        self._every(HOLD_EVERY_S, "hold", self._holds.settle)
+        self._every(HOLD_EVERY_S, "hold", self._hold)
         self._every(CHECK_EVERY_S, "check", self._check)
 
     def _every(self, period_s: float, name: str, chore: Callable[[], Awaitable[None]]) -> None:
@@ -112,6 +115,14 @@ class Chores:
             return
         if gone:
             self.log.info("{gone} old snapshots of {site} destroyed", gone=gone, site=site)
+
+    async def _hold(self) -> None:
+        """Also for nodes that never exchanged anything with this one: it may be the next owner."""
+        for site in self._index.sites():
+            dataset = site_dataset(site)
+            for peer, head in self._heads(site).items():
+                self._holds.heard(dataset, self._index.history(dataset), peer, head)
+        await self._holds.settle()
 
     async def _check(self) -> None:
         self._sender.check_all()

@@ -11,7 +11,7 @@ from hybrid.model import Guid
 from hybrid.ports import Pool
 from hybrid_replicator.holds import BaseHolds
 from hybrid_replicator.index import HistoryIndex
-from hybrid_replicator.retention import HOUR_S, MONTH_S, forgettable
+from hybrid_replicator.retention import HOUR_S, forgettable
 
 AT_ONCE = 16
 """Snapshots of one dataset destroyed in one round: the rest waits for the next."""
@@ -40,18 +40,17 @@ class Forgetting:
         now_s = self._wall_s()
         self._needed = {key: until_s for key, until_s in self._needed.items() if until_s > now_s}
         history = self._index.history(dataset)
-        old = {snapshot.guid for snapshot in history if now_s - snapshot.created_at_s > MONTH_S}
         going = forgettable(history, kept | self._index.origins(), now_s)
         going = tuple(guid for guid in going if (dataset, guid) not in self._needed)[:AT_ONCE]
         gone = 0
         for guid in going:
-            gone += await self._destroy(dataset, guid, guid in old, now_s)
+            gone += await self._destroy(dataset, guid, now_s)
         return gone
 
-    async def _destroy(self, dataset: str, guid: Guid, forsaken: bool, now_s: float) -> bool:
+    async def _destroy(self, dataset: str, guid: Guid, now_s: float) -> bool:
         try:
             if not await self._gone(dataset, guid):
-                cleared = await self._holds.clear(dataset, guid, forsaken)
+                cleared = await self._holds.clear(dataset, guid)
                 if not cleared or not await self._gone(dataset, guid):
                     self._needed[dataset, guid] = now_s + HOUR_S
                     return False

@@ -2,18 +2,26 @@
 Holds on the newest snapshot in common with each peer: neither retention nor a slip of the hand removes it. Shell.
 
 Moving a hold takes several calls to the pool, so it is done once in a while for all that changed, never on the way of
-a stream. Where holds stand is known from the pool alone; what is remembered here only saves calls. One left behind by
-an earlier process is found, and taken off, when retention stumbles over it.
+a stream: well within the hour in which everything is kept anyway. Where holds stand is known from the pool alone; what
+is remembered here only saves calls. One left behind by an earlier process is found, and taken off, when retention
+stumbles over it, unless it is for a member of the cluster that may still need it (rule R11).
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from hybrid.errors import HybridError, NoSuchDataset, NoSuchSnapshot
+from hybrid.history import History
 from hybrid.model import Guid, NodeId
 from hybrid.ports import Pool
 from hybrid_replicator.names import base_tag, peer_of_tag
+from hybrid_replicator.protection import SEEN_WITHIN_S
+
+SURE_S = 24 * 3600
 
 
 class BaseHolds:
@@ -21,14 +29,27 @@ class BaseHolds:
 
     log = Logger()
 
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
+    def __init__(self, clock: IReactorTime, pool: Pool) -> None:
+        self._clock, self._pool = clock, pool
+        self._began_s = clock.seconds()
+        self._members: Collection[NodeId] = ()
         self._newest: dict[tuple[str, NodeId], Guid] = {}
         self._held: dict[tuple[str, NodeId], Guid] = {}
 
     def want(self, dataset: str, peer: NodeId, guid: Guid) -> None:
         """The newest snapshot in common is `guid` now."""
         self._newest[dataset, peer] = guid
+
+    def follow(self, members: Collection[NodeId]) -> None:
+        """These nodes belong to the cluster, alive or not."""
+        self._members = members
+
+    def heard(self, dataset: str, history: History, peer: NodeId, head: Guid) -> None:
+        """`peer` says that it ends at `head`: in common with us if `history` has it, and newer than what was known."""
+        line = [snapshot.guid for snapshot in history]
+        newest = self._newest.get((dataset, peer))
+        if head in line and (newest not in line or line.index(head) > line.index(newest)):
+            self.want(dataset, peer, head)
 
     async def settle(self) -> None:
         """Move every hold to where it is wanted. Trouble with one is logged; it is tried again the next time."""
@@ -51,28 +72,33 @@ class BaseHolds:
         if old is not None:
             await self._let_go(dataset, old, base_tag(peer))
 
-    async def clear(self, dataset: str, guid: Guid, forsaken: bool) -> bool:
+    async def clear(self, dataset: str, guid: Guid) -> bool:
         """
-        Take the holds for peers off a snapshot that is to go.
-
-        Args:
-            forsaken: So old that a peer which has nothing newer in common is no longer waited for.
+        Take the holds for peers off a snapshot that is to go, where they are outdated.
 
         Returns:
             Whether nothing holds it any more.
         """
         tags = await self._pool.holds(dataset, guid)
-        outdated = {tag for tag in tags if self._outdated(dataset, guid, tag, forsaken)}
+        outdated = {tag for tag in tags if self._outdated(dataset, guid, tag)}
         for tag in sorted(outdated):
             await self._let_go(dataset, guid, tag)
         return outdated == tags
 
-    def _outdated(self, dataset: str, guid: Guid, tag: str, forsaken: bool) -> bool:
+    def _outdated(self, dataset: str, guid: Guid, tag: str) -> bool:
+        """
+        The peer has something newer in common, is no member any more, or was not heard of for thirty days.
+
+        Of what was before its start this process knows nothing: it has to be thirty days old itself, and one day to be
+        sure who is a member.
+        """
         peer = peer_of_tag(tag)
         if peer is None:
             return False
-        newest = self._newest.get((dataset, peer))
-        return forsaken if newest is None else newest != guid
+        newest, age_s = self._newest.get((dataset, peer)), self._clock.seconds() - self._began_s
+        if newest is not None:
+            return newest != guid
+        return age_s > SEEN_WITHIN_S or (age_s > SURE_S and peer not in self._members)
 
     async def _let_go(self, dataset: str, guid: Guid, tag: str) -> None:
         try:

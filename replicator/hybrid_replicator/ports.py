@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from hybrid.deeds import Entry
@@ -29,8 +29,8 @@ Targets = Callable[[SiteView], tuple[NodeId, ...]]
 LiveRoot = Callable[[SiteId], str | None]
 """Where the live data of a site is mounted on this node, or `None`."""
 
-Pinned = Callable[[SiteId], frozenset[Guid]]
-"""Snapshots of a site that some node publishes as its head: common bases to be, never forgotten."""
+Heads = Callable[[SiteId], Mapping[NodeId, Guid]]
+"""What each other node publishes as its head of a site: common bases to be, never forgotten."""
 
 
 class Files(Protocol):

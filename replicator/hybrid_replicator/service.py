@@ -38,7 +38,7 @@ from hybrid_replicator.names import TRASH, TRASHED, kind_of, site_dataset
 from hybrid_replicator.outbox import Outbox
 from hybrid_replicator.owned import Duty, Owned
 from hybrid_replicator.past import Past
-from hybrid_replicator.ports import Fences, Files, LiveRoot, Pinned, Targets
+from hybrid_replicator.ports import Fences, Files, Heads, LiveRoot, Targets
 from hybrid_replicator.receiver import Receiver
 from hybrid_replicator.rounds import Rounds
 from hybrid_replicator.schedule import Schedule
@@ -50,9 +50,9 @@ from hybrid_replicator.tasks import Tasks, patiently
 TICK_S = 1.0
 
 
-def nothing_pinned(site: SiteId) -> frozenset[Guid]:
+def no_heads(site: SiteId) -> Mapping[NodeId, Guid]:
     """For a node that knows of nobody else's heads."""
-    return frozenset()
+    return {}
 
 
 class Replicator(Service):
@@ -76,7 +76,7 @@ class Replicator(Service):
         jitter: Callable[[], float],
         now_s: Callable[[], float],
         look_every_s: float = 5.0,
-        pinned: Pinned = nothing_pinned,
+        heads: Heads = no_heads,
     ) -> None:
         """
         Args:
@@ -87,12 +87,12 @@ class Replicator(Service):
             jitter: Between 0 and 1, at random.
             now_s: Wall time.
             look_every_s: The pause between two looks at one site; at least 1.
-            pinned: Heads that other nodes publish of a site: never forgotten here.
+            heads: What other nodes publish as their heads of a site: never forgotten here.
         """
         self._reactor, self._pool, self._peers, self._me = reactor, pool, peers, me
-        self._pinned, self._now_s, self._look_every_s = pinned, now_s, max(1.0, look_every_s)
+        self._heads, self._now_s, self._look_every_s = heads, now_s, max(1.0, look_every_s)
         self._index, self._gates, self._tasks = HistoryIndex(pool), Gates(), Tasks()
-        holds, snapshots = BaseHolds(pool), Snapshots(pool, self._index, me)
+        holds, snapshots = BaseHolds(reactor, pool), Snapshots(pool, self._index, me)
         self._delivery = Delivery(reactor, pool, peers, self._index)
         self._sender = Sender(
             reactor, self._index, Outbox(jitter), self._delivery, self._gates, holds, fences, self._tasks, report
@@ -107,7 +107,7 @@ class Replicator(Service):
             reactor, pool, self._index, files, live_root, place, partial(next, count(int(now_s() * 1000)))
         )
         self._copies = StashCopies(self._index, self._delivery, self._holders)
-        self._chores = self._upkeep(holds)
+        self._holds, self._chores = holds, self._upkeep(holds)
         self._owned = Owned(me, targets)
         self._followed: dict[SiteId, tuple[Duty, bool]] = {}
         self._duties: dict[SiteId, Duty] = {}
@@ -132,6 +132,7 @@ class Replicator(Service):
             self._sender,
             self._tasks,
             self._needed,
+            self._heads,
         )
 
     # ------------------------------------------------------------------------------------------- life and view
@@ -158,6 +159,7 @@ class Replicator(Service):
     def follow(self, view: View) -> None:
         """Take over who owns what, and who is there. Cheap where little changed."""
         live = frozenset(node.id for node in view.nodes.values() if node.live and node.id != self._me)
+        self._holds.follow(view.nodes.keys())
         owned, self._sites = self._owned.follow(view, self._reactor.seconds()), view.sites
         if owned == self._followed and live == self._live:
             return
@@ -235,7 +237,7 @@ class Replicator(Service):
         """Snapshots that retention keeps: bases with peers, of stashes, and of streams under way."""
         of_stashes = {guid for stash in self.stashes(site) for guid in (stash.base, stash.head) if guid is not None}
         bases = self._sender.protection(site).bases(self._reactor.seconds()) if site in self._duties else frozenset()
-        return bases | self._pinned(site) | of_stashes | self._delivery.under_way(site)
+        return bases | frozenset(self._heads(site).values()) | of_stashes | self._delivery.under_way(site)
 
     # --------------------------------------------------------------------------------------------------- deeds
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from hybrid.deeds import CreateSite
 from hybrid.hosting.holdings import dataset_of
+from hybrid.hosting.purge import Purge
 from hybrid.storage.memory import MemoryPool
 from tests.crashes.stage import Stage
 from tests.node.cluster import Steps
@@ -149,6 +150,44 @@ def _ghost(stage: Stage) -> None:
     stage.wait(1)
 
 
+def _by_hand(stage: Stage) -> None:
+    """Somebody took a snapshot of a copy."""
+    taken = stage.cluster.run(stage.b.pool.snapshot(dataset_of(stage.site), "by-hand"))
+    stage.taken[taken.guid] = "b by hand"
+
+
+def _old_history(stage: Stage) -> None:
+    """Five minutes of snapshots that are three hours old, just before they are thinned out."""
+    _site(stage)
+    stage.wait(20)
+    stage.writing = False
+    while stage.cluster.clock.seconds() < 313:
+        stage.cluster.clock.advance(0.5)
+    stage.writing = True
+    stage.cluster.later_s = 3 * 3600
+
+
+def _deleted_long_ago(stage: Stage) -> None:
+    """The trash is a week old: what was in it need not be kept any more."""
+    _site(stage)
+    stage.cluster.run(stage.a.core.hosting.delete(stage.site, Steps()))
+    stage.wait(10)
+    stage.cluster.later_s = 8 * 86400
+    stage.taken, stage.written = {}, []
+
+
+def _purge(stage: Stage) -> None:
+    pool = stage.a.life.sees(stage.a.pool)
+    stage.begin(Purge(pool, stage.a.core.deletions.entry, stage.cluster.wall_s).look())
+
+
+def _purge_again(stage: Stage) -> None:
+    _purge(stage)
+    stage.wait(1)
+    left = [one.name for one in stage.cluster.run(stage.a.pool.datasets()) if one.name.startswith("trash/")]
+    assert left == [], f"{left} cannot be emptied"
+
+
 def _kill_process(stage: Stage) -> None:
     stage.a.kill_process()
     stage.start(stage.a)
@@ -189,6 +228,10 @@ DEEDS = (
     Deed("delete", "a", _delete, 5, _site),
     Deed("delete, at a replica", "b", _delete, 5, _site),
     Deed("edit", "a", _edit, 3, _site),
+    Deed("receive over a snapshot made by hand", "b", _by_hand, 20, _site),
+    Deed("retention", "a", _wait_on, 12, _old_history),
+    Deed("retention, at a replica", "b", _wait_on, 12, _old_history),
+    Deed("purge", "a", _purge, 1, _deleted_long_ago, _purge_again),
     Deed("re-affirm", "a", _start_b, 25, _ghost, _start_b),
     Deed("adopt", "a", _kill_process, 5, _site),
     Deed("restart of a container", "a", _crash_container, 8, _site),

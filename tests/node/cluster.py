@@ -196,6 +196,8 @@ PLACES = {"a": "paris", "b": "paris", "c": "london"}
 class Cluster:
     """Nodes by name, each in its data centre; `a` is there from the beginning."""
 
+    later_s = 0.0
+    """Days that pass at once, by the time of day alone."""
     strict = Strict()
     """The settings about strict sites, on all nodes."""
 
@@ -210,7 +212,7 @@ class Cluster:
 
     def wall_s(self) -> float:
         """Time of day."""
-        return 1_700_000_000 + self.clock.seconds()
+        return 1_700_000_000 + self.clock.seconds() + self.later_s
 
     def run(self, coroutine: Coroutine[Any, Any, T], within_s: float = 60.0) -> T:
         """What `coroutine` returns; time passes until it does."""

@@ -98,7 +98,7 @@ class Node:
         self.facts: list[Fact] = []
         self.fences = Fences()
         self.peers = world.network.join(name)
-        self.pinned: frozenset[Guid] = frozenset()
+        self.heads_told: dict[NodeId, Guid] = {}
         self.replicator = Replicator(
             world.clock,
             self.pool,
@@ -113,7 +113,7 @@ class Node:
             jitter=lambda: 0.5,
             now_s=world.wall_s,
             look_every_s=world.look_every_s,
-            pinned=lambda site: self.pinned,
+            heads=lambda site: self.heads_told,
         )
 
     async def start(self) -> None:
@@ -151,11 +151,11 @@ class World:
         self.specs: dict[SiteId, SiteSpec] = {}
         self.states: dict[SiteId, SiteState] = {}
         self.down: set[NodeId] = set()
-        self.serial = 0
+        self.serial, self.later_s = 0, 0.0
 
     def wall_s(self) -> float:
         """Wall time."""
-        return EPOCH_S + self.clock.seconds()
+        return EPOCH_S + self.clock.seconds() + self.later_s
 
     async def start(self, *names: NodeId) -> list[Node]:
         """Start these nodes and let their links come up."""
@@ -164,6 +164,13 @@ class World:
             await self.nodes[name].start()
         await self.wait(1)
         return [self.nodes[name] for name in names]
+
+    async def restart(self, node: Node) -> Node:
+        """A new process on the disk of `node`."""
+        await node.stop()
+        self.nodes[node.name] = again = Node(self, node.name, node.pool)
+        await again.start()
+        return again
 
     async def site(self, owner: Node, *targets: Node, site: SiteId = SITE, every_s: float = 30.0) -> None:
         """Make a site on `owner`, cloned from an image, to be copied to `targets`."""
@@ -835,17 +842,57 @@ def test_a_hold_left_by_an_earlier_process_does_not_last_for_ever(tell: Tell) ->
     async def story(world: World) -> None:
         a, b = await world.start(A, B)
         await world.site(a, b)
-        await world.wait(70)
+        await world.wait(310)
         first = a.replicator.history(SITE)[0].guid
-        await a.stop()
-        world.nodes[A] = a = Node(world, A, a.pool)
-        await a.start()
+        a = await world.restart(a)
         await world.own(a, 2)
         assert await a.pool.holds(main_of(), first) == {f"hyb-base-{B}"}
         for number in range(30):
             a.pool.write(main_of(), "data", b"%d" % number)
             await world.wait(300)
         assert first not in guids(a.replicator.history(SITE))
+
+    tell(story)
+
+
+def test_the_base_of_a_server_that_is_away_outlives_restarts_and_its_age(tell: Tell) -> None:
+    """A site that rests for weeks, a server that is cut off, a restart: it still gets an increment when it is back."""
+
+    async def story(world: World) -> None:
+        a, b, c = await world.start(A, B, C)
+        await world.site(a, b, c)
+        await world.wait(310)
+        base = a.replicator.history(SITE)[-1].guid
+        world.later_s = 40 * 86400.0
+        world.network.cut(A, C)
+        world.down.add(C)
+        a = await world.restart(a)
+        await world.own(a, 2)
+        for number in range(30):
+            a.pool.write(main_of(), "data", b"%d" % number)
+            await world.wait(300)
+        assert a.replicator.history(SITE)[0].guid == base
+        assert len(a.replicator.history(SITE)) < 25
+
+    tell(story)
+
+
+def test_a_replica_keeps_what_a_third_node_will_need(tell: Tell) -> None:
+    """Two copies never talk to each other, and yet either can bring the other up to date one day, restarts or not."""
+
+    async def story(world: World) -> None:
+        a, b = await world.start(A, B)
+        await world.site(a, b)
+        await world.wait(10)
+        told = b.replicator.history(SITE)[0].guid
+        b.heads_told = {C: told}
+        await world.wait(310)
+        b = await world.restart(b)
+        for number in range(30):
+            a.pool.write(main_of(), "data", b"%d" % number)
+            await world.wait(300)
+        assert told in guids(b.replicator.history(SITE))
+        assert len(b.replicator.history(SITE)) < 25
 
     tell(story)
 
@@ -857,11 +904,12 @@ def test_what_other_nodes_publish_as_their_head_is_kept(tell: Tell) -> None:
         a, b = await world.start(A, B)
         await world.site(a, b)
         await world.wait(10)
-        b.pinned = frozenset(guids(b.replicator.history(SITE)))
+        told = b.replicator.history(SITE)[0].guid
+        b.heads_told = {C: told}
         for number in range(30):
             a.pool.write(main_of(), "data", b"%d" % number)
             await world.wait(300)
-        assert b.pinned <= set(guids(b.replicator.history(SITE)))
+        assert told in guids(b.replicator.history(SITE))
         assert len(b.replicator.history(SITE)) < 25
 
     tell(story)
