@@ -217,6 +217,7 @@ class Core(MultiService):
             self._tasks,
             self._tell,
             self._strict.claims.is_strict,
+            drivers.random.random,
         )
         self._observer = Observer(holdings, self.replicator, in_background)
         claims = self._strict.claims

@@ -134,6 +134,10 @@ class Holdings:
         holding = self._held.get(site)
         return holding is not None and holding.role in ("opening", "owner", "stashing", "leaving")
 
+    def busy(self, site: SiteId) -> float:
+        """How busy `site` is: when the eighth newest snapshot was taken, or the oldest of fewer. Larger is busier."""
+        return min((snapshot.created_at_s for snapshot in self._past.history(site)[-8:]), default=0)
+
     # ------------------------------------------------------------------------------------------------ writing
 
     async def load(self) -> list[SiteId]:

@@ -8,7 +8,8 @@ site's trouble and told to the elections, so that the next candidate may stand.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import assert_never
+from functools import partial
+from typing import TypedDict, assert_never
 
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IReactorTime
@@ -24,12 +25,27 @@ from hybrid.errors import HybridError, PeerError
 from hybrid.hosting.holdings import Holdings
 from hybrid.hosting.tasks import SiteTasks
 from hybrid.hosting.terms import Terms
+from hybrid.hosting.turns import Turns
 from hybrid.model import Claim, NodeId, SiteId
 from hybrid.ports import Peers
 from hybrid.wire import OwnerSeen, SeesOwner
 
 LOOK_AGAIN_S = 5.0
 """A site about which nothing seems to have changed is looked at so often: nothing depends on an event alone."""
+
+
+class _Around(TypedDict):
+    """What is the same for all sites of one look. See `Elections.decide`."""
+
+    live: frozenset[NodeId]
+    now_s: float
+    fit: bool
+    free_space_ok: bool
+    dcs: dict[NodeId, str]
+    loads: dict[NodeId, float]
+    sick: frozenset[NodeId]
+
+
 CONFIRM_S = 1.5
 """A node that does not say within this time that it sees the owner does not see it."""
 
@@ -52,16 +68,20 @@ class Steward:
         tasks: SiteTasks,
         event: Callable[[str, SiteId, str], None],
         is_strict: Callable[[SiteId], bool],
+        jitter: Callable[[], float],
     ) -> None:
         """
         Args:
             event: `event(kind, site, text)` records a transition for people.
             is_strict: Sites that are left to `hybrid.strict`.
+            jitter: Between 0 and 1, at random.
         """
         self._reactor, self._me = reactor, me
         self._membership, self._ledger, self._elections = membership, ledger, elections
         self._peers, self._holdings, self._terms, self._tasks = peers, holdings, terms, tasks
         self._event, self._is_strict = event, is_strict
+        self._turns = Turns(jitter)
+        self._standing: set[SiteId] = set()
         self._settled_s: dict[SiteId, float] = {}
         """Sites at rest, and since when."""
 
@@ -75,47 +95,58 @@ class Steward:
 
     def look(self) -> None:
         """Decide about every site in which this node has a part and that is not at rest, and begin the deeds."""
-        now_s = self._reactor.seconds()
+        now_s, around = self._reactor.seconds(), self._around()
+        wanted: dict[SiteId, Claim] = {}
         for site in self._holdings:
             if now_s - self._settled_s.get(site, float("-inf")) < LOOK_AGAIN_S:
                 continue
             try:
-                self._look_at(site, now_s)
+                decision = self._look_at(site, now_s, around)
             except Exception:
                 self.log.failure("looking at {site} failed", site=site)
+                continue
+            if isinstance(decision, Stand):
+                wanted[site] = decision.claim
+        for site in self._turns.next(wanted, len(self._standing), now_s, self._holdings.busy):
+            self._tasks.start(site, "take over", partial(self._stand, site, wanted[site]))
 
-    def _look_at(self, site: SiteId, now_s: float) -> None:
+    def _look_at(self, site: SiteId, now_s: float, around: _Around) -> Decision | None:
         if self._tasks.busy(site) or self._is_strict(site):
-            return
-        decision = self._decide(site)
+            return None
+        decision = self._decide(site, around)
         if isinstance(decision, Stay) and decision.settled:
             self._settled_s[site] = now_s
         self._do(site, decision)
+        return decision
 
-    def _decide(self, site: SiteId) -> Decision:
+    def _around(self) -> _Around:
+        """What decisions about all sites are made with."""
         now_s, nodes = self._reactor.seconds(), self._ledger.nodes()
         me = nodes.get(self._me)
         known = {node: "" for node in self._membership.known}
+        return {
+            "live": self._membership.live(now_s),
+            "now_s": now_s,
+            "fit": self._membership.fit(now_s),
+            "free_space_ok": me is None or me.storage_ok,
+            "dcs": {**known, **{node: register.dc for node, register in nodes.items()}},
+            "loads": {node: register.load for node, register in nodes.items()},
+            "sick": frozenset(node for node, register in nodes.items() if not register.storage_ok),
+        }
+
+    def _decide(self, site: SiteId, around: _Around) -> Decision:
         return self._elections.decide(
             site,
             self._ledger.registers(site),
-            self._membership.live(now_s),
-            self._holdings.need(site).spec,
-            now_s,
-            fit=self._membership.fit(now_s),
-            free_space_ok=me is None or me.storage_ok,
-            dcs={**known, **{node: register.dc for node, register in nodes.items()}},
-            loads={node: register.load for node, register in nodes.items()},
-            sick=frozenset(node for node, register in nodes.items() if not register.storage_ok),
+            spec=self._holdings.need(site).spec,
             pick=picks.decode(self._ledger.shared_value(picks.KEY + site)),
+            **around,
         )
 
     def _do(self, site: SiteId, decision: Decision) -> None:
         match decision:
-            case Stay():
-                return
-            case Stand(claim):
-                self._tasks.start(site, "take over", lambda: self._stand(site, claim))
+            case Stay() | Stand():
+                return  # whose turn it is to be taken over is decided among all sites
             case Fence(winner, claim):
                 self._tasks.start(site, "fence", lambda: self._fence(site, winner, claim))
             case PublishBid(key, bid):
@@ -134,11 +165,18 @@ class Steward:
     # --------------------------------------------------------------------------------------------------- deeds
 
     async def _stand(self, site: SiteId, claim: Claim) -> None:
+        self._standing.add(site)
+        try:
+            await self._take_over(site, claim)
+        finally:
+            self._standing.discard(site)
+
+    async def _take_over(self, site: SiteId, claim: Claim) -> None:
         if await self.owner_seen(site, claim):
             self._event("election-called-off", site, "another node still sees the owner")
             self._elections.called_off(site, self._reactor.seconds())
             return
-        if self._decide(site) != Stand(claim):
+        if self._decide(site, self._around()) != Stand(claim):
             self._event("election-called-off", site, "what is known changed while others were asked")
             return
         self._event("elected", site, f"this node takes over under {claim}")
@@ -192,6 +230,7 @@ class Steward:
     # ------------------------------------------------------------------------------------------------- answers
 
     async def sees_owner(self, sender: NodeId, request: SeesOwner) -> OwnerSeen:
-        """Answer another candidate: the live owner's claim as seen from here."""
-        live = self._membership.live(self._reactor.seconds())
-        return OwnerSeen(owner_seen(self._ledger.registers(request.site), live, sender))
+        """Answer another candidate: the live owner's claim as seen from here, or that of this node, soon."""
+        now_s, registers = self._reactor.seconds(), self._ledger.registers(request.site)
+        seen = owner_seen(registers, self._membership.live(now_s), sender)
+        return OwnerSeen(seen or self._turns.spoken_for(request.site, self._me, sender, registers, now_s))
