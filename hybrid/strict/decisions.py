@@ -119,15 +119,23 @@ class StrictElections:
         counted: frozenset[NodeId] | None,
         asked_s: float,
         now_s: float,
-    ) -> None:
-        """etcd, asked at `asked_s`, answered at `now_s` that `node` owns `site` since `revision`."""
+    ) -> bool:
+        """
+        etcd, asked at `asked_s`, answered at `now_s` that `node` owns `site` since `revision`.
+
+        Returns:
+            Whether that is news: something that was asked later may be known already (this node claimed it meanwhile).
+        """
         before = self._named.get(site)
+        if before is not None and asked_s < before.read_s:
+            return False
         since_s = None
         if node is None:
             going_on = before is not None and asked_s - before.read_s < self._spans.fence_s
             since_s = before.vacant_since_s if before is not None and going_on else None
             since_s = now_s if since_s is None else since_s
         self._named[site] = Named(node, revision, asked_s, since_s, counted)
+        return True
 
     def named(self, site: SiteId, now_s: float) -> Named | None:
         """What etcd said of `site`, if that was just now."""
@@ -216,7 +224,8 @@ class StrictElections:
             return Stay("no copy to own it with")
         place = (order.index(self._me) if look.free_space_ok else len(order)) + (not look.fit)
         waited_s = look.now_s - (named.vacant_since_s if named.vacant_since_s is not None else look.now_s)
-        if waited_s < self._spans.lock_delay_s + place * self._timing.fail_s:
+        delay_s = self._spans.amnesia_s if named.counted is None else self._spans.lock_delay_s
+        if waited_s < delay_s + place * self._timing.fail_s:
             return Stay("its last owner may not have stopped yet" if place == 0 else "others come first")
         return Take()
 

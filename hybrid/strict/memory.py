@@ -45,6 +45,7 @@ class MemoryEtcd:
         self._down = False
         self._cut: set[str] = set()
         self._deaf: set[str] = set()
+        self._next_lease = 1000
         self.rebuild()
 
     def rebuild(self) -> None:
@@ -52,7 +53,6 @@ class MemoryEtcd:
         self._revision = 1
         self._entries: dict[str, Entry] = {}
         self._leases: dict[int, _Lease] = {}
-        self._next_lease = 1000
 
     def client(self, name: str) -> MemoryEtcdClient:
         """How the node `name` reaches it."""

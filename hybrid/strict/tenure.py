@@ -8,6 +8,7 @@ through the one lease of the node on which the keys of its sites hang, or by eve
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from hybrid.model import SiteId
@@ -57,6 +58,15 @@ class Spans:
         """So long after it found the site without an owner in etcd another node waits."""
         return self.ttl_s / 2 * CLOCK_RATE
 
+    @property
+    def amnesia_s(self) -> float:
+        """
+        So long where etcd knows nothing of the site at all: it was built anew, perhaps a moment ago.
+
+        Then no lease had to run out before the key was gone, and the guardian of the last owner may not have frozen it.
+        """
+        return self.ttl_s * CLOCK_RATE
+
 
 @dataclass(frozen=True, slots=True)
 class Lease:
@@ -83,6 +93,7 @@ class Tenures:
         self.lease: Lease | None = None
         self._held: dict[SiteId, Held] = {}
         self._agreed_s: dict[SiteId, float] = {}
+        """When what stands without the lease that runs now was asked for."""
 
     # ------------------------------------------------------------------------------------------------- the lease
 
@@ -95,16 +106,28 @@ class Tenures:
         notices that it does not lead any more. What hung on the lease has to be claimed again, in a transaction.
         """
         before = self.lease
-        if before is None or before.id != lease:
+        if before is None or before.id != lease or asked_s - before.affirmed_s >= self.spans.fence_s:
+            self._unhook(self._held)
             self.lease = Lease(lease, asked_s)
         elif asked_s > before.affirmed_s:
             self.lease = Lease(lease, asked_s)
-            if asked_s - before.affirmed_s >= self.spans.fence_s:
-                self._held = {site: Held(held.revision, NO_LEASE) for site, held in self._held.items()}
 
     def lost(self) -> None:
-        """etcd does not know the lease: the keys that hung on it are gone."""
+        """etcd does not know the lease: the keys that hung on it are gone. What it affirmed stands for its time."""
+        self._unhook(self._held)
         self.lease = None
+
+    def gone(self, site: SiteId) -> None:
+        """etcd does not name this node any more. What it affirmed stands for its time."""
+        self._unhook([site])
+
+    def _unhook(self, sites: Iterable[SiteId]) -> None:
+        for site in list(sites):
+            held, affirmed_s = self._held.get(site), self.affirmed_s(site)
+            if held is not None:
+                self._held[site] = Held(held.revision, NO_LEASE)
+            if affirmed_s is not None:
+                self._agreed_s[site] = affirmed_s
 
     def renew_due(self, now_s: float) -> bool:
         """Whether to renew."""

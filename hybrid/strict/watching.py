@@ -75,10 +75,11 @@ class Watching:
         records = await self._records.read(sites)
         now_s = self._clock.seconds()
         for site, record in records.items():
-            if record.store_revision < (self._tenures.revision(site) or 0):
-                continue  # asked before this node claimed it, answered after
-            self._elections.read(site, record.owner, record.revision, record.counted, asked_s, now_s)
-            if record.owner == self._me and record.revision == self._tenures.revision(site):
+            if not self._elections.read(site, record.owner, record.revision, record.counted, asked_s, now_s):
+                continue
+            if record.owner != self._me:
+                self._tenures.gone(site)
+            elif record.revision == self._tenures.revision(site):
                 await self._count(site, record)
 
     async def _count(self, site: SiteId, record: Record) -> None:

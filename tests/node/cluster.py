@@ -221,17 +221,21 @@ class Cluster:
         until_s = self.clock.seconds() + within_s
         while not results:
             assert self.clock.seconds() < until_s, "it did not end in time"
-            self.clock.advance(0.05)
+            self.tick()
         result = results[0]
         if isinstance(result, Failure):
             result.raiseException()
             raise AssertionError
         return result
 
+    def tick(self) -> None:
+        """Let a moment pass."""
+        self.clock.advance(0.05)
+
     def wait(self, seconds: float) -> None:
         """Let time pass."""
         for _ in range(round(seconds / 0.05)):
-            self.clock.advance(0.05)
+            self.tick()
 
     def start(self) -> None:
         """Start all nodes and let them meet."""

@@ -62,14 +62,13 @@ class StrictCluster(Cluster):
         self.overlaps: list[tuple[float, list[str]]] = []
         self.watched: list[SiteSpec] = []
 
-    def wait(self, seconds: float) -> None:
-        """Let time pass; note each moment at which two containers of one site run."""
-        for _ in range(round(seconds / 0.05)):
-            self.clock.advance(0.05)
-            for spec in self.watched:
-                writers = self.writers(spec)
-                if len(writers) > 1:
-                    self.overlaps.append((self.clock.seconds(), writers))
+    def tick(self) -> None:
+        """Let a moment pass; note if two containers of one site run then."""
+        super().tick()
+        for spec in self.watched:
+            writers = self.writers(spec)
+            if len(writers) > 1:
+                self.overlaps.append((self.clock.seconds(), writers))
 
     def writers(self, spec: SiteSpec) -> list[str]:
         """Nodes on which a container of the site runs now, by name."""

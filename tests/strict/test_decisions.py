@@ -79,6 +79,23 @@ def test_the_best_copy_stands_after_the_lock_delay() -> None:
     assert Case().first(Take, LATE, LATE + 60) == 8.0
 
 
+def test_an_etcd_without_memory_is_given_a_whole_ttl() -> None:
+    """Built anew a moment ago: no lease had to run out first, and the last owner may still be running."""
+    case = Case()
+    for tenths in range(0, 151):
+        case.reads(LATE + tenths / 10, None, counted=None)
+        assert isinstance(case.at(LATE + tenths / 10), Stay)
+    case.reads(LATE + 15.2, None, counted=None)
+    assert case.at(LATE + 15.2) == Take()
+
+
+def test_what_was_asked_earlier_is_no_news() -> None:
+    """An answer that was on its way while this node claimed the site does not take it back."""
+    case = owner_case()
+    assert not case.elections.read(SITE, C, 40, COUNTED, LATE - 1.0, LATE + 0.5)
+    assert case.at(LATE + 0.5) == Stay("owner")
+
+
 def test_a_poorer_copy_stands_later() -> None:
     """History first; the second waits `fail_s` more, and one that is not fit as long again."""
     worse = {A: copy("owner", Claim(42, A)), B: copy(head=4), C: copy(head=5)}

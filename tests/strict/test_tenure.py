@@ -43,16 +43,26 @@ def test_what_is_not_held_is_never_sure() -> None:
     tenure = tenures()
     assert not tenure.sure(OTHER, 100.0)
     assert tenure.freeze_at_s(OTHER) == 0.0
-    tenure.affirmed(8, 101.0)
-    assert not tenure.sure(SITE, 101.0)
-    assert not tenure.in_etcd(SITE)
-    tenure = tenures()
-    tenure.lost()
-    assert not tenure.sure(SITE, 101.0)
     tenure = tenures()
     tenure.let_go(SITE)
     assert not tenure.sure(SITE, 101.0)
     assert tenure.sites == []
+
+
+def test_what_a_lost_lease_affirmed_stands_for_its_time_only() -> None:
+    """The key is gone, or hung on another lease: no later renewal makes it last longer, whatever its id."""
+    for lose in (
+        lambda tenure: tenure.lost(),
+        lambda tenure: tenure.gone(SITE),
+        lambda tenure: tenure.affirmed(8, 101.0),
+    ):
+        tenure = tenures()
+        lose(tenure)
+        tenure.affirmed(7, 106.0)
+        assert not tenure.in_etcd(SITE)
+        assert tenure.sure(SITE, 107.4)
+        assert not tenure.sure(SITE, 107.5)
+        assert tenure.freeze_at_s(SITE) == 111.25
 
 
 def test_what_all_holders_agreed_to_is_as_good_for_that_site_only() -> None:
@@ -102,4 +112,5 @@ def test_the_guardian_has_frozen_before_anybody_may_stand(ttl_s: float, rate: fl
     assert spans.renew_s < spans.fence_s < spans.freeze_s
     by_etcd_s = way_s + ttl_s / CLOCK_RATE + spans.lock_delay_s / CLOCK_RATE
     by_promise_s = way_s + spans.promise_s / CLOCK_RATE
-    assert frozen_s < min(by_etcd_s, by_promise_s)
+    by_amnesia_s = way_s + spans.amnesia_s / CLOCK_RATE
+    assert frozen_s < min(by_etcd_s, by_promise_s, by_amnesia_s)
