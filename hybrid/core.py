@@ -165,6 +165,7 @@ class Core(MultiService):
             self._forget,
             lambda: self.keys.rotate(hurried=True),
             lambda: self._membership.live(reactor.seconds()),
+            self.vigilance.kept_out,
             drivers.wall_s,
         )
         self.replicator = Replicator(
@@ -418,7 +419,8 @@ class Core(MultiService):
 
     def _describe(self) -> None:
         """This node has something new to say about itself."""
-        in_background("describing this node", self._description.publish)
+        if self.running:
+            in_background("describing this node", self._description.publish)
 
     def _spoke(self) -> None:
         """This node said something new about itself, or wrote a shared value."""

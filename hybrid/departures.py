@@ -39,6 +39,7 @@ class Departures:
         forget: Callable[[NodeId], None],
         rotate_keys: Callable[[], None],
         live: Callable[[], Collection[NodeId]],
+        kept_out: Callable[[str], None],
         wall_s: Callable[[], float],
     ) -> None:
         """
@@ -47,11 +48,13 @@ class Departures:
             forget: Called with each node that is gone for good, whoever removed it.
             rotate_keys: Gives the cluster new keys for what is sent by UDP, where the removal was asked for.
             live: Nodes that are up.
+            kept_out: Called with the note's text when it is this node that was removed.
             wall_s: Seconds since the epoch.
         """
         self.removals = Removals()
         self._me, self._ledger, self._links, self._put = me, ledger, links, put
-        self._forget, self._rotate_keys, self._live, self._wall_s = forget, rotate_keys, live, wall_s
+        self._forget, self._rotate_keys, self._kept_out = forget, rotate_keys, kept_out
+        self._live, self._wall_s = live, wall_s
 
     def remove(self, node: NodeId, by: str, force: bool) -> None:
         """
@@ -86,7 +89,7 @@ class Departures:
             note = self.removals[node]
             self.log.warn("{text}", text=note.text, node=node)
             if node == self._me:
-                self.log.error("this node is no member any more: stop it, and join anew if it shall be one again")
+                self._kept_out(note.text)
                 continue
             self._ledger.expel(node)
             self._forget(node)

@@ -81,6 +81,7 @@ class Node(MultiService):
             newcomer=JoinDesk(reactor, admission),
             refuses=lambda line: self._core.departures.removals.why_not(line),
             on_twin=lambda source: self._core.vigilance.called_by_twin(source),
+            on_refused=lambda why: self._core.vigilance.kept_out(why),
         )
         incarnation = self._store.next_incarnation(time.time())
         envelopes = Envelopes(identity.node, incarnation, os.urandom(4), lambda: self._core.keys.ring())

@@ -64,6 +64,10 @@ class Vigilance:
         """A connection from `source` proved that it has this node's own key."""
         self._alarm("twin", f"{source} uses this node's own key: was its disk cloned? Stop one of the two")
 
+    def kept_out(self, why: str) -> None:
+        """Another node does not let this one in."""
+        self._alarm("kept out", f"this node is kept out by others, stop it and join anew: {why}")
+
     def _look_for_twin(self, sender: NodeId, gossip: Gossip) -> None:
         me = self._ledger.me
         register = gossip.nodes.get(me)

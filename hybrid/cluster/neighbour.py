@@ -44,6 +44,7 @@ class Neighbour:
         endpoint: Callable[[], IStreamClientEndpoint],
         on_up: Callable[[NodeId], None],
         on_lost: Callable[[NodeId], None],
+        on_refused: Callable[[str], None],
         keep: Callable[[], bool],
     ) -> None:
         """
@@ -51,6 +52,7 @@ class Neighbour:
             endpoint: Asked for at each attempt: addresses change.
             on_up: There is a link.
             on_lost: What was told may not have arrived.
+            on_refused: The other side keeps this node out; with its reason.
             keep: Whether there is to be a link also while nothing is said.
         """
         self.link: OutgoingLink | None = None
@@ -58,7 +60,7 @@ class Neighbour:
         """Why there is no link, for people."""
         self._reactor, self._timing, self._jitter, self._connections = reactor, timing, jitter, connections
         self._identity, self._node, self._endpoint, self._on_up = identity, node, endpoint, on_up
-        self._on_lost, self._keep_open = on_lost, keep
+        self._on_lost, self._on_refused, self._keep_open = on_lost, on_refused, keep
         self._keeping: Deferred[None] | None = None
         self._asleep: Deferred[None] | None = None
         self._wanted = False
@@ -171,6 +173,7 @@ class Neighbour:
         except Exception as error:
             if link.refused and link.refused not in self.why_not:
                 self.log.error("{node} keeps this node out: {why}", node=self._node, why=link.refused)
+                self._on_refused(link.refused)
             self._down("cannot be reached", str(error) or type(error).__name__)
             return False
         self.link, self.why_not = link, ""

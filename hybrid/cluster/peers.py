@@ -64,6 +64,7 @@ class PeerLinks(Service):
         bind_address: str | None = None,
         refuses: tls.Refuses = tls.nobody,
         on_twin: Callable[[str], None] = lambda source: None,
+        on_refused: Callable[[str], None] = lambda why: None,
         keep_up_to: int = KEEP_UP_TO,
     ) -> None:
         """
@@ -78,13 +79,15 @@ class PeerLinks(Service):
             timing: Deadlines.
             newcomer: What is done with who wants to join; `None`: nobody can join here.
             bind_address: Listens on and connects from it; default `settings.address`.
+            on_refused: Called with the reason when another node keeps this one out.
             on_twin: Called with the address of each connection that proves to have this node's own key.
             keep_up_to: With more other nodes than this, links are opened when they are wanted.
             refuses: Which members are kept out, and why; asked at each handshake. Open links are for `cut` to end.
         """
         self._reactor, self._identity, self._settings = reactor, identity, settings
         self._addresses, self._jitter, self._timing = addresses, jitter, timing or LinkTiming()
-        self._newcomer, self._refuses, self._on_twin = newcomer, refuses, on_twin
+        self._newcomer, self._refuses = newcomer, refuses
+        self._on_twin, self._on_refused = on_twin, on_refused
         self._keep_up_to = keep_up_to
         self._options = identity.cluster_port_options()
         self._bind = settings.address if bind_address is None else bind_address
@@ -182,6 +185,7 @@ class PeerLinks(Service):
             lambda: self._endpoint(node, tls.CONTROL),
             lambda node: self._call(self._on_connected, node),
             lambda node: self._call(self._on_lost, node),
+            self._on_refused,
             self._keeps,
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import cast
+from typing import Any, cast
 
 import msgspec
 from cryptography import x509
@@ -24,28 +24,14 @@ from hybrid.errors import PeerError
 from hybrid.model import NodeId
 from hybrid.settings import Settings
 
-TIMING = LinkTiming(ping_s=0.1, dead_s=1.0, connect_s=0.5, stall_s=1.0, retry_s=0.02, retry_max_s=0.05)
+TIMING = LinkTiming(ping_s=0.1, dead_s=1.0, connect_s=0.5, stall_s=1.0, retry_s=0.02, retry_max_s=0.05, idle_s=0.2)
 Addresses = dict[NodeId, tuple[str, int]]
 
 
-def links_of(
-    identity: Identity,
-    addresses: Addresses,
-    refuses: tls.Refuses = tls.nobody,
-    on_twin: Callable[[str], None] = lambda source: None,
-) -> PeerLinks:
-    """Links of a node on loopback."""
-    settings = Settings(name=identity.name, address="127.0.0.1", cluster_port=0)
-    return PeerLinks(
-        cast(Reactor, reactor),
-        identity,
-        settings,
-        lambda: addresses,
-        lambda: 0.5,
-        TIMING,
-        refuses=refuses,
-        on_twin=on_twin,
-    )
+def links_of(identity: Identity, addresses: Addresses, port: int = 0, **more: Any) -> PeerLinks:
+    """Links of a node on loopback; `more` as `PeerLinks` takes it."""
+    settings = Settings(name=identity.name, address="127.0.0.1", cluster_port=port)
+    return PeerLinks(cast(Reactor, reactor), identity, settings, lambda: addresses, lambda: 0.5, TIMING, **more)
 
 
 class Raw(Framed):

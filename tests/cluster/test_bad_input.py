@@ -146,14 +146,16 @@ class TestDoor:
         finally:
             await links.stopService()
 
-    @pytest.mark.parametrize("claimed", ["n-someoneelse00000", "alpha", ""])
+    @pytest.mark.parametrize("claimed", ["n-someoneelse00000", "alpha", "", "another cluster"])
     @pytest_twisted.ensureDeferred
     async def test_other_sender_than_in_the_certificate(
         self, node: PeerLinks, alpha: Identity, beta: Identity, claimed: str
     ) -> None:
         """A member that greets as another is closed and counted."""
-        name = alpha.node if claimed == "alpha" else claimed
-        raw = await dial(node, alpha, beta, tls.CONTROL, hello(beta, node=name), wire.pack(1, wire.SeesOwner(SITE)))
+        changes = {"cluster": "c-x"} if claimed == "another cluster" else {"node": claimed}
+        if claimed == "alpha":
+            changes = {"node": alpha.node}
+        raw = await dial(node, alpha, beta, tls.CONTROL, hello(beta, **changes), wire.pack(1, wire.SeesOwner(SITE)))
         await raw.closed()
         assert raw.heard == [] and number_of(node, "greets as") == 1
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import cast
 
 import msgspec
@@ -12,7 +12,7 @@ import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
-from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol, wrapClientTLS
+from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.interfaces import ITransport
 from twisted.internet.protocol import Factory, Protocol, ServerFactory, connectionDone
 from twisted.internet.task import Clock, deferLater
@@ -29,39 +29,15 @@ from hybrid.cluster.framed import Connections, Framed
 from hybrid.cluster.identity import Identity
 from hybrid.cluster.link import AcceptedLink, LinkTiming, OutgoingLink
 from hybrid.cluster.neighbour import IDLE, MAX_TOLD
-from hybrid.cluster.peers import KEEP_UP_TO, PeerLinks, Reactor
+from hybrid.cluster.peers import PeerLinks, Reactor
 from hybrid.cluster.removal import REMOVED, Removal, Removals, dumps
 from hybrid.cluster.streams import AcceptedStream, OutgoingStream
 from hybrid.errors import PeerError
-from hybrid.frames import header
 from hybrid.model import NO_CLAIM, Guid, NodeId, SiteId, Snapshot
 from hybrid.ports import IncomingStream
-from hybrid.settings import Settings
+from tests.cluster.raw import TIMING, Addresses, dial, hello, links_of, number_of, until
 
-TIMING = LinkTiming(ping_s=0.1, dead_s=1.0, connect_s=0.5, stall_s=1.0, retry_s=0.02, retry_max_s=0.05, idle_s=0.2)
 OFFER = wire.Offer(dataset="sites/s-1", claim=NO_CLAIM, base=None, to=Snapshot(Guid(7), "x", 0))
-Addresses = dict[NodeId, tuple[str, int]]
-
-
-def links_of(
-    identity: Identity,
-    addresses: Addresses,
-    port: int = 0,
-    refuses: tls.Refuses = tls.nobody,
-    keep_up_to: int = KEEP_UP_TO,
-) -> PeerLinks:
-    """Links of a node on loopback."""
-    settings = Settings(name=identity.name, address="127.0.0.1", cluster_port=port)
-    return PeerLinks(
-        cast(Reactor, reactor),
-        identity,
-        settings,
-        lambda: addresses,
-        lambda: 0.5,
-        TIMING,
-        refuses=refuses,
-        keep_up_to=keep_up_to,
-    )
 
 
 @pytest_twisted.async_yield_fixture
@@ -79,65 +55,8 @@ async def answer_nothing(sender: NodeId, request: msgspec.Struct) -> msgspec.Str
     return wire.OwnerSeen(None)
 
 
-class Raw(Framed):
-    """A member that says what it likes."""
-
-    def __init__(self, *first: bytes) -> None:
-        super().__init__(wire.MAX_FRAME, Connections(), None)
-        self._first = first
-        self.heard: list[bytes] = []
-        self._more: Deferred[None] = Deferred()
-
-    def shaken(self) -> None:
-        """Say it."""
-        for frame in self._first:
-            self.put(frame)
-
-    def frame_received(self, data: bytes) -> None:
-        """Keep it."""
-        self.heard.append(data)
-        self._wake()
-
-    def ended(self, error: PeerError) -> None:
-        """Over."""
-        self._wake()
-
-    def _wake(self) -> None:
-        more, self._more = self._more, Deferred()
-        more.callback(None)
-
-    async def hear(self, count: int) -> list[bytes]:
-        """Wait for so many frames, or the end."""
-        while len(self.heard) < count and not self.over:
-            await self._more.addTimeout(5, reactor)
-        return self.heard
-
-    async def closed(self) -> None:
-        """Wait for the end."""
-        await self.hear(1_000_000)
-
-
-async def dial(links: PeerLinks, target: Identity, me: Identity, protocol: bytes, *first: bytes) -> Raw:
-    """A connection to a node as member `me`."""
-    raw = Raw(*first)
-    plain = TCP4ClientEndpoint(reactor, "127.0.0.1", links.port)
-    await connectProtocol(wrapClientTLS(me.client_options(target.node, [protocol]), plain), raw)
-    return raw
-
-
-def hello(identity: Identity, **changes: str) -> bytes:
-    """A greeting."""
-    greeting = wire.Hello(cluster=identity.cluster.id, node=identity.node)
-    return wire.pack(0, msgspec.structs.replace(greeting, **changes))
-
-
-def number_of(links: PeerLinks, part: str) -> int:
-    """How many connections ended for a reason that contains `part`."""
-    return sum(count for reason, count in links.ends().items() if part in reason)
-
-
 class TestGreeting:
-    """Who speaks must be who the certificate names."""
+    """How a link begins; more in `test_bad_input.py`."""
 
     @pytest_twisted.ensureDeferred
     async def test_member_is_greeted_back(self, node: PeerLinks, alpha: Identity, beta: Identity) -> None:
@@ -146,27 +65,10 @@ class TestGreeting:
         assert wire.unpack((await raw.hear(1))[0]) == (0, wire.Hello(cluster=alpha.cluster.id, node=alpha.node))
         raw.abort("done")
 
-    @pytest.mark.parametrize("changes", [{"node": "n-someoneelse00000"}, {"cluster": "c-another"}])
-    @pytest_twisted.ensureDeferred
-    async def test_other_name_than_in_the_certificate(
-        self, node: PeerLinks, alpha: Identity, beta: Identity, changes: dict[str, str]
-    ) -> None:
-        """No member may speak for another: the link is closed and counted."""
-        raw = await dial(node, alpha, beta, tls.CONTROL, hello(beta, **changes))
-        await raw.closed()
-        assert raw.heard == [] and number_of(node, "greets as") == 1
-
     @pytest_twisted.ensureDeferred
     async def test_request_before_the_greeting(self, node: PeerLinks, alpha: Identity, beta: Identity) -> None:
         """Nothing is answered before the greeting."""
         raw = await dial(node, alpha, beta, tls.CONTROL, wire.pack(1, wire.SeesOwner(SiteId("s-1"))))
-        await raw.closed()
-        assert raw.heard == []
-
-    @pytest_twisted.ensureDeferred
-    async def test_own_identity_from_elsewhere(self, node: PeerLinks, alpha: Identity) -> None:
-        """A cloned disk is noticed: two nodes with one key do not talk."""
-        raw = await dial(node, alpha, alpha, tls.CONTROL, hello(alpha))
         await raw.closed()
         assert raw.heard == []
 
@@ -178,60 +80,8 @@ class TestGreeting:
         assert raw.heard == []
 
 
-class TestBrokenInput:
-    """What a defect or an attacker with a stolen certificate may send."""
-
-    @pytest.mark.parametrize(
-        "noise",
-        [
-            b"",
-            b"\xc1",
-            b"GET / HTTP/1.1\r\n\r\n",
-            wire.pack(1, wire.Done())[:-1],
-            wire.pack(1, wire.Done()) + b"\x00",
-            msgspec.msgpack.encode((1, {"type": "SeesOwner"})),
-            msgspec.msgpack.encode((1, {"type": "SeesOwner", "site": float("nan")})),
-            b"\x92\x01" + b"\x91" * 100_000 + b"\xc0",
-            b"\x92\x01\x81\xa4type\xa2\xff\xff",
-        ],
-        ids=["empty", "not msgpack", "http", "cut short", "too long", "no site", "nan", "deep", "not utf-8"],
-    )
-    @pytest_twisted.ensureDeferred
-    async def test_garbage_ends_the_link_and_nothing_else(
-        self, node: PeerLinks, alpha: Identity, beta: Identity, noise: bytes
-    ) -> None:
-        """A frame that makes no sense closes its link, is counted, and disturbs no other."""
-        other = await dial(node, alpha, beta, tls.CONTROL, hello(beta))
-        raw = await dial(node, alpha, beta, tls.CONTROL, hello(beta), noise)
-        await raw.closed()
-        assert len(raw.heard) <= 1 and number_of(node, "protocol broken") == 1
-        other.put(wire.pack(3, wire.SeesOwner(SiteId("s-1"))))
-        assert wire.unpack((await other.hear(2))[1]) == (3, wire.OwnerSeen(None))
-        other.abort("done")
-
-    @pytest_twisted.ensureDeferred
-    async def test_frame_over_the_limit_is_cut_at_its_length(
-        self, node: PeerLinks, alpha: Identity, beta: Identity
-    ) -> None:
-        """A length of more than 8 MiB ends the link before anything of it is kept."""
-        raw = await dial(node, alpha, beta, tls.CONTROL, hello(beta))
-        await raw.hear(1)
-        cast(ITransport, raw.transport).write(header(wire.MAX_FRAME + 1))
-        await raw.closed()
-        assert number_of(node, "is the most") == 1
-
-    @pytest_twisted.ensureDeferred
-    async def test_message_of_a_newer_release(self, node: PeerLinks, alpha: Identity, beta: Identity) -> None:
-        """Nodes of two releases work together: what is unknown is refused by name, the link stays."""
-        raw = await dial(node, alpha, beta, tls.CONTROL, hello(beta))
-        await raw.hear(1)
-        raw.put(msgspec.msgpack.encode((7, {"type": "Telepathy", "strength": 9})))
-        raw.put(wire.pack(8, wire.SeesOwner(SiteId("s-1"))))
-        _, unsupported, answered = [wire.unpack(frame) for frame in await raw.hear(3)]
-        assert unsupported[0] == 7 and isinstance(unsupported[1], wire.Failed)
-        assert unsupported[1].what == "unsupported"
-        assert answered == (8, wire.OwnerSeen(None))
-        raw.abort("done")
+class TestStreams:
+    """When a stream is complete, and when data counts; more in `test_bad_input.py`."""
 
     @pytest.mark.parametrize("end", [b"", None], ids=["complete", "cut"])
     @pytest_twisted.ensureDeferred
@@ -500,7 +350,8 @@ class TestRemoved:
         removals = Removals()
         ours = links_of(alpha, {}, refuses=removals.why_not)
         ours.startService()
-        theirs = links_of(beta, {alpha.node: ("127.0.0.1", ours.port)})
+        kept_out: list[str] = []
+        theirs = links_of(beta, {alpha.node: ("127.0.0.1", ours.port)}, on_refused=kept_out.append)
         theirs.startService()
         try:
             await until(lambda: theirs.connected() == {alpha.node})
@@ -512,7 +363,7 @@ class TestRemoved:
                 await deferLater(reactor, 0.2)
             told = [event for event in logged if "keeps this node out" in str(event["log_format"])]
             assert len(told) == 1 and "beta was removed from this cluster by admin at alpha" in str(told[0]["why"])
-            assert not theirs.connected()
+            assert not theirs.connected() and len(kept_out) == 1
             with pytest.raises(PeerError, match="was removed from this cluster"):
                 await theirs.request(alpha.node, wire.Done())
         finally:
@@ -551,15 +402,6 @@ class TestRemoved:
             assert not ours.connected()
         finally:
             await ours.stopService()
-
-
-async def until(true: Callable[[], bool]) -> None:
-    """Let the reactor turn until `true()`; at most five seconds."""
-    for _ in range(500):
-        if true():
-            return
-        await deferLater(reactor, 0.01)
-    raise AssertionError("it did not happen")
 
 
 class Ends:

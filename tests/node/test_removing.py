@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from twisted.logger import capturedLogs
 
+from hybrid.api.status import summarise
 from hybrid.cluster.removal import REMOVED
 from hybrid.errors import Conflict
 from hybrid.model import Shared
@@ -101,4 +102,7 @@ def test_a_node_learns_of_its_own_removal(cluster: Cluster) -> None:
         cluster.members["c"].notes.keep_shared(entry)
         cluster.members["c"].power_cut()
         cluster.members["c"].start()
-    assert any("no member any more" in str(event.get("log_format")) for event in logged)
+        cluster.wait(1)
+    assert any("is kept out by others" in str(event.get("text")) for event in logged)
+    findings = summarise(cluster.members["c"].core.outlook.view, 0.0).findings
+    assert any("c was removed from this cluster by admin at a" in finding for finding in findings)
