@@ -25,7 +25,7 @@ from hybrid.cluster.identity import Identity
 from hybrid.cluster.peers import PeerLinks
 from hybrid.errors import PeerError
 from hybrid.hosting.holdings import dataset_of
-from hybrid.model import Claim, Guid, NodeId, SiteId
+from hybrid.model import Claim, Guid, NodeId, SiteId, SiteRegister, Version
 from hybrid.ports import ByteSource
 from tests.cluster.raw import Raw, connect, dial, hello, links_of, number_of, showing, until
 from tests.node.cluster import Cluster
@@ -388,3 +388,21 @@ class TestHandOver:
             with pytest.raises(PeerError):
                 cluster.run(sender.links.request(b.id, wire.TakeOver(spec.id, said, head)))
         assert set(cluster.owners(spec).values()) == {"a"}
+
+
+class TestWords:
+    """What a node says in another's name."""
+
+    def test_forged_registers_are_ignored(self, cluster: Cluster) -> None:
+        """A member that passes on what the writer did not sign changes nothing; what it says of itself still counts."""
+        spec = cluster.create(on="a")
+        cluster.wait(15)
+        a, b, c = (cluster.members[name] for name in "abc")
+        before = b.core.known.nodes()[a.id]
+        word = SiteRegister(role="none", version=Version(10**9, 0))
+        itself = msgspec.structs.replace(before, address="10.6.6.6", version=Version(10**9, 0))
+        assert c.links.send(b.id, wire.Gossip(sites={a.id: {spec.id: word}}, nodes={a.id: itself}))
+        cluster.wait(3)
+        assert b.site(spec).owner == a.id and b.site(spec).state == "serving"
+        assert b.core.known.nodes()[a.id].address == before.address
+        assert c.id in b.site(spec).holders
