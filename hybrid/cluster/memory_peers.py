@@ -201,7 +201,7 @@ class MemoryNetwork:
         self._links[stream.sender][stream.receiver].streams[stream] = None
 
     def closed(self, stream: MemoryStream) -> None:
-        """`stream` has ended."""
+        """`stream` has ended at its receiver, who would otherwise wait for ever when the link goes down."""
         link = self._links.get(stream.sender, {}).get(stream.receiver)
         if link is not None:
             link.streams.pop(stream, None)
@@ -361,10 +361,7 @@ class MemoryPeers(Service):
             data = wire.encode(offer)
             self._network.opened(stream)
             self._network.deliver(self.node, node, lambda peers: peers.serve_stream(data, stream))
-            try:
-                return peer_answer(node, wire.decode(await stream.carry(source)))
-            finally:
-                self._network.closed(stream)
+            return peer_answer(node, wire.decode(await stream.carry(source)))
         finally:
             await source.abort()
 
@@ -372,7 +369,10 @@ class MemoryPeers(Service):
         """Answer the offer in `data`, whose bytes will come through `stream`."""
 
         async def answer() -> None:
-            reply = await self._answers.answer_stream(stream.sender, wire.decode(data), stream)
+            try:
+                reply = await self._answers.answer_stream(stream.sender, wire.decode(data), stream)
+            finally:
+                self._network.closed(stream)
             stream.answered(wire.encode(reply))
 
         Deferred.fromCoroutine(answer())

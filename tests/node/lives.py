@@ -102,7 +102,7 @@ class Life:
     async def _reached(self, point: Cut) -> None:
         if self.cut == point and not self.over:
             self.end()
-            self.ended()
+            self.clock.common.callLater(0, self.ended)  # not now: this may be deep within what others are doing
         if self._buried:
             raise GeneratorExit
         if self.over:
@@ -133,7 +133,7 @@ class LifeClock:
     """The common clock, until the life is over."""
 
     def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+        self.common = clock
         self.over = False
         self._missed: list[Callable[[], None]] | None = None
 
@@ -149,7 +149,7 @@ class LifeClock:
 
     def seconds(self) -> float:
         """See `IReactorTime`."""
-        return self._clock.seconds()
+        return self.common.seconds()
 
     def callLater(self, delay: float, callable: Callable[..., object], *args: object, **kw: object) -> IDelayedCall:
         """See `IReactorTime`."""
@@ -160,8 +160,8 @@ class LifeClock:
             elif not self.over:
                 callable(*args, **kw)
 
-        return self._clock.callLater(delay, unless_over)
+        return self.common.callLater(delay, unless_over)
 
     def getDelayedCalls(self) -> list[IDelayedCall]:
         """See `IReactorTime`."""
-        return list(self._clock.getDelayedCalls())
+        return list(self.common.getDelayedCalls())
