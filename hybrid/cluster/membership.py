@@ -13,6 +13,8 @@ silence that was its own.
 
 from __future__ import annotations
 
+import math
+
 from hybrid.cluster.agenda import Agenda
 from hybrid.cluster.awareness import Awareness
 from hybrid.cluster.beliefs import STATES, Beliefs, Member
@@ -55,6 +57,7 @@ class Membership:
         self._deeds: Deeds = []
         self._stalled_s = 0.0
         self._unfit_until_s = now_s
+        self._probe_s = -math.inf
         self._gossiping = self._greeting = self._barred = False
         self._slice: list[NodeId] = []
         self._live: frozenset[NodeId] | None = None
@@ -142,8 +145,9 @@ class Membership:
 
     def advance(self, now_s: float) -> Deeds:
         """Do what is due."""
-        self._agenda.run(self._active(now_s))
-        return self._done(self._active(now_s))
+        active_s = self._active(now_s)
+        self._agenda.run(active_s)
+        return self._done(active_s)
 
     def received(self, sender: NodeId, packet: Packet, now_s: float) -> Deeds:
         """Take a packet that `sender` is known to have sent."""
@@ -190,7 +194,7 @@ class Membership:
         """A link to `node` came up, or went down: see at once whether it lives."""
         active_s = self._active(now_s)
         member = self._beliefs.know(node)
-        if member is not None and self._agenda.due_s != float("inf"):
+        if member is not None and self._agenda.due_s != math.inf:
             if member.live:
                 self._beliefs.urgent[node] = None
             else:
@@ -208,7 +212,11 @@ class Membership:
     # ------------------------------------------------------------------------------------------------------- deeds
 
     def _period(self, active_s: float) -> None:
-        self._agenda.at(active_s + self._awareness.scale(LAN.probe_s), self._period)
+        """Each second, so that lateness shows; a node that is not well probes in fewer of them."""
+        self._agenda.at(active_s + LAN.probe_s, self._period)
+        if active_s < self._probe_s:
+            return
+        self._probe_s = active_s + self._awareness.scale(LAN.probe_s) - LAN.timeout_s
         beliefs, probing = self._beliefs, self._probing
         if not beliefs.living and self._awareness.score:
             self._awareness.better()  # nobody is left to compare with
@@ -251,7 +259,7 @@ class Membership:
 
     def _done(self, active_s: float) -> Deeds:
         """What to do now, and see that rumours and greetings go on."""
-        if self._agenda.due_s != float("inf"):
+        if self._agenda.due_s != math.inf:
             if self._rumours and not self._gossiping and self._beliefs.living:
                 self._gossiping = True
                 self._agenda.at(active_s + GOSSIP_S, self._gossip)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from hybrid.cluster.agenda import Agenda
+from hybrid.cluster.agenda import Agenda, Entry
 from hybrid.cluster.awareness import Awareness
 from hybrid.cluster.beliefs import Beliefs, Member
 from hybrid.cluster.packets import ACK, ALIVE, CALL, NACK, PING, PING_REQ, Packet
@@ -27,10 +27,10 @@ Emit = Callable[[NodeId, int, int, str], None]
 
 
 class _Probe:
-    __slots__ = ("helpers", "nacks", "node")
+    __slots__ = ("end_s", "helpers", "nacks", "next", "node")
 
-    def __init__(self, node: NodeId) -> None:
-        self.node = node
+    def __init__(self, node: NodeId, end_s: float, next_: Entry) -> None:
+        self.node, self.end_s, self.next = node, end_s, next_
         self.helpers: frozenset[NodeId] = frozenset()
         self.nacks = 0
 
@@ -63,16 +63,15 @@ class Probing:
     def start(self, member: Member, now_s: float) -> None:
         """Probe it. One that is not alive may stay silent: that is no news."""
         self._number += 1
-        self._probes[self._number] = _Probe(member.id)
+        scale = self._awareness.scale
+        next_ = self._agenda.at(now_s + scale(member.profile.timeout_s), self._ask_others, self._number)
+        self._probes[self._number] = _Probe(member.id, now_s + scale(member.profile.probe_s), next_)
         self._probed.add(member.id)
-        self._agenda.at(now_s + self._awareness.scale(member.profile.timeout_s), self._ask_others, self._number)
-        self._agenda.at(now_s + self._awareness.scale(member.profile.probe_s), self._end, self._number)
         self._emit(member.id, PING, self._number, member.id)
 
     def _ask_others(self, now_s: float, number: int) -> None:
-        probe = self._probes.get(number)
-        if probe is None:
-            return
+        probe = self._probes[number]
+        probe.next = self._agenda.at(probe.end_s, self._end, number)
         helpers = self._helpers(probe.node)
         probe.helpers = frozenset(helpers)
         for helper in helpers:
@@ -114,9 +113,7 @@ class Probing:
             probe.nacks += 1
 
     def _end(self, now_s: float, number: int) -> None:
-        probe = self._probes.get(number)
-        if probe is None:
-            return
+        probe = self._probes[number]
         member = self._close(number)
         if member is None:
             return
@@ -129,6 +126,7 @@ class Probing:
 
     def _close(self, number: int) -> Member | None:
         probe = self._probes.pop(number)
+        probe.next.cancel()
         self._probed.discard(probe.node)
         return self._beliefs.members.get(probe.node)
 

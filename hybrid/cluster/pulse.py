@@ -128,15 +128,15 @@ class Pulse(Service):
             self._schedule()
 
     def _schedule(self) -> None:
-        """One timer, moved only when something is due earlier: when it comes too early, nothing is done."""
-        due_s, timer, now_s = self._membership.due_s, self._timer, self._reactor.seconds()
-        waiting = timer is not None and timer.active()
-        if not self.running or due_s == math.inf or (waiting and self._due_s <= due_s):
-            return
-        if timer is not None and waiting:
+        """One timer, for what is due next."""
+        due_s, timer = self._membership.due_s, self._timer
+        if timer is not None and timer.active():
+            if due_s == self._due_s:
+                return
             timer.cancel()
-        self._due_s = due_s
-        self._timer = self._reactor.callLater(max(0.0, due_s - now_s), self._advance)
+        if self.running and due_s != math.inf:
+            self._due_s = due_s
+            self._timer = self._reactor.callLater(max(0.0, due_s - self._reactor.seconds()), self._advance)
 
     def _notice(self) -> None:
         came = False

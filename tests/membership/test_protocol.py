@@ -18,10 +18,10 @@ def settled(world: World) -> World:
 
 @pytest.mark.parametrize("nodes", [2, 3, 5, 8])
 def test_all_find_each_other(nodes: int) -> None:
-    """Nodes that start together see each other alive within a second."""
+    """Nodes that start together see each other alive within two seconds."""
     world = World(nodes)
     assert world.live(0) == {0}
-    assert world.run_until(world.agreed, 20.0) <= 1.0
+    assert world.run_until(world.agreed, 20.0) <= 2.0
 
 
 @pytest.mark.parametrize("links_lossy", [False, True])

@@ -39,13 +39,14 @@ class Node:
     def wake(self) -> None:
         """See to it that it is woken when something is due."""
         due_s = self.membership.due_s
-        if due_s < self.wake_s or self.wake_s <= self.world.now_s:
+        if due_s != self.wake_s:
             self.wake_s = due_s
             self.world.at(due_s, self.woken, self.membership, due_s)
 
     def woken(self, membership: Membership, due_s: float) -> None:
         """The time it asked for has come."""
         if self.up and membership is self.membership and due_s == self.wake_s:
+            self.wake_s = -1.0
             self.run(lambda: self.do(membership.advance(self.world.now_s)))
 
     def run(self, call: Callable[[], None]) -> None:
