@@ -302,7 +302,7 @@ class Core(MultiService):
         await self._description.publish()
         self._drivers.links.handle(SeesOwner, self._sees_owner)
         self._drivers.links.handle(TakeOver, self._take_over)
-        self.keys.ensure()
+        self.keys.ensure(founder=not self._ledger.nodes().keys() - {self._me})
         self._pulse.setServiceParent(self)
         self._gossip.setServiceParent(self)
         self.replicator.setServiceParent(self)

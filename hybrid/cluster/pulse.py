@@ -46,6 +46,9 @@ class Links(Protocol):
     def on_connected(self, callback: Callable[[NodeId], None]) -> None:
         """Call when there is a link to a node."""
 
+    def on_lost(self, callback: Callable[[NodeId], None]) -> None:
+        """Call when the link to a node is no more."""
+
     def handle(self, kind: type[msgspec.Struct], handler: RequestHandler) -> None:
         """See `hybrid.ports.Peers`."""
 
@@ -71,6 +74,7 @@ class Pulse(Service):
         datagrams.listen(self._received)
         links.handle(Ping, self._pinged)
         links.on_connected(self._met)
+        links.on_lost(self._met)
 
     def startService(self) -> None:
         """Begin."""
@@ -144,7 +148,7 @@ class Pulse(Service):
             if after == "dead":
                 self.log.warn("node {node} does not answer: taken for dead", node=node)
             elif after == "suspect":
-                self.log.info("node {node} is suspected", node=node)
+                self.log.debug("node {node} is suspected", node=node)
             elif before != "suspect":
                 self.log.info("node {node} is alive", node=node)
             came |= "suspect" not in (before, after) or after == "dead"

@@ -10,6 +10,9 @@ from twisted.logger import Logger
 from hybrid.cluster import keyring
 from hybrid.cluster.keyring import KEYRING, SECRET_BYTES, Keyring
 
+PATIENCE = 6
+"""Looks after which a node that knows others, but no key, makes one: they may have come from a release without keys."""
+
 
 class SharedMap(Protocol):
     """See `hybrid.adapters.SharedValues`."""
@@ -45,6 +48,7 @@ class Rotation:
             leads: Whether it is this node that does what one node has to do.
         """
         self._shared, self._entropy, self._wall_s, self._leads = shared, entropy, wall_s, leads
+        self._waited = 0
         self._value: str | None = None
         self._ring: Keyring | None = None
         self.refresh()
@@ -63,10 +67,10 @@ class Rotation:
                 return
             self._ring = ring
 
-    def ensure(self) -> None:
-        """There is a key from now on: the founder makes the first one."""
+    def ensure(self, founder: bool = True) -> None:
+        """There is a key from now on: the founder makes the first one. Others are told of theirs, and wait for that."""
         self.refresh()
-        if self._ring is None:
+        if self._ring is None and founder:
             self._keep(keyring.first(self._entropy(SECRET_BYTES), self._now_ms()))
             self.log.info("the cluster has its first key")
 
@@ -83,10 +87,14 @@ class Rotation:
         self._keep(ring)
         self.log.info("a new cluster key is being spread")
 
-    async def look(self) -> None:
+    def look(self) -> None:
         """Take the step that is due."""
         self.refresh()
-        if self._ring is None or not self._leads():
+        if self._ring is None:
+            self._waited += 1
+            self.ensure(founder=self._waited >= PATIENCE and self._leads())
+            return
+        if not self._leads():
             return
         now_ms = self._now_ms()
         if keyring.old(self._ring, now_ms):

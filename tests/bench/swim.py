@@ -51,6 +51,9 @@ class NoLinks:
     def on_connected(self, callback: Callable[[NodeId], None]) -> None:
         """See `hybrid.cluster.pulse.Links`."""
 
+    def on_lost(self, callback: Callable[[NodeId], None]) -> None:
+        """See `hybrid.cluster.pulse.Links`."""
+
     def handle(self, kind: type[msgspec.Struct], handler: RequestHandler) -> None:
         """See `hybrid.cluster.pulse.Links`."""
 
