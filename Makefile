@@ -12,6 +12,7 @@ NODES ?= 3
 SEEDS ?= 200
 FROM ?= 0
 ONLY ?=
+SEED ?=
 
 .PHONY: help setup packages images demo story faults test test-fast check format simulate crashes clean
 .DEFAULT_GOAL := help
@@ -40,7 +41,7 @@ story: images ## the demo without a person: every promise measured
 
 faults: images ## real nodes killed, hung and cut apart, judged; ONLY=F1,F5-two for some of them
 	@mkdir -p build
-	@$(BIN)/python -m hybrid.lab.faults --only "$(ONLY)" --json build/faults.json --image-dir $(IMAGES)
+	@$(BIN)/python -m hybrid.lab.faults --only "$(ONLY)" $(if $(SEED),--seed $(SEED)) --json build/faults.json --image-dir $(IMAGES)
 
 test: images ## every test that runs on this machine
 	@mkdir -p build

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import secrets
 import signal
 import subprocess
 import sys
@@ -40,6 +41,7 @@ def main(argv: Sequence[str]) -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, interrupt)
     say, verdicts = Clock().say, list[Verdict]()
+    say(f"seed {options.seed}: --seed or SEED= repeats what was chosen by chance")
     for name in remove_leftovers():
         say(f"removed what an earlier run ({name}) left")
 
@@ -49,7 +51,7 @@ def main(argv: Sequence[str]) -> int:
 
     ended = False
     try:
-        campaign(faults, options.image_dir, say, told, options.keep)
+        campaign(faults, options.image_dir, say, told, options.seed, options.keep)
         ended = True
     except LabError as error:
         print(f"\n{error}", file=sys.stderr)
@@ -77,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", default="", help="ids or names, separated by commas (default: all)")
     parser.add_argument("--json", type=Path, help="where the report goes")
     parser.add_argument("--image-dir", type=Path, default=Path("/var/cache/hybrid/images"), help="built images")
+    parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6), help="of what is chosen by chance")
     parser.add_argument("--keep", action="store_true", help="leave disks and logs")
     return parser
 

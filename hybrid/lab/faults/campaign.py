@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from random import Random
 
 from hybrid.lab.cluster import Lab
 from hybrid.lab.command import LabError
@@ -37,11 +38,12 @@ class Theatre:
         nodes: Of the cluster.
         image_dir: Built images.
         say: Told of progress.
+        seed: Of what scenarios choose by chance.
         keep: Leave disks and logs.
     """
 
-    def __init__(self, nodes: int, image_dir: Path, say: Say, keep: bool = False) -> None:
-        self._say = say
+    def __init__(self, nodes: int, image_dir: Path, say: Say, seed: int = 0, keep: bool = False) -> None:
+        self._say, self._chance = say, Random(seed)
         self.lab = Lab(nodes, image_dir, say=say, keep=keep)
         self.site = Guestbook(self.lab)
         self._journal = Journal(self.lab.base / "acknowledged")
@@ -70,7 +72,7 @@ class Theatre:
     def perform(self, fault: Fault) -> Verdict:
         """One scenario, judged. What it could not do is a breach, never an exception."""
         self._say(f"{fault.name}: {fault.says}")
-        stage = Stage(self.lab, self._journal, self._writers, self._say)
+        stage = Stage(self.lab, self._journal, self._writers, self._say, self._chance)
         try:
             with stage.observing():
                 stage.steady()
@@ -133,15 +135,21 @@ class Theatre:
 
 
 def campaign(
-    faults: Sequence[Fault], image_dir: Path, say: Say, told: Callable[[Verdict], None], keep: bool = False
+    faults: Sequence[Fault],
+    image_dir: Path,
+    say: Say,
+    told: Callable[[Verdict], None],
+    seed: int = 0,
+    keep: bool = False,
 ) -> None:
     """Perform all, the smallest clusters first; `told(verdict)` after each."""
     for nodes in sorted({fault.nodes for fault in faults}):
-        _on_one_size(nodes, [fault for fault in faults if fault.nodes == nodes], image_dir, say, told, keep)
+        of_size = [fault for fault in faults if fault.nodes == nodes]
+        _on_one_size(of_size, lambda nodes=nodes: Theatre(nodes, image_dir, say, seed, keep), say, told)  # type: ignore[misc]  # bound now
 
 
 def _on_one_size(
-    nodes: int, faults: Iterable[Fault], image_dir: Path, say: Say, told: Callable[[Verdict], None], keep: bool
+    faults: Iterable[Fault], build: Callable[[], Theatre], say: Say, told: Callable[[Verdict], None]
 ) -> None:
     with ExitStack() as stack:
         theatre: Theatre | None = None
@@ -151,8 +159,8 @@ def _on_one_size(
                 if theatre is not None:
                     told(theatre.account())
                 stack.close()
-                say(f"a cluster of {nodes} nodes")
-                theatre = stack.enter_context(Theatre(nodes, image_dir, say, keep))
+                say(f"a cluster of {fault.nodes} nodes")
+                theatre = stack.enter_context(build())
                 theatre.open()
             told(theatre.perform(fault))
             say(f"  {fault.name} took {time.monotonic() - begin_s:.0f} s")

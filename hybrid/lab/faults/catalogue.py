@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hybrid.lab.faults import crashes, deaths, disks, halts, partitions
+from hybrid.lab.faults import chaos, crashes, deaths, disks, halts, partitions
 from hybrid.lab.faults.fault import Fault
 
 FAULTS: tuple[Fault, ...] = (
@@ -13,6 +13,7 @@ FAULTS: tuple[Fault, ...] = (
     *partitions.FAULTS,
     *crashes.FAULTS,
     *disks.FAULTS,
+    *chaos.FAULTS,
 )
 
 

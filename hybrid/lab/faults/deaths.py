@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import random
-
 from hybrid.lab.faults.fault import Fault
 from hybrid.lab.faults.nemesis import powerless
 from hybrid.lab.faults.scoring import Target
@@ -72,7 +70,7 @@ def data_centre_dies(stage: Stage) -> None:
 def everything_dies(stage: Stage) -> None:
     """All nodes lose power at once and come back, the last owner first or last, as it comes."""
     nodes = stage.others()
-    random.shuffle(nodes)
+    stage.chance.shuffle(nodes)
     stage.say(f"power for {', '.join(node.name for node in nodes)}, in this order")
     with stage.excusing(*nodes):
         with powerless(stage.lab, *nodes):

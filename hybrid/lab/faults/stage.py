@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from random import Random
 
 from hybrid.lab.cluster import Lab
 from hybrid.lab.command import LabError
@@ -36,10 +37,14 @@ class Stage:
         journal: Of the lab, for all its scenarios.
         writers: Of the lab, stopped.
         say: Told of progress.
+        chance: What scenarios choose by.
     """
 
-    def __init__(self, lab: Lab, journal: Journal, writers: Writers, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, lab: Lab, journal: Journal, writers: Writers, say: Callable[[str], None], chance: Random
+    ) -> None:
         self.lab, self._journal, self._writers, self._say = lab, journal, writers, say
+        self.chance = chance
         self.site = Guestbook(lab)
         self.evidence = Evidence(began_s=time.monotonic())
         self._end_s = time.monotonic() + BUDGET_S
