@@ -25,6 +25,8 @@ from hybrid.lab.visitor import Unanswered
 from hybrid.lab.writers import Journal, Writers
 
 WHOLE_S = 120.0
+AGAIN_S = 30.0
+"""A lab that is not whole so long after it was is not fit for another scenario."""
 Say = Callable[[str], None]
 
 
@@ -99,9 +101,10 @@ class Theatre:
     def whole(self) -> bool:
         """Whether all nodes run and hold all of the site: fit for another scenario."""
         try:
-            return len(self.lab.live()) == len(self.lab.nodes) and self.site.safe()
+            self.site.await_copies(AGAIN_S)
         except LabError:
             return False
+        return len(self.lab.live()) == len(self.lab.nodes)
 
     def _mend(self, evidence: Evidence) -> None:
         """Whatever the scenario left: no cuts, all nodes running, and copies that are equal again."""
