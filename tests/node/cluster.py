@@ -117,6 +117,7 @@ class Member:
         """A new life, in which nothing happened yet."""
         self.notes.starts += 1
         self.life = Life(LifeClock(self.cluster.clock), self._lost_power)
+        self.cluster.lives.append(self.life)
         self.links = self.cluster.network.join(self.id)
         settings = Settings(
             name=self.name,
@@ -206,9 +207,15 @@ class Cluster:
     ) -> None:
         """`member(cluster, name, dc)` makes a node."""
         self.clock = Clock()
+        self.lives: list[Life] = []
         self.network = MemoryNetwork(self.clock)
         self.air = MemoryAir(self.network)
         self.members = {name: member(self, name, dc) for name, dc in places.items()}
+
+    def bury(self) -> None:
+        """Let go of all there ever was: what is left of it would else tidy up in the middle of another test."""
+        for life in self.lives:
+            life.bury()
 
     def wall_s(self) -> float:
         """Time of day."""

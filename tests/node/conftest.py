@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator, Mapping
 
 import pytest
@@ -15,6 +16,7 @@ from tests.node.cluster import PLACES, Cluster
 def found() -> Iterator[Callable[[Mapping[str, str]], Cluster]]:
     """`found(places)`: a cluster whose nodes know each other."""
     failures: list[str] = []
+    made: list[Cluster] = []
 
     @provider(ILogObserver)
     def watch(event: LogEvent) -> None:
@@ -23,12 +25,16 @@ def found() -> Iterator[Callable[[Mapping[str, str]], Cluster]]:
 
     def make(places: Mapping[str, str]) -> Cluster:
         cluster = Cluster(places)
+        made.append(cluster)
         cluster.start()
         return cluster
 
+    gc.collect()  # what an earlier test left unfinished ends before anybody watches, not in the middle of this one
     globalLogPublisher.addObserver(watch)
     yield make
     globalLogPublisher.removeObserver(watch)
+    for cluster in made:
+        cluster.bury()
     assert failures == []
 
 
