@@ -61,6 +61,7 @@ class Membership:
         self._gossiping = self._greeting = self._barred = False
         self._slice: list[NodeId] = []
         self._live: frozenset[NodeId] | None = None
+        self._only_called: dict[NodeId, int] = {}
 
     # ------------------------------------------------------------------------------------------------ who is there
 
@@ -91,6 +92,7 @@ class Membership:
         """A node an operator removed: neither what it says nor what others say of it brings it back, only `know`."""
         if node != self.me:
             self._beliefs.forget(node)
+            self._only_called.pop(node, None)
             self._live = None
 
     def live(self, now_s: float) -> frozenset[NodeId]:
@@ -170,6 +172,7 @@ class Membership:
 
     def _heard(self, member: Member, packet: Packet, active_s: float) -> None:
         kind, probing = packet.kind, self._probing
+        self._only_called.pop(member.id, None)
         if kind == PING:
             if packet.target == self.me:
                 self._emit(member.id, ACK, packet.number, "")
@@ -186,9 +189,13 @@ class Membership:
         """The ping over the link to `node` was answered."""
         active_s = self._active(now_s)
         member = self._beliefs.members.get(node)
-        if member is not None:
-            self._probing.answered(node, Packet(ACK, number, member.incarnation), active_s)
+        if member is not None and self._probing.answered(node, Packet(ACK, number, member.incarnation), active_s):
+            self._only_called[node] = self._only_called.get(node, 0) + 1
         return self._done(active_s)
+
+    def only_called(self, node: NodeId) -> int:
+        """How many probes of `node` in a row were answered over the link alone, no datagram having come from it."""
+        return self._only_called.get(node, 0)
 
     def met(self, node: NodeId, now_s: float) -> Deeds:
         """A link to `node` came up, or went down: see at once whether it lives."""

@@ -90,21 +90,22 @@ class Probing:
         near = [other for other in others if self._dc_of(other) == here]
         return chosen + self._chance.sample(near, min(HELPERS - len(chosen), len(near)))
 
-    def answered(self, sender: NodeId, packet: Packet, now_s: float) -> None:
-        """An `ACK`: to a probe of ours, or to one made for another node."""
+    def answered(self, sender: NodeId, packet: Packet, now_s: float) -> bool:
+        """An `ACK`: to a probe of ours, or to one made for another node. Whether it was the first one to ours."""
         helped = self._helped.get(packet.number)
         if helped is not None and helped[2] == sender:
             del self._helped[packet.number]
             self._emit(helped[0], ACK, helped[1], sender)
-            return
+            return False
         probe = self._probes.get(packet.number)
         if probe is None or (sender != probe.node and sender not in probe.helpers):
-            return
+            return False
         member = self._close(packet.number)
         if member is not None:
             self._awareness.better()
             incarnation = packet.incarnation if sender == member.id else member.incarnation
             self._beliefs.answered(member, incarnation, now_s)
+        return True
 
     def refused(self, sender: NodeId, packet: Packet) -> None:
         """A `NACK`: the helper is there, its ping was not answered."""

@@ -24,6 +24,9 @@ from hybrid.wire import Done, Ping
 CALL_S = 2.0
 """A ping over a link that was not answered by then came too late for every probe."""
 
+WARN_AFTER = 5
+"""Probes of a node in a row that only its link answered."""
+
 Hear = Callable[[NodeId, Packet], None]
 
 
@@ -114,6 +117,12 @@ class Pulse(Service):
             return
         if self.running:
             self._take(lambda now_s: self._membership.called(node, number, now_s))
+            if self._membership.only_called(node) == WARN_AFTER:
+                self.log.warn(
+                    "node {node} answers over its link, but its datagrams do not arrive, or ours do not: "
+                    "is UDP open on the cluster port, in both directions?",
+                    node=node,
+                )
 
     # ------------------------------------------------------------------------------------------------------- deeds
 

@@ -73,9 +73,12 @@ def test_one_timer_per_node(world: World) -> None:
 
 
 def test_links_carry_life_where_no_datagram_passes(world: World) -> None:
-    """A firewall that drops all UDP makes nobody dead: pings go over the links."""
+    """A firewall that drops all UDP makes nobody dead: pings go over the links, and once per node somebody is told."""
     world.air.loss = 1.1
-    world.wait(120.0)
+    with capturedLogs() as events:
+        world.wait(120.0)
+    warned = [event["node"] for event in events if "is UDP open" in event["log_format"]]
+    assert sorted(warned) == sorted([A, B, C] * 2)
     assert world.live(A) == world.live(B) == world.live(C) == {A, B, C}
 
 
