@@ -193,6 +193,20 @@ def test_holders_that_hear_etcd_do_not_stand_against_their_promise(cluster: Stri
     assert cluster.writers(spec) == ["b"]
 
 
+def test_a_promise_outlasts_an_owner_that_hangs(cluster: StrictCluster) -> None:
+    """It goes on by agreement, then its process hangs: its guardian freezes it before those who agreed may stand."""
+    spec = cluster.strict_site()
+    cluster.etcd.cut("a")
+    cluster.wait(60)
+    assert cluster.writers(spec) == ["a"]
+    cluster.members["a"].pause()
+    frozen_s = cluster.until(15)
+    assert frozen_s + cluster.until(60, "b") > TTL_S / 2
+    cluster.members["a"].resume()
+    cluster.wait(30)
+    assert cluster.writers(spec) == ["b"]
+
+
 def test_an_answer_that_is_lost_makes_no_second_owner(cluster: StrictCluster) -> None:
     """etcd did what was asked, the answer did not come: the node finds its own name there, or somebody else's."""
     spec = cluster.strict_site()
