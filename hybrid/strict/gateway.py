@@ -71,7 +71,9 @@ class EtcdGateway:
         """See `hybrid.strict.ports.Etcd`."""
         if len(keys) > MAX_KEYS:
             raise ValueError(f"{len(keys)} keys at once, {MAX_KEYS} are the most")
-        return await self._call("kv/txn", messages.read_body(keys), messages.reading)
+        return await self._call(
+            "kv/txn", messages.read_body(keys), lambda content: messages.reading(content, len(keys))
+        )
 
     async def put_if(self, compares: Mapping[str, int], key: str, value: str, lease: int = 0) -> int | None:
         """See `hybrid.strict.ports.Etcd`."""

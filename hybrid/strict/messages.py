@@ -8,7 +8,8 @@ or false is left out. Reads are never `serializable`: a member that is cut off w
 from __future__ import annotations
 
 import base64
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import msgspec
@@ -92,40 +93,64 @@ class _Error(msgspec.Struct, frozen=True):
     message: str = ""
 
 
-def reading(content: bytes) -> Reading:
-    """The answer to `read_body`. Raises `EtcdUnreachable` where it is none of etcd's."""
+def reading(content: bytes, keys: int) -> Reading:
+    """
+    The answer to `read_body` of so many `keys`.
+
+    Raises:
+        EtcdUnreachable: It is none of etcd's, or not whole: then nothing is known, least of all that nobody owns it.
+    """
     answer = _decode(content, _Transaction)
-    entries = {
-        base64.b64decode(pair.key).decode(): Entry(
-            base64.b64decode(pair.value).decode(), int(pair.mod_revision), int(pair.lease)
-        )
-        for part in answer.responses
-        for pair in part.response_range.kvs
-    }
-    return Reading(int(answer.header.revision), entries)
+    if not answer.succeeded or len(answer.responses) != keys:
+        raise _not_etcd(f"{len(answer.responses)} of {keys} keys answered")
+    with _understood():
+        entries = {
+            base64.b64decode(pair.key, validate=True).decode(): Entry(
+                base64.b64decode(pair.value, validate=True).decode(), int(pair.mod_revision), int(pair.lease)
+            )
+            for part in answer.responses
+            for pair in part.response_range.kvs
+        }
+        return Reading(int(answer.header.revision), entries)
 
 
 def written(content: bytes) -> int | None:
     """The revision of a change that was done; `None` when its conditions did not hold."""
     answer = _decode(content, _Transaction)
-    return int(answer.header.revision) if answer.succeeded else None
+    with _understood():
+        return int(answer.header.revision) if answer.succeeded else None
 
 
 def granted(content: bytes) -> int:
     """The id of a new lease."""
-    return int(_decode(content, _Lease).ID)
+    lease = _decode(content, _Lease)
+    with _understood():
+        return int(lease.ID)
 
 
 def kept(content: bytes) -> bool:
     """Whether the lease that was to be kept alive still was."""
-    return int(_decode(content, _Kept).result.TTL) > 0
+    answer = _decode(content, _Kept)
+    with _understood():
+        return int(answer.result.TTL) > 0
 
 
 def _decode(content: bytes, kind: type[T]) -> T:
-    try:
+    with _understood():
         return msgspec.json.decode(content, type=kind)
-    except (msgspec.MsgspecError, ValueError) as error:
-        raise EtcdUnreachable("what answered is not etcd", str(error), "look at [strict] endpoints") from error
+
+
+@contextmanager
+def _understood() -> Iterator[None]:
+    """What cannot be understood was not said by etcd."""
+    try:
+        yield
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise _not_etcd(str(error)) from error
+
+
+def _not_etcd(why: str) -> EtcdUnreachable:
+    return EtcdUnreachable("what answered is not etcd", why, "look at [strict] endpoints")
 
 
 def failure(status: int, content: bytes) -> HybridError:
@@ -137,8 +162,8 @@ def failure(status: int, content: bytes) -> HybridError:
     """
     try:
         error = msgspec.json.decode(content, type=_Error)
-    except msgspec.MsgspecError:
-        return EtcdUnreachable("what answered is not etcd", f"status {status}", "look at [strict] endpoints")
+    except (msgspec.MsgspecError, RecursionError):
+        return _not_etcd(f"status {status}")
     why = error.message.removeprefix("etcdserver: ") or f"status {status}"
     if error.code in _ELSEWHERE:
         return EtcdUnreachable("etcd cannot answer now", why)

@@ -19,15 +19,14 @@ class StrictMember(Member):
     """A node with an etcd."""
 
     cluster: StrictCluster
-    lease: int | None = None
-    knows_etcd = True
 
-    def strict_drivers(self) -> StrictDrivers | None:
+    def __init__(self, cluster: StrictCluster, name: str, dc: str) -> None:
+        super().__init__(cluster, name, dc)
+        self.guard = MemoryGuard(cluster.clock, lambda: self.containers)
+        self.lease: int | None = None
+
+    def strict_drivers(self) -> StrictDrivers:
         """See `Member`. The lease outlives the process, the guardian too."""
-        if not self.knows_etcd:
-            return None
-        if not hasattr(self, "guard"):
-            self.guard = MemoryGuard(self.cluster.clock, lambda: self.containers)
         return StrictDrivers(
             cluster="c-test",
             etcd=self.life.sees(self.cluster.etcd.client(self.name)),
@@ -57,7 +56,7 @@ class StrictCluster(Cluster):
 
     def __init__(self, strict: Strict | None = None) -> None:
         self.strict = strict or Strict()
-        super().__init__(member=StrictMember)
+        super().__init__(member=StrictMember)  # type: ignore[arg-type]  # it is given this cluster
         self.etcd = MemoryEtcd(self.clock)
         self.overlaps: list[tuple[float, list[str]]] = []
         self.watched: list[SiteSpec] = []
