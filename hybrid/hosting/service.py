@@ -118,9 +118,10 @@ class HostingService:
     async def _edited(self, old: SiteSpec, new: SiteSpec) -> SiteSpec:
         claim = await self._claims.switch(old, new)
         if claim is not None:
-            await self._holdings.claim(new.id, claim)
             new = msgspec.structs.replace(new, version=Version(claim.epoch, 0))
-        await self._holdings.write_spec(new)
+        await self._holdings.write_spec(new)  # first: only of a strict site others believe an epoch that leaps
+        if claim is not None:
+            await self._holdings.claim(new.id, claim)
         limits_changed = (old.memory_bytes, old.cpus, old.pids) != (new.memory_bytes, new.cpus, new.pids)
         if old.wanted != new.wanted or limits_changed:
             await self._terms.stop(new.id)

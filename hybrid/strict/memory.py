@@ -48,9 +48,9 @@ class MemoryEtcd:
         self._next_lease = 1000
         self.rebuild()
 
-    def rebuild(self) -> None:
-        """Begin anew, empty, as after all members lost their disks: revisions start at 1 again."""
-        self._revision = 1
+    def rebuild(self, revision: int = 1) -> None:
+        """Begin anew, empty, as after all members lost their disks; or as one that others wrote to up to `revision`."""
+        self._revision = revision
         self._entries: dict[str, Entry] = {}
         self._leases: dict[int, _Lease] = {}
 

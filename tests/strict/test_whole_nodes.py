@@ -281,6 +281,22 @@ def test_a_site_becomes_strict_and_available_again_and_its_epoch_never_falls(clu
     assert cluster.writers(spec) == ["a"]
 
 
+def test_an_etcd_that_others_use_too(cluster: StrictCluster) -> None:
+    """Its revisions are millions ahead: the site's epoch leaps, and everybody believes it."""
+    cluster.etcd.rebuild(3_000_000)
+    spec = cluster.create()
+    cluster.watched.append(spec)
+    cluster.wait(10)
+    cluster.run(cluster.members["a"].core.hosting.edit(spec.id, {"consistency": "strict"}))
+    cluster.wait(10)
+    for name in cluster.members:
+        claim = cluster.members[name].site(spec).claim
+        assert claim is not None
+        assert claim.epoch > 3_000_000
+    cluster.members["a"].power_cut()
+    cluster.until(60, "b")
+
+
 def test_without_a_guardian_no_strict_site_starts(cluster: StrictCluster) -> None:
     """Nobody could stop it if the node process hung; a site that was not to be strict starts."""
     cluster.members["a"].guard.missing = True
