@@ -11,9 +11,9 @@ from collections.abc import Callable
 from twisted.logger import Logger
 
 from hybrid.cluster.ledger import Ledger
-from hybrid.cluster.sanity import unreasonable
+from hybrid.cluster.sanity import Leap, unreasonable
 from hybrid.cluster.twins import Twins
-from hybrid.model import Boot, NodeId
+from hybrid.model import Boot, Copy, NodeId
 from hybrid.wire import Gossip
 
 MAX_ALARMS = 20
@@ -48,17 +48,33 @@ class Vigilance:
         return tuple(self._alarms.values())
 
     def listens(self, sender: NodeId, gossip: Gossip) -> bool:
-        """Whether to take in what `sender` says; never again from one that once said what no healthy node says."""
+        """
+        Whether to take in what `sender` says.
+
+        Not again, from it or of it, from a node that once wrote what no healthy node writes. Who only passes that on is
+        none the worse for it.
+        """
+        for leap in unreasonable(gossip, self._ledger):
+            new = leap.writer not in self._quarantined and leap.writer != self._ledger.me
+            if new and self._written(leap, sender):
+                self._quarantine(leap.writer, leap.text)
         if sender in self._quarantined:
-            return False
-        why = unreasonable(gossip, self._ledger)
-        if why:
-            self._quarantined.add(sender)
-            name = self._ledger.nodes()[sender].name if sender in self._ledger.nodes() else sender
-            self._alarm(f"quarantine/{sender}", f"nothing {name} says is believed any more: {why}")
             return False
         self._look_for_twin(sender, gossip)
         return True
+
+    def _written(self, leap: Leap, sender: NodeId) -> bool:
+        """Whether it is really its writer's."""
+        part, believes = leap.part, self._ledger.vouching.believes
+        if isinstance(part, Copy):
+            return believes(part, leap.writer, sender, leap.site)
+        return believes(part, leap.writer, sender, leap.site)
+
+    def _quarantine(self, node: NodeId, why: str) -> None:
+        self._quarantined.add(node)
+        self._ledger.disbelieve(node)
+        name = self._ledger.nodes()[node].name if node in self._ledger.nodes() else node
+        self._alarm(f"quarantine/{node}", f"nothing {name} says is believed any more: {why}")
 
     def called_by_twin(self, source: str) -> None:
         """A connection from `source` proved that it has this node's own key."""

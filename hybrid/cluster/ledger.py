@@ -82,6 +82,7 @@ class Ledger:
         self._shared = SharedMap(me)
         self._followers: list[Callable[[SiteId], None]] = []
         self._expelled: set[NodeId] = set()
+        self._disbelieved: set[NodeId] = set()
         self._gave_way = False
 
     def follow(self, changed: Callable[[SiteId], None]) -> None:
@@ -214,6 +215,10 @@ class Ledger:
             for changed in self._followers:
                 changed(site)
 
+    def disbelieve(self, node: NodeId) -> None:
+        """What `node` said until now stands, and nothing new of it is taken, in this life."""
+        self._disbelieved.add(node)
+
     def give_way(self) -> None:
         """Another node has this one's key and goes on: it is not outdone any more, and nobody is told of sites here."""
         self._gave_way = True
@@ -223,8 +228,8 @@ class Ledger:
         return not (self._gave_way and node == self.me)
 
     def _not_for_others(self, node: NodeId) -> bool:
-        """Whether nobody may bring news of `node`: it is this one, or removed."""
-        return node == self.me or node in self._expelled
+        """Whether nobody may bring news of `node`: it is this one, removed, or not believed."""
+        return node == self.me or node in self._expelled or node in self._disbelieved
 
     def _merge_node(self, node: NodeId, register: NodeRegister, sender: NodeId | None, told_by: NodeId | None) -> bool:
         known = self._nodes.get(node)

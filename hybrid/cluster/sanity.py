@@ -9,10 +9,11 @@ grow with everything that is written there.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 from hybrid.cluster.candidates import largest_claim, newest_spec
-from hybrid.model import NodeId, SiteId, SiteRegister
+from hybrid.model import Copy, NodeId, SiteId, SiteRegister
 from hybrid.wire import Gossip
 
 MAX_LEAP = 1_000_000
@@ -40,25 +41,37 @@ def leaps(known: int, said: int, strict: bool) -> bool:
     return said >= MAX_EPOCH or (not strict and 0 < known < said - MAX_LEAP)
 
 
-def unreasonable(gossip: Gossip, ledger: Registered) -> str:
-    """What in `gossip` no healthy node says, for people; empty when nothing is."""
-    for site, node, said, register in _epochs(gossip):
+@dataclass(frozen=True, slots=True)
+class Leap:
+    """A part of a register that no healthy node writes."""
+
+    writer: NodeId
+    site: SiteId
+    part: SiteRegister | Copy
+    text: str
+    """What is wrong with it, for people."""
+
+
+def unreasonable(gossip: Gossip, ledger: Registered) -> Iterator[Leap]:
+    """What in `gossip` no healthy node writes, whoever passes it on."""
+    for site, writer, part, said in _epochs(gossip):
         if said <= MAX_LEAP:
             continue
         registers = ledger.registers(site)
         known = largest_claim(registers.values()).epoch
-        spec = newest_spec([*registers.values(), *([register] if register else [])])
+        words = [*registers.values(), *([part] if isinstance(part, SiteRegister) else [])]
+        spec = newest_spec(words)
         if leaps(known, said, spec is not None and spec.consistency == "strict"):
-            return f"it tells of epoch {said} of {site}, by {node}, where {known} is the largest known"
-    return ""
+            text = f"it tells of epoch {said} of {site}, where {known} is the largest known"
+            yield Leap(writer, site, part, text)
 
 
-def _epochs(gossip: Gossip) -> Iterator[tuple[SiteId, NodeId, int, SiteRegister | None]]:
-    """Site, whose word, its largest epoch, and the word itself where it is one."""
+def _epochs(gossip: Gossip) -> Iterator[tuple[SiteId, NodeId, SiteRegister | Copy, int]]:
+    """Site, writer, part, and the largest epoch in it."""
     for node, words in gossip.sites.items():
         for site, word in words.items():
             claimed = word.claim.epoch if word.claim else 0
-            yield site, node, max(claimed, word.seen.epoch, word.head_epoch), word
+            yield site, node, word, max(claimed, word.seen.epoch, word.head_epoch)
     for node, copies in gossip.copies.items():
         for site, copy in copies.items():
-            yield site, node, copy.head_epoch, None
+            yield site, node, copy, copy.head_epoch

@@ -34,6 +34,23 @@ def test_a_node_that_leaps_ahead_is_not_listened_to(cluster: Cluster) -> None:
         )
 
 
+def test_who_passes_it_on_is_none_the_worse(cluster: Cluster) -> None:
+    """A leap is its writer's fault, where it is signed; nobody can be brought into disrepute by others."""
+    spec = cluster.create(on="a")
+    cluster.wait(15)
+    a, b, c = (cluster.members[name] for name in "abc")
+    leap = SiteRegister(role="replica", seen=Claim(2**63, c.id), version=Version(10**6, 0))
+    assert c.links.send(a.id, Gossip(sites={b.id: {spec.id: leap}}))
+    cluster.wait(2)
+    assert "believed" not in findings(cluster, "a"), "b did not say that"
+    signed_leap = Vouching(b.id, MemorySeals(b.id), lambda node: None).signed(leap, spec.id)
+    assert c.links.send(a.id, Gossip(sites={b.id: {spec.id: signed_leap}}))
+    cluster.wait(2)
+    assert "nothing b says is believed any more" in findings(cluster, "a")
+    assert "nothing c says" not in findings(cluster, "a")
+    assert cluster.owners(spec)["a"] == "a"
+
+
 def signed(register: NodeRegister) -> NodeRegister:
     """As the node itself, or who has its key, would say it."""
     seals = MemorySeals(register.id)
