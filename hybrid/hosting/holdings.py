@@ -171,6 +171,7 @@ class Holdings:
     async def claim(self, site: SiteId, claim: Claim) -> None:
         """Hold `claim`, durably before anything else happens under it."""
         seen = max(claim, self.seen(site))
+        self._held[site] = replace(self.need(site), seen=seen)  # of what fails now, a part may be on disk
         await self._pool.set_properties(
             dataset_of(site), {"claim": str(claim), "seen": str(seen), "bids": None, "awaiting": None}
         )
