@@ -14,7 +14,7 @@ FROM ?= 0
 ONLY ?=
 SEED ?=
 
-.PHONY: help setup packages images demo story faults test test-fast check format simulate crashes clean
+.PHONY: help setup packages images demo story faults test test-fast check format simulate mutations crashes clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -66,6 +66,10 @@ simulate: setup ## SEEDS histories of whole clusters, from seed FROM
 
 crashes: setup ## every crash point of every deed, and every second one in the recovery
 	@$(BIN)/python -m tests.crashes.run
+
+mutations: setup ## rules broken on purpose, one at a time: the simulation must notice each
+	@mkdir -p build
+	@$(BIN)/python -m tests.simulation.mutants
 
 clean: ## what was built in the checkout
 	@rm -rf build $(VENV) .mypy_cache .ruff_cache .pytest_cache

@@ -80,6 +80,13 @@ class Disk(MemoryPool):
                 volume.files = volume.moments[-1].files
         super().lose_power()
 
+    def roll_back(self, name: str, base: Guid) -> None:
+        """What `zfs receive -F` does first, which nothing but a mutant ever asks for."""
+        volume = self._volumes[name]
+        volume.moments = volume.moments[: [moment.snapshot.guid for moment in volume.moments].index(base) + 1]
+        volume.files = volume.moments[-1].files
+        self._touch()
+
     # ---------------------------------------------------------------------------------------------- the clients
 
     def accept(self, site: SiteId) -> bool:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import gc
 import random
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import cast
 
 from twisted.logger import ILogObserver, globalLogPublisher
 
 from hybrid.core import Core
-from tests.simulation.faults import Faults
-from tests.simulation.liveness import Liveness, epochs
+from tests.simulation.faults import Faults, owns
+from tests.simulation.liveness import Liveness, epochs, line
 from tests.simulation.oracle import Violated
 from tests.simulation.world import World
 
@@ -34,16 +35,38 @@ class Outcome:
     story: list[str] = field(default_factory=list)
 
 
+Scene = Callable[[int, type[Core]], Outcome]
+
+
 def history(seed: int, core: type[Core] = Core) -> Outcome:
     """What happens under `seed`; the same each time."""
     plan = random.Random(f"{seed}/plan")
     world = World(seed, nodes=plan.choice([2, 3, 4, 5, 5]), core=core, hurried=plan.choice([1.0, 1.0, 60.0]))
-    outcome = Outcome(seed, states=world.oracle.states)
+    return _told(world, lambda: _live(world, plan))
+
+
+def hurried(seed: int, core: type[Core] = Core) -> Outcome:
+    """The same where a minute of the day passes in each second, so that retention has something to do."""
+    plan = random.Random(f"{seed}/plan")
+    world = World(seed, nodes=plan.choice([3, 4, 5]), core=core, hurried=60.0)
+    return _told(world, lambda: _live(world, plan))
+
+
+def calm(seed: int, core: type[Core] = Core) -> Outcome:
+    """One node at a time loses its power and comes back, and nothing else happens: nothing safe may be set aside."""
+    plan = random.Random(f"{seed}/calm")
+    world = World(seed, nodes=plan.choice([3, 4, 5]), core=core)
+    return _told(world, lambda: _crash_in_turn(world, plan))
+
+
+def _told(world: World, live: Callable[[], None]) -> Outcome:
+    """Let `live` happen, and tell how it went."""
+    outcome = Outcome(world.seed, states=world.oracle.states)
     observer = cast(ILogObserver, world.logged)
     globalLogPublisher.addObserver(observer)
     gc.disable()
     try:
-        _live(world, plan)
+        live()
     except Violated as error:
         outcome.error = str(error)
         outcome.story = world.story()
@@ -53,6 +76,30 @@ def history(seed: int, core: type[Core] = Core) -> Outcome:
         gc.enable()
     outcome.at_s, outcome.events = world.timeline.now_s, world.timeline.events
     return outcome
+
+
+def _crash_in_turn(world: World, plan: random.Random) -> None:
+    """C1: what two disks acknowledged stays on the main line."""
+    world.begin()
+    world.create(next(iter(world.nodes.values())), copies=len(world.nodes) - 1)
+    world.wait(40.0)
+    for _ in range(5):
+        site = world.sites[0]
+        owners = [node for node in world.nodes.values() if owns(node, site)]
+        node = owners[0] if owners and plan.random() < 0.7 else plan.choice(list(world.nodes.values()))
+        world.note("", f"crash of {node.name}")
+        node.power_cut()
+        world.wait(plan.uniform(25.0, 40.0))
+        node.start()
+        world.wait(plan.uniform(25.0, 40.0))
+    world.wait(STEADY_S)
+    Liveness(world, frozenset(world.nodes)).check({})
+    for site in world.sites:
+        main = next(set(line(node, site)) for node in world.nodes.values() if owns(node, site))
+        aside = {guid for guid, disks in world.oracle.acknowledged.items() if len(disks) > 1} - main
+        if aside:
+            world.oracle.violated("C1", f"{len(aside)} snapshots that were safe were set aside without need")
+    world.invariants.check()
 
 
 def _live(world: World, plan: random.Random) -> None:

@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from hybrid.hosting.holdings import PREFIX
-from hybrid.model import NO_CLAIM, Claim, Guid, Received, SiteId
+from hybrid.model import NO_CLAIM, Bid, Claim, Guid, Received, SiteId
 from hybrid.storage.memory_state import Volume
 from hybrid_replicator.names import intent_key
 from tests.simulation.oracle import writes_in
@@ -35,6 +35,7 @@ class Invariants:
         self._changes: dict[str, int] = {}
         self._shapes: dict[str, dict[str, Shape]] = {}
         self._on_disk: dict[str, frozenset[Guid]] = {}
+        self._bid: dict[tuple[str, str], Bid] = {}
         self._accepted: dict[tuple[str, SiteId], Claim] = {}
 
     def check(self) -> None:
@@ -98,6 +99,7 @@ class Invariants:
         for node in self._world.nodes.values():
             for site in self._world.sites:
                 self._replica_at_rest(node, site)
+                self._bids(node, site)
 
     def _writes(self) -> None:
         """S2: every write that was accepted is in a snapshot, in live data, or in the intent log."""
@@ -122,10 +124,21 @@ class Invariants:
         if register is None or register.role != "replica" or volume is None:
             return
         swapping = intent_key(site) in node.disk.properties("stash/journal")
+        if volume.changed() and not swapping and volume.moments:
+            self._world.oracle.violated(
+                "S2", f"{node.name} is a replica of {site}, and what was written is in no snapshot"
+            )
         opened = ["writable"] * (not volume.readonly and not swapping)
         opened += ["mounted"] * (volume.mountpoint is not None) + ["running"] * node.serves(site)
         if opened:
             self._world.oracle.violated("S8", f"{node.name} is a replica of {site}, which is {opened} there")
+
+    def _bids(self, node: Node, site: SiteId) -> None:
+        """R5: a bid never changes once it was published."""
+        register = node.process.register(site) if node.process is not None else None
+        for key, bid in register.bids.items() if register is not None else ():
+            if self._bid.setdefault((node.name, key), bid) != bid:
+                self._world.oracle.violated("R5", f"{node.name} changed its bid for {key} to {bid.value}")
 
     # ------------------------------------------------------------------------------------------- single events
 
@@ -140,6 +153,12 @@ class Invariants:
         claim = node.disk.durable(site)
         if claim is None:
             self._world.oracle.violated("S5", f"{node.name} runs {site} without a claim on its disk")
+        elif (
+            claim == process.claims.get(site)
+            and site not in process.adopted
+            and process.age_s() < self._world.timing.boot_s
+        ):
+            self._world.oracle.violated("S10", f"{node.name} serves {site} under the old claim {claim} after its start")
 
     def told(self, process: Process, kind: str, site: SiteId) -> None:
         """A transition. S10: nobody is elected before it listened for `boot_s`."""

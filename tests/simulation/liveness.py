@@ -60,16 +60,16 @@ class Liveness:
 
     def _copies(self, site: SiteId, owner: Node) -> None:
         """L2, L3: as many copies as wanted, near the owner's head; L4: stashes too."""
-        main = _line(owner, site)
+        main = line(owner, site)
         assert owner.process is not None
         wanted = owner.process.core.outlook.view.sites[site].spec.copies
         recent = set(main[-1 - BEHIND :])
-        near = [node.name for node in self._nodes if node is not owner and recent & set(_line(node, site)[-1:])]
+        near = [node.name for node in self._nodes if node is not owner and recent & set(line(node, site)[-1:])]
         if len(near) < min(wanted, len(self._nodes) - 1):
             self._violated("L3", f"{site} of {owner.name} wants {wanted} copies, {near} are up to date")
         for node in self._nodes:
-            line = _line(node, site)
-            strange = [guid for guid in set(line) - set(main) if not self._world.oracle.is_ancestor(guid, main[-1])]
+            theirs = line(node, site)
+            strange = [guid for guid in set(theirs) - set(main) if not self._world.oracle.is_ancestor(guid, main[-1])]
             if node.name in near and strange:
                 self._violated("L2", f"{node.name} does not follow {owner.name} in {site}")
 
@@ -85,7 +85,8 @@ class Liveness:
             self._violated("L6", f"{node.name} sees {seen and seen.owner} {seen and seen.state}, {owner.name} serves")
 
 
-def _line(node: Node, site: SiteId) -> list[Guid]:
+def line(node: Node, site: SiteId) -> list[Guid]:
+    """The main line of `site` on the disk of `node`, oldest first; empty where there is none."""
     volume = node.disk.volumes().get(PREFIX + site)
     return [moment.snapshot.guid for moment in volume.moments] if volume else []
 

@@ -39,6 +39,8 @@ class Process:
         self.up = False
         self.adopted = frozenset(node.containers.specs())
         """Sites whose containers ran already when it started."""
+        self.claims = {site: node.disk.durable(site) for site in world.sites}
+        """Those on its disk when it started."""
         settings = Settings(name=node.name, dc=node.dc, address=node.address, state_dir="/state", timing=world.timing)
         drivers = Drivers(
             pool=self.life.sees(node.disk),

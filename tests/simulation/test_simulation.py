@@ -23,6 +23,18 @@ def simulate(folder: Path, seeds: int, first: int = 0) -> dict[str, object]:
     return result
 
 
+def test_broken_rules_are_noticed(tmp_path: Path) -> None:
+    """Each rule is there for a reason: without it an invariant falls. All of them: `make mutations`."""
+    names = ("no quarantine", "the claim not on disk first", "an old claim served after a restart")
+    output = tmp_path / "mutations.json"
+    command = [sys.executable, "-m", "tests.simulation.mutants", *names, "--output", str(output)]
+    ended = subprocess.run(
+        command, cwd=HERE, env={**os.environ, "PYTHONHASHSEED": "0"}, capture_output=True, text=True, timeout=600
+    )
+    assert ended.returncode == 0, ended.stdout
+    assert json.loads(output.read_text())["alive"] == []
+
+
 def test_some_histories(tmp_path: Path) -> None:
     """Under cuts, crashes, pauses, full, hanging and lost disks nothing that was accepted is lost, and all recovers."""
     result = simulate(tmp_path, 3)
