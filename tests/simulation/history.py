@@ -19,6 +19,8 @@ from tests.simulation.world import World
 
 PEACE_S = 150.0
 """After so long without a fault all must be well: rests after failed starts have ended, retries have come."""
+HURRIED = 20.0
+"""Seconds of the day in a second: what is kept for an hour goes after three minutes, three times the period of holds."""
 STEADY_S = 60.0
 """And so long it must stay so."""
 
@@ -41,14 +43,14 @@ Scene = Callable[[int, type[Core]], Outcome]
 def history(seed: int, core: type[Core] = Core) -> Outcome:
     """What happens under `seed`; the same each time."""
     plan = random.Random(f"{seed}/plan")
-    world = World(seed, nodes=plan.choice([2, 3, 4, 5, 5]), core=core, hurried=plan.choice([1.0, 1.0, 60.0]))
+    world = World(seed, nodes=plan.choice([2, 3, 4, 5, 5]), core=core, hurried=plan.choice([1.0, 1.0, HURRIED]))
     return _told(world, lambda: _live(world, plan))
 
 
 def hurried(seed: int, core: type[Core] = Core) -> Outcome:
-    """The same where a minute of the day passes in each second, so that retention has something to do."""
+    """The same where the time of day runs, so that retention has something to do."""
     plan = random.Random(f"{seed}/plan")
-    world = World(seed, nodes=plan.choice([3, 4, 5]), core=core, hurried=60.0)
+    world = World(seed, nodes=plan.choice([3, 4, 5]), core=core, hurried=HURRIED)
     return _told(world, lambda: _live(world, plan))
 
 

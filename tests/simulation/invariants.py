@@ -35,7 +35,7 @@ class Invariants:
         self._changes: dict[str, int] = {}
         self._shapes: dict[str, dict[str, Shape]] = {}
         self._on_disk: dict[str, frozenset[Guid]] = {}
-        self._bid: dict[tuple[str, str], Bid] = {}
+        self._bid: dict[tuple[str, SiteId, str], Bid] = {}
         self._accepted: dict[tuple[str, SiteId], Claim] = {}
 
     def check(self) -> None:
@@ -137,7 +137,7 @@ class Invariants:
         """R5: a bid never changes once it was published."""
         register = node.process.register(site) if node.process is not None else None
         for key, bid in register.bids.items() if register is not None else ():
-            if self._bid.setdefault((node.name, key), bid) != bid:
+            if self._bid.setdefault((node.name, site, key), bid) != bid:
                 self._world.oracle.violated("R5", f"{node.name} changed its bid for {key} to {bid.value}")
 
     # ------------------------------------------------------------------------------------------- single events

@@ -29,7 +29,6 @@ from hybrid.deeds import StashReason
 from hybrid.hosting.holdings import Holdings
 from hybrid.hosting.terms import Terms
 from hybrid.model import NO_CLAIM, Bid, Claim, Guid, NodeId, SiteId, SiteRegister, Snapshot, Stash
-from hybrid_replicator.commons import Commons
 from hybrid_replicator.holds import BaseHolds
 from hybrid_replicator.names import site_dataset
 from hybrid_replicator.protection import Protection
@@ -110,14 +109,6 @@ class NoReplay(Core):
         becomes(self._terms, UnreplayedTerms)
 
 
-class ForgetfulCommons(Commons):
-    """Keeps nothing for those who went another way."""
-
-    def of(self, site: SiteId) -> frozenset[Guid]:
-        """See `Commons`."""
-        return frozenset()
-
-
 class ForgetfulHolds(BaseHolds):
     """Holds nothing."""
 
@@ -138,9 +129,9 @@ class NoBaseHeld(Core):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        becomes(self.replicator._commons, ForgetfulCommons)
-        becomes(self.replicator._holds, ForgetfulHolds)
         sender = self.replicator._sender
+        becomes(sender._holds, ForgetfulHolds)
+        self.replicator._heads = lambda site: {}
 
         def protection(site: SiteId) -> Protection:
             found = type(sender).protection(sender, site)
