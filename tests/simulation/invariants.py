@@ -124,7 +124,7 @@ class Invariants:
         if register is None or register.role != "replica" or volume is None:
             return
         swapping = intent_key(site) in node.disk.properties("stash/journal")
-        if volume.changed() and not swapping and volume.moments:
+        if volume.changed() and not swapping and volume.moments and node.disk.durable(site) is None:
             self._world.oracle.violated(
                 "S2", f"{node.name} is a replica of {site}, and what was written is in no snapshot"
             )
