@@ -183,6 +183,7 @@ class Core(MultiService):
             now_s=drivers.wall_s,
             heads=self.known.heads,
         )
+        self._ledger.follow(self.replicator.heard)
         self._tasks = SiteTasks()
         self._holdings = Holdings(pool, self.replicator, self._ledger, self._published)
         self._strict = StrictSites(

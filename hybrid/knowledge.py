@@ -61,10 +61,10 @@ class Knowledge:
         """Of all nodes, oldest first."""
         return viewing.stashes(self._ledger.registers(site))
 
-    def heads(self, site: SiteId) -> dict[NodeId, Guid]:
-        """What other nodes publish as their heads of `site`: never forgotten here, a stream may have to start there."""
+    def heads(self, site: SiteId) -> dict[NodeId, tuple[Guid, ...]]:
+        """What other nodes publish of `site`, newest first: never forgotten here, a stream may have to start there."""
         registers = self._ledger.registers(site).items()
-        return {node: register.head for node, register in registers if node != self._me and register.head is not None}
+        return {node: register.recent for node, register in registers if node != self._me and register.recent}
 
     def nodes(self) -> Mapping[NodeId, NodeRegister]:
         """What every node known says of itself."""

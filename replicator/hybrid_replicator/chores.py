@@ -120,8 +120,8 @@ class Chores:
         """Also for nodes that never exchanged anything with this one: it may be the next owner."""
         for site in self._index.sites():
             dataset = site_dataset(site)
-            for peer, head in self._heads(site).items():
-                self._holds.heard(dataset, self._index.history(dataset), peer, head)
+            for peer, guids in self._heads(site).items():
+                self._holds.heard(dataset, self._index.history(dataset), peer, guids)
         await self._holds.settle()
 
     async def _check(self) -> None:

@@ -9,7 +9,7 @@ stumbles over it, unless it is for a member of the cluster that may still need i
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -44,12 +44,17 @@ class BaseHolds:
         """These nodes belong to the cluster, alive or not."""
         self._members = members
 
-    def heard(self, dataset: str, history: History, peer: NodeId, head: Guid) -> None:
-        """`peer` says that it ends at `head`: in common with us if `history` has it, and newer than what was known."""
-        line = [snapshot.guid for snapshot in history]
+    def heard(self, dataset: str, history: History, peer: NodeId, guids: Sequence[Guid]) -> None:
+        """`peer` says that its line ends with `guids`, newest first: some may be in common, and newer than what was."""
+        line = {snapshot.guid: place for place, snapshot in enumerate(history)}
+        common = next((guid for guid in guids if guid in line), None)
         newest = self._newest.get((dataset, peer))
-        if head in line and (newest not in line or line.index(head) > line.index(newest)):
-            self.want(dataset, peer, head)
+        if common is not None and (newest is None or line[common] > line.get(newest, -1)):
+            self.want(dataset, peer, common)
+
+    def wanted(self, dataset: str) -> frozenset[Guid]:
+        """What is held, or is to be, of `dataset` for others."""
+        return frozenset(guid for (of, _), guid in self._newest.items() if of == dataset)
 
     async def settle(self) -> None:
         """Move every hold to where it is wanted. Trouble with one is logged; it is tried again the next time."""

@@ -29,8 +29,8 @@ Targets = Callable[[SiteView], tuple[NodeId, ...]]
 LiveRoot = Callable[[SiteId], str | None]
 """Where the live data of a site is mounted on this node, or `None`."""
 
-Heads = Callable[[SiteId], Mapping[NodeId, Guid]]
-"""What each other node publishes as its head of a site: common bases to be, never forgotten."""
+Heads = Callable[[SiteId], Mapping[NodeId, tuple[Guid, ...]]]
+"""The newest snapshots that each other node publishes of a site, head first: common bases to be, never forgotten."""
 
 
 class Files(Protocol):

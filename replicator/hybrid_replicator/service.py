@@ -50,7 +50,7 @@ from hybrid_replicator.tasks import Tasks, patiently
 TICK_S = 1.0
 
 
-def no_heads(site: SiteId) -> Mapping[NodeId, Guid]:
+def no_heads(site: SiteId) -> Mapping[NodeId, tuple[Guid, ...]]:
     """For a node that knows of nobody else's heads."""
     return {}
 
@@ -87,7 +87,7 @@ class Replicator(Service):
             jitter: Between 0 and 1, at random.
             now_s: Wall time.
             look_every_s: The pause between two looks at one site; at least 1.
-            heads: What other nodes publish as their heads of a site: never forgotten here.
+            heads: What other nodes publish of a site: the newest in common is never forgotten here.
         """
         self._reactor, self._pool, self._peers, self._me = reactor, pool, peers, me
         self._heads, self._now_s, self._look_every_s = heads, now_s, max(1.0, look_every_s)
@@ -237,7 +237,17 @@ class Replicator(Service):
         """Snapshots that retention keeps: bases with peers, of stashes, and of streams under way."""
         of_stashes = {guid for stash in self.stashes(site) for guid in (stash.base, stash.head) if guid is not None}
         bases = self._sender.protection(site).bases(self._reactor.seconds()) if site in self._duties else frozenset()
-        return bases | frozenset(self._heads(site).values()) | of_stashes | self._delivery.under_way(site)
+        heads = {guids[0] for guids in self._heads(site).values()} | self._holds.wanted(site_dataset(site))
+        return bases | heads | of_stashes | self._delivery.under_way(site)
+
+    def heard(self, site: SiteId) -> None:
+        """
+        Somebody publishes something else of `site`: notice what is in common, before it is too long ago to be told.
+        """
+        dataset = site_dataset(site)
+        history = self._index.history(dataset)
+        for peer, guids in self._heads(site).items() if history else ():
+            self._holds.heard(dataset, history, peer, guids)
 
     # --------------------------------------------------------------------------------------------------- deeds
 

@@ -60,15 +60,15 @@ def test_a_hold_follows_what_the_peer_says(pool: MemoryPool, clock: Clock, run: 
     def held() -> list[bool]:
         return [bool(run(pool.holds(MAIN, snapshot.guid))) for snapshot in history]
 
-    holds.heard(MAIN, history, PEER, history[1].guid)
+    holds.heard(MAIN, history, PEER, (history[1].guid,))
     run(holds.settle())
     assert held() == [True, True, False]
     assert run(holds.clear(MAIN, history[0].guid))
     for head in (history[0].guid, Guid(7)):
-        holds.heard(MAIN, history, PEER, head)
+        holds.heard(MAIN, history, PEER, (head,))
     run(holds.settle())
     assert held() == [False, True, False]
-    holds.heard(MAIN, history, PEER, history[2].guid)
+    holds.heard(MAIN, history, PEER, (history[2].guid,))
     run(holds.settle())
     assert held() == [False, False, True]
 

@@ -98,7 +98,7 @@ class Node:
         self.facts: list[Fact] = []
         self.fences = Fences()
         self.peers = world.network.join(name)
-        self.heads_told: dict[NodeId, Guid] = {}
+        self.heads_told: dict[NodeId, tuple[Guid, ...]] = {}
         self.replicator = Replicator(
             world.clock,
             self.pool,
@@ -885,7 +885,7 @@ def test_a_replica_keeps_what_a_third_node_will_need(tell: Tell) -> None:
         await world.site(a, b)
         await world.wait(10)
         told = b.replicator.history(SITE)[0].guid
-        b.heads_told = {C: told}
+        b.heads_told = {C: (told,)}
         await world.wait(310)
         b = await world.restart(b)
         for number in range(30):
@@ -905,7 +905,7 @@ def test_what_other_nodes_publish_as_their_head_is_kept(tell: Tell) -> None:
         await world.site(a, b)
         await world.wait(10)
         told = b.replicator.history(SITE)[0].guid
-        b.heads_told = {C: told}
+        b.heads_told = {C: (told,)}
         for number in range(30):
             a.pool.write(main_of(), "data", b"%d" % number)
             await world.wait(300)

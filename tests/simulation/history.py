@@ -20,7 +20,7 @@ from tests.simulation.world import World
 PEACE_S = 150.0
 """After so long without a fault all must be well: rests after failed starts have ended, retries have come."""
 HURRIED = 20.0
-"""Seconds of the day in a second: what is kept for an hour goes after three minutes, three times the period of holds."""
+"""Seconds of the day in a second: what is kept for an hour goes after three minutes, thrice the period of holds."""
 STEADY_S = 60.0
 """And so long it must stay so."""
 
