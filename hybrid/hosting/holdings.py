@@ -6,11 +6,12 @@ Shell. The only writer of this node's `SiteRegister`s, and the fence that the re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import msgspec
+from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 
 from hybrid.cluster.conflict import bids_in_force
@@ -107,6 +108,7 @@ class Holdings:
         """`changed(site)` is called after each publication."""
         self._pool, self._past, self._registers, self._changed = pool, past, registers, changed
         self._held: dict[SiteId, Holding] = {}
+        self._locks: dict[SiteId, DeferredLock] = {}
 
     # ------------------------------------------------------------------------------------------------ reading
 
@@ -161,7 +163,9 @@ class Holdings:
         if holding is None:
             self.log.warn("dataset {name} has no readable spec: left alone", name=dataset.name)
             return
-        self._held[site] = holding
+        before = self._held.get(site)
+        seen = max(holding.seen, before.seen) if before is not None else holding.seen
+        self._held[site] = replace(holding, seen=seen)
 
     def add(self, spec: SiteSpec, claim: Claim) -> None:
         """A new site, whose dataset is there and says what `owned_properties` does."""
@@ -170,18 +174,18 @@ class Holdings:
 
     async def claim(self, site: SiteId, claim: Claim) -> None:
         """Hold `claim`, durably before anything else happens under it."""
-        seen = max(claim, self.seen(site))
-        self._held[site] = replace(self.need(site), seen=seen)  # of what fails now, a part may be on disk
-        await self._pool.set_properties(
-            dataset_of(site), {"claim": str(claim), "seen": str(seen), "bids": None, "awaiting": None}
-        )
-        self.update(site, claim=claim, seen=seen, bids={}, awaiting=(), paused=False)
+        await self._write(site, claim, {"claim": str(claim), "bids": None, "awaiting": None})
+        self.update(site, claim=claim, bids={}, awaiting=(), paused=False)
 
     async def release(self, site: SiteId) -> None:
-        """Give the claim up, durably, and be a replica."""
-        await self._pool.set_properties(
-            dataset_of(site), {"claim": None, "seen": str(self.seen(site)), "bids": None, "awaiting": None}
-        )
+        """
+        Give the claim up, durably, and be a replica.
+
+        Where that fails it is given up all the same, as it may be gone from the disk; the role stays, and it is to be
+        tried again.
+        """
+        self._held[site] = replace(self.need(site), claim=None)
+        await self._write(site, self.seen(site), {"claim": None, "bids": None, "awaiting": None})
         self.update(
             site,
             claim=None,
@@ -212,8 +216,20 @@ class Holdings:
         """Remember `claim` durably, so that nothing older is ever taken again."""
         holding = self._held.get(site)
         if holding is not None and claim > holding.seen:
-            await self._pool.set_properties(dataset_of(site), {"seen": str(claim)})
-            self.update(site, seen=claim)
+            await self._write(site, claim, {})
+            if site in self._held:
+                self.publish(site)
+
+    async def _write(self, site: SiteId, seen: Claim, properties: Mapping[str, str | None]) -> None:
+        """
+        Write properties, and with them the largest claim that was seen, which never goes back: one call at a time.
+
+        What was seen is kept in mind first: of a call that fails, a part may be on disk.
+        """
+        async with self._locks.setdefault(site, DeferredLock()):
+            holding = self.need(site)
+            self._held[site] = replace(holding, seen=max(holding.seen, seen, self._registers.seen(site)))
+            await self._pool.set_properties(dataset_of(site), {"seen": str(self.need(site).seen), **properties})
 
     async def write_spec(self, spec: SiteSpec) -> None:
         """Replace the spec (the caller is the owner and gave it the next version)."""
@@ -223,12 +239,12 @@ class Holdings:
     async def rewrite(self, site: SiteId) -> None:
         """Write all properties again: a dataset made by clone and promote inherits none."""
         holding = self.need(site)
-        await self._pool.set_properties(
-            dataset_of(site),
+        await self._write(
+            site,
+            holding.seen,
             {
                 "spec": encode_spec(holding.spec),
                 "claim": str(holding.claim) if holding.claim else None,
-                "seen": str(holding.seen),
                 "bids": msgspec.json.encode(holding.bids).decode() if holding.bids else None,
             },
         )

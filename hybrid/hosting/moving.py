@@ -85,6 +85,7 @@ class Moving:
         except Exception:
             await self._settle(site, claim, asked and await self._taken(site, claim, to))
             raise
+        self._holdings.update(site, role="stashing")  # what fails now is tried again, as the end of every term
         await self._holdings.release(site)
 
     async def _last_changes(self, site: SiteId, claim: Claim, to: NodeId) -> Guid:

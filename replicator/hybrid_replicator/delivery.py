@@ -13,7 +13,7 @@ from twisted.internet.defer import DeferredLock
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from hybrid.errors import PeerError
+from hybrid.errors import NoSuchSnapshot, PeerError
 from hybrid.history import History
 from hybrid.model import NO_CLAIM, Claim, Guid, NodeId, SiteId, SiteSpec, Snapshot
 from hybrid.ports import ByteSource, Peers, Pool
@@ -205,7 +205,9 @@ class Delivery:
                     raise NotTaken(node, Refused("base", f"another {dataset} is there"))
                 return 0
             history = self._index.history(dataset) or await self._index.refresh(dataset)
-            to = next(snapshot for snapshot in history if snapshot.guid == guid)
+            to = next((snapshot for snapshot in history if snapshot.guid == guid), None)
+            if to is None:
+                raise NoSuchSnapshot(f"{dataset} has no snapshot {guid} any more")
             offer = Offer(dataset=dataset, claim=NO_CLAIM, base=None, to=to, properties=self._index.properties(dataset))
             for base in bases[:-1]:
                 try:

@@ -87,8 +87,7 @@ class Receiver:
         refused = self._fenced(sender, site, offer)
         if refused is not None:
             return refused
-        if offer.claim > self._fences.seen(site):
-            await self._fences.saw(site, offer.claim)
+        await self._fences.saw(site, offer.claim)  # what others told is on disk only from now on
         async with self._gates.of(site).shared(stream.abort):
             await self._stashes.finish(site)
             answer = await self._take_site(site, offer, stream)
@@ -213,7 +212,8 @@ class Receiver:
     async def _note(self, site: SiteId, sender: NodeId, offer: Offer) -> None:
         """Write down what came with the stream where it differs, hold the new base, and tell."""
         known, new = self._index.properties(offer.dataset), self._properties(offer)
-        new[SEEN] = str(max(offer.claim, self._fences.seen(site)))  # a newer one may have been heard of meanwhile
+        if SEEN in known:
+            del new[SEEN]  # was written by the fence, or a newer one
         changed = {key: value for key, value in new.items() if known.get(key) != value}
         if changed:
             await self._pool.set_properties(offer.dataset, changed)
