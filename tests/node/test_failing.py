@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from msgspec import Struct
+from twisted.internet.task import deferLater
+
+from hybrid.hosting.holdings import dataset_of
+from hybrid.model import Claim, NodeId, Received
 from hybrid.storage.memory import MemoryPool
+from hybrid.wire import OwnerSeen, SeesOwner
 from tests.node.cluster import Cluster
 
 
@@ -158,3 +164,57 @@ def test_a_disk_is_replaced_by_an_empty_one(cluster: Cluster) -> None:
     (owner,) = set(cluster.owners(spec).values())
     assert owner in ("b", "c")
     assert a.pool.files(f"sites/{spec.id}") == cluster.members[owner].files(spec.id)
+
+
+def test_an_owner_whose_storage_is_gone_is_relieved_within_seconds(cluster: Cluster) -> None:
+    """A server that lives on without its disks keeps its sites down no longer than one that died."""
+    spec = cluster.create()
+    cluster.wait(15)
+    a = cluster.members["a"]
+    a.pool.sick = "the disks are gone"
+    cluster.wait(12)
+    (owner,) = {member.site(spec).owner for member in cluster.members.values()}
+    assert owner in (cluster.members["b"].id, cluster.members["c"].id)
+    assert {member.site(spec).state for member in cluster.members.values()} == {"serving"}
+    a.pool.sick = ""
+    cluster.wait(40)
+    assert {member.site(spec).owner for member in cluster.members.values()} == {owner}
+    assert a.core.outlook.view.sites[spec.id].stuck == ()
+
+
+def test_a_candidate_decides_again_when_the_answers_have_come(cluster: Cluster) -> None:
+    """What is learnt while the others are asked counts: who then is not the best any more lets the better one."""
+    spec = cluster.create()
+    cluster.wait(15)
+    a, b, c = (cluster.members[name] for name in "abc")
+    told: list[str] = []
+    b.core.told.append(lambda kind, site, text: told.append(kind))
+
+    async def slow(sender: NodeId, request: Struct) -> OwnerSeen:
+        newer = await c.core.replicator.snapshot(spec.id, Claim(1, a.id))
+        assert newer is not None
+        c.core.report(Received(spec.id, Claim(1, a.id), newer.guid))
+        await deferLater(cluster.clock, 1.0, lambda: None)
+        return OwnerSeen(None)
+
+    c.links.handle(SeesOwner, slow)
+    a.power_cut()
+    cluster.wait(25)
+    assert told[:1] == ["election-called-off"] and "elected" not in told
+    assert cluster.owners(spec) == {"b": "c", "c": "c"}
+
+
+def test_a_ghost_of_a_larger_claim_does_not_stop_replication(cluster: Cluster) -> None:
+    """After somebody claimed and vanished for good, the owner re-affirms, and its changes are taken again (R9)."""
+    spec = cluster.create()
+    cluster.wait(15)
+    a, b = cluster.members["a"], cluster.members["b"]
+    b.power_cut()
+    cluster.run(b.pool.set_properties(dataset_of(spec.id), {"seen": "9,n-dddddddddddddddd"}))
+    b.start()
+    cluster.wait(20)
+    assert (a.site(spec).claim or Claim(0, a.id)).epoch > 9
+    a.write(spec.id, "guestbook", b"goes on")
+    cluster.wait(15)
+    assert {member.files(spec.id)["guestbook"] for member in cluster.members.values()} == {b"goes on"}
+    assert a.site(spec).stashes == ()
