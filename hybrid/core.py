@@ -47,6 +47,7 @@ from hybrid.hosting.steward import Steward
 from hybrid.hosting.storage import StorageCheck
 from hybrid.hosting.tasks import SiteTasks, in_background
 from hybrid.hosting.terms import Accepts, Terms
+from hybrid.hosting.uniting import Uniting
 from hybrid.hosting.watch import Watch
 from hybrid.knowledge import Knowledge
 from hybrid.loops import Loops
@@ -235,6 +236,7 @@ class Core(MultiService):
             claims,
             self.known.claim_of,
         )
+        self._uniting = Uniting(self._reactor, self.replicator, holdings, self._tasks, self.known.stashes, self._tell)
         self._watch = Watch(self._reactor, drivers.containers, holdings, terms, self._tasks)
         self._check = StorageCheck(
             self._reactor, drivers.pool, self._storage_lost, self._watch.storage_still_lost, self._storage_back
@@ -316,6 +318,7 @@ class Core(MultiService):
             (WATCH_EVERY_S, self._watch.look),
             (WATCH_EVERY_S, self._observer.look),
             (WATCH_EVERY_S, self.deletions.look),
+            (WATCH_EVERY_S, self._uniting.look),
             (WATCH_EVERY_S, self._look_for_lost),
             (DESCRIBE_EVERY_S, self._description.publish),
             (DESCRIBE_EVERY_S, self.keys.look),

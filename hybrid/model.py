@@ -155,6 +155,8 @@ class SiteSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Cut off: `available` goes on, and histories are settled later; `strict` stops rather than be written twice."""
 
 
+MAIL = "mail"
+"""The kind of sites whose data are Maildirs."""
 PREFER = "prefer:"
 """How the policy begins that prefers the history of a data centre, whose name follows."""
 
@@ -248,6 +250,8 @@ class SiteRegister(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     """Conflict key `<lower claim>/<higher claim>` to this node's bid."""
     successor: NodeId | None = None
     """With role `leaving`: who takes over in a planned move."""
+    united: tuple[Guid, ...] = ()
+    """Owner: heads of stashes that hold nothing which the main line lacks, or whose mail was brought into it."""
     awaiting: tuple[Claim, ...] = ()
     """Policy `ask`: the claims among which a person is to pick; until then this owner writes nothing."""
 

@@ -12,7 +12,7 @@ from typing import Literal
 import msgspec
 
 from hybrid.leaves import Leaves, unlike
-from hybrid.model import Claim, NodeId, SiteId, SiteSpec, Stash
+from hybrid.model import Claim, Guid, NodeId, SiteId, SiteSpec, Stash
 
 SiteState = Literal["serving", "changing", "stopped", "unavailable"]
 """
@@ -63,6 +63,8 @@ class SiteView(msgspec.Struct, frozen=True, kw_only=True):
     """Other live nodes whose head is the owner's; on nodes that do not hold it, but for the last minute."""
     stashes: tuple[Stash, ...] = ()
     trouble: str = ""
+    united: tuple[Guid, ...] = ()
+    """Heads of stashes that hold nothing which the main line lacks."""
     awaiting: tuple[Claim, ...] = ()
     """Claims of a conflict in which a person is to pick one (policy `ask`), sorted; mostly none."""
     stuck: tuple[NodeId, ...] = ()
@@ -83,13 +85,16 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
 class Pending(msgspec.Struct, frozen=True, kw_only=True):
     """Something only a person can decide, or should look at."""
 
-    kind: Literal["pick", "fence", "deletion", "stash"]
+    kind: Literal["pick", "fence", "deletion", "alarm", "stash"]
     """
     `pick`: which of two histories goes on (policy `ask`). `fence`: a node that lost the site cannot stop it.
-    `deletion`: it was deleted while somebody who was cut off went on writing. `stash`: history that lost a conflict.
+    `deletion`: it was deleted while somebody who was cut off went on writing. `alarm`: a node does not trust another.
+    `stash`: history that lost a conflict.
     """
-    site: SiteId
+    site: SiteId | None = None
+    """`None` where it is about a node."""
     name: str
+    """Of the site, or of the node."""
     nodes: tuple[str, ...] = ()
     """Names of the nodes to choose from, or that it is about."""
     text: str

@@ -189,13 +189,14 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """Something only a person can decide, or should look at."""
 
-    kind: Literal["pick", "fence", "deletion", "stash"]
+    kind: Literal["pick", "fence", "deletion", "alarm", "stash"]
     """
     `pick`: which of several histories goes on. `fence`: a server that lost the site cannot stop it. `deletion`: it was
-    deleted while a server that was cut off went on. `stash`: history that lost a conflict.
+    deleted while a server that was cut off went on. `alarm`: a server does not trust another. `stash`: history that
+    lost a conflict.
     """
-    site: str
-    """The site's id."""
+    site: str | None
+    """The site's id; `null` where it is about a server, whose name is in `name`."""
     name: str
     nodes: tuple[str, ...]
     """Names of the nodes to choose from, or that it is about."""

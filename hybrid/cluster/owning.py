@@ -52,7 +52,12 @@ def _picked(look: Look, mine: SiteRegister, claim: Claim, against: dict[NodeId, 
         return AwaitPick(claims)
     if mine.awaiting and look.pick.picks(claim):
         return Resume()
-    return None if against else Stay("another history was picked; its owner is out of sight")
+    if against:
+        return None
+    node = look.pick.claim.node
+    if node in look.live and node in look.registers and look.registers[node].role not in CLAIMING:
+        return Fence(node, look.pick.claim)  # it fell before it could go on: the pick makes it the next owner
+    return Stay("another history was picked; its owner is out of sight")
 
 
 def _contest(look: Look, mine: SiteRegister, against: dict[NodeId, Claim]) -> Decision:

@@ -61,10 +61,20 @@ def stand_when_due(look: Look, patience: Patience, timing: Timing, reason: str, 
     if patience.rests(look.site, look.now_s):
         return Stay("could not open it a moment ago")
     home_dc = look.spec.home_dc if look.spec else ""
-    order = candidates(look.registers, look.live, home_dc, look.dcs, look.loads)
+    order = _picked_first(look, candidates(look.registers, look.live, home_dc, look.dcs, look.loads))
     if look.me not in order:
         return Stay("no copy to own it with")
     place = (order.index(look.me) if look.free_space_ok else len(order)) + (not look.fit)
     if waited_s < patience_s + place * timing.fail_s:
         return Stay("its owner may still speak up" if place == 0 else "others come first")
     return Stand(Claim(largest_claim(look.registers.values()).epoch + 1, look.me))
+
+
+def _picked_first(look: Look, order: list[NodeId]) -> list[NodeId]:
+    """As long as nobody claimed since a person picked, the picked one is the best candidate, if it can at all."""
+    pick = look.pick
+    if pick is None or pick.claim.node not in order or look.registers[pick.claim.node].trouble:
+        return order
+    if largest_claim(look.registers.values()) not in (pick.claim, *pick.over):
+        return order
+    return sorted(order, key=lambda node: node != pick.claim.node)

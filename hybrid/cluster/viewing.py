@@ -152,6 +152,7 @@ def site_view(
         safe_copies=_safe_copies(me, registers, live, owner),
         stashes=stashes(registers),
         trouble=_trouble(registers, mine, holders),
+        united=mine.united if mine else (),
         awaiting=_awaiting(registers, live),
         stuck=_stuck(registers, live),
     )

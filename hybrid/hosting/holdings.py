@@ -61,6 +61,8 @@ class Holding:
     lag_s: float | None = None
     bids: dict[str, Bid] = field(default_factory=dict)
     successor: NodeId | None = None
+    united: tuple[Guid, ...] = ()
+    """See `SiteRegister.united`. Not on disk: the live data say so too, and are asked again."""
     awaiting: tuple[Claim, ...] = ()
     """See `SiteRegister.awaiting`."""
     paused: bool = False
@@ -88,12 +90,13 @@ def read_holding(dataset: Dataset) -> Holding | None:
         spec = msgspec.json.decode(dataset.properties["spec"], type=SiteSpec)
         claim = Claim.parse(dataset.properties["claim"]) if dataset.properties.get("claim") else None
         seen = Claim.parse(dataset.properties["seen"]) if dataset.properties.get("seen") else NO_CLAIM
+        awaiting = dataset.properties.get("awaiting", "[]")
         return Holding(
             spec=spec,
             claim=claim,
             seen=max(seen, claim or NO_CLAIM),  # a crash may come between the two: no claim is ever used again
             bids=msgspec.json.decode(dataset.properties.get("bids", "{}"), type=dict[str, Bid]),
-            awaiting=msgspec.json.decode(dataset.properties.get("awaiting", "[]"), type=tuple[Claim, ...]),
+            awaiting=msgspec.json.decode(awaiting, type=tuple[Claim, ...]) if claim else (),  # it went with the claim
         )
     except (KeyError, ValueError, msgspec.MsgspecError):
         return None
@@ -207,10 +210,14 @@ class Holdings:
         self.update(site, bids=bids)
 
     async def await_pick(self, site: SiteId, claims: tuple[Claim, ...]) -> None:
-        """Write nothing any more until a person picked among `claims`, durably; none: a person did."""
-        text = msgspec.json.encode(claims).decode() if claims else None
-        await self._pool.set_properties(dataset_of(site), {"awaiting": text})
+        """Write nothing any more until a person picked among `claims`, durably."""
+        await self._pool.set_properties(dataset_of(site), {"awaiting": msgspec.json.encode(claims).decode()})
         self.update(site, awaiting=claims, paused=False, serving=False)
+
+    async def picked(self, site: SiteId) -> None:
+        """A person picked what is here: it need not wait any more."""
+        await self._pool.set_properties(dataset_of(site), {"awaiting": None})
+        self.update(site, awaiting=(), paused=False)
 
     async def saw(self, site: SiteId, claim: Claim) -> None:
         """Remember `claim` durably, so that nothing older is ever taken again."""
@@ -290,5 +297,6 @@ class Holdings:
             stashes=self._past.stashes(site),
             bids=bids_in_force(holding.bids, holding.claim),
             successor=holding.successor,
+            united=holding.united,
             awaiting=holding.awaiting,
         )

@@ -20,10 +20,15 @@ def pending(view: View, stones: Mapping[SiteId, Tombstone]) -> list[Pending]:
     found: list[Pending] = []
     for site in sorted(view.sites.values(), key=lambda site: (site.spec.name, site.spec.id)):
         found += [*_picks(view, site), *_fences(view, site), *_deletions(view, site, stones), *_stashes(site)]
+    found += [
+        Pending(kind="alarm", name=node.name, nodes=(node.name,), text=alarm, try_=f"hybrid node show {node.name}")
+        for node in sorted(view.nodes.values(), key=lambda node: node.name)
+        for alarm in node.alarms
+    ]
     return sorted(found, key=lambda one: _ORDER.index(one.kind))
 
 
-_ORDER = ("pick", "fence", "deletion", "stash")
+_ORDER = ("pick", "fence", "deletion", "alarm", "stash")
 
 
 def _picks(view: View, site: SiteView) -> Iterable[Pending]:
@@ -68,7 +73,7 @@ def _deletions(view: View, site: SiteView, stones: Mapping[SiteId, Tombstone]) -
 
 def _stashes(site: SiteView) -> Iterable[Pending]:
     for stash in site.stashes:
-        if stash.why in ("conflict", "modified"):
+        if stash.why in ("conflict", "modified") and stash.head not in site.united:
             yield Pending(
                 kind="stash",
                 site=site.spec.id,

@@ -223,9 +223,9 @@ class Steward:
         self._event("pick-wanted", site, f"two histories, here and on {nodes}: hybrid site pick")
 
     async def _resume(self, site: SiteId) -> None:
-        await self._holdings.await_pick(site, ())
         self._event("picked", site, "a person picked the history of this node")
         await self._terms.restart(site)
+        await self._holdings.picked(site)
 
     # ------------------------------------------------------------------------------------------------- answers
 

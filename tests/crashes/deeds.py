@@ -70,6 +70,59 @@ def _split_alone(stage: Stage) -> None:
     stage.wait(25)
 
 
+def _split_asking(stage: Stage) -> None:
+    """Both data centres went on by themselves, and a person is to say whose history goes on."""
+    _site(stage)
+    stage.cluster.run(stage.a.core.hosting.edit(stage.site, {"policy": "ask"}))
+    stage.wait(12)
+    stage.cluster.network.partition({stage.a.id, stage.b.id}, {stage.c.id})
+    stage.wait(25)
+
+
+def _asked(stage: Stage) -> None:
+    """They met again, and both wait for a person."""
+    _split_asking(stage)
+    _heal(stage)
+    stage.wait(20)
+
+
+def _pick(stage: Stage) -> None:
+    """A person picks what c has, as soon as anybody asks, and says so at a node that is up."""
+    node = stage.b.core
+    if node.outlook.view.sites[stage.site].awaiting:
+        node.hosting.pick(stage.site, stage.c.id, "anna")
+
+
+def _pick_later(stage: Stage) -> None:
+    stage.wait(20)
+    _pick(stage)
+
+
+def _deleted(stage: Stage) -> None:
+    """In the trash everywhere."""
+    _site(stage)
+    stage.wait(12)
+    _delete(stage)
+    stage.wait(10)
+
+
+def _undelete(stage: Stage) -> None:
+    stage.b.core.hosting.undelete(stage.site, "anna")
+
+
+def _deleted_elsewhere(stage: Stage) -> None:
+    """The owner was cut off and nobody wrote there; another took the site over and deleted it."""
+    _site(stage)
+    stage.writing = False
+    stage.wait(15)
+    stage.cluster.network.partition({stage.a.id}, {stage.b.id, stage.c.id})
+    stage.wait(25)
+    for member in (stage.b, stage.c):
+        if member.core.outlook.view.sites[stage.site].owner == member.id:
+            stage.begin(member.core.hosting.delete(stage.site, Steps()))
+    stage.wait(10)
+
+
 def _heal(stage: Stage) -> None:
     stage.cluster.network.heal_all()
 
@@ -227,6 +280,11 @@ DEEDS = (
     Deed("move, new owner", "c", _move, 5, _site),
     Deed("delete", "a", _delete, 5, _site),
     Deed("delete, at a replica", "b", _delete, 5, _site),
+    Deed("wait for a pick", "a", _heal, 20, _split_asking, _pick_later),
+    Deed("go on as picked", "c", _pick, 20, _asked, _pick_later),
+    Deed("give way as picked", "a", _pick, 20, _asked, _pick_later),
+    Deed("undelete", "a", _undelete, 10, _deleted),
+    Deed("obey a deletion that another decided", "a", _heal, 20, _deleted_elsewhere),
     Deed("edit", "a", _edit, 3, _site),
     Deed("receive over a snapshot made by hand", "b", _by_hand, 20, _site),
     Deed("retention", "a", _wait_on, 12, _old_history),

@@ -93,5 +93,5 @@ def test_waiting_for_a_person_outlives_the_process() -> None:
     both = (Claim(1, A), Claim(2, B))
     done(held.await_pick(SITE, both))
     assert holdings(pool).need(SITE).awaiting == both
-    done(held.await_pick(SITE, ()))
+    done(held.picked(SITE))
     assert holdings(pool).need(SITE).awaiting == ()

@@ -20,6 +20,7 @@ from hybrid.cluster.memory_peers import MemoryNetwork
 from hybrid.cluster.sealing import MemorySeals
 from hybrid.core import Core, Drivers
 from hybrid.deeds import CreateSite, Entry
+from hybrid.errors import OutOfSpace
 from hybrid.hosting.holdings import dataset_of
 from hybrid.model import Guid, NodeId, NodeRegister, Shared, SiteId, SiteSpec
 from hybrid.settings import Settings, Strict
@@ -63,7 +64,11 @@ class Notes:
 
 
 class NoFiles:
-    """Content is looked at in the pool directly."""
+    """Content is looked at in the pool directly; what was to be united is only listed."""
+
+    def __init__(self) -> None:
+        self.united: list[str] = []
+        self.fails_to_unite = False
 
     async def entries(self, root: str, path: str) -> list[Entry]:
         """See `hybrid_replicator.ports.Files`."""
@@ -75,7 +80,10 @@ class NoFiles:
 
     async def unite(self, base: str | None, root: str, live_root: str, path: str, tag: str) -> int:
         """See `hybrid_replicator.ports.Files`."""
-        return 0
+        self.united.append(tag)
+        if self.fails_to_unite:
+            raise OutOfSpace("no room")
+        return 3
 
     async def copy(self, root: str, live_root: str, path: str) -> int:
         """See `hybrid_replicator.ports.Files`."""
@@ -104,6 +112,7 @@ class Member:
         self.pool = MemoryPool(cluster.wall_s, seed=name)
         self.notes = Notes()
         self.containers = MemoryContainers()
+        self.content = NoFiles()
         self.up = False
         self.refuses_connections = False
 
@@ -132,7 +141,7 @@ class Member:
             links=self.links,
             datagrams=self.cluster.air.join(self.id),
             entropy=random.Random(self.name).randbytes,
-            files=NoFiles(),
+            files=self.content,
             memory=self.notes,
             seals=MemorySeals(self.id),
             accepts=self._accepts,

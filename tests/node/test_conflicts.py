@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from hybrid.deeds import CreateSite
 from hybrid.model import SiteSpec
-from tests.node.cluster import Cluster
+from tests.node.cluster import Cluster, Steps
 
 
 def test_both_sides_of_a_partition_serve_and_nothing_is_lost(cluster: Cluster) -> None:
@@ -101,3 +102,34 @@ def test_the_preferred_data_centre_wins(cluster: Cluster) -> None:
     cluster.wait(40)
     assert set(cluster.owners(spec).values()) == {"c"}
     assert {member.files(spec.id)["guestbook"] for member in cluster.members.values()} == {b"london"}
+
+
+def test_mail_of_both_sides_is_in_the_site_again(cluster: Cluster) -> None:
+    """What came into a mailbox on the losing side of a partition is brought into it, and nobody has to ask for it."""
+    a, b, c = (cluster.members[name] for name in "abc")
+    manifest = '{"name": "post", "kind": "mail"}'
+    cluster.run(a.pool.create("images/post-1", {"image": "post@1", "manifest": manifest, "complete": "yes"}))
+    cluster.run(a.pool.snapshot("images/post-1", "image"))
+    spec = cluster.run(a.core.hosting.create(CreateSite(name="post", image="post"), Steps()))
+    cluster.wait(15)
+    cluster.network.partition({a.id, b.id}, {c.id})
+    cluster.wait(15)
+    a.write(spec.id, "new/1", b"paris")
+    c.write(spec.id, "new/2", b"london")
+    for member in cluster.members.values():
+        member.content.fails_to_unite = True
+    cluster.wait(10)
+    cluster.network.heal_all()
+    cluster.wait(60)
+    (name,) = {owner for owner in cluster.owners(spec).values() if owner}
+    owner = cluster.members[name]
+    (wanted,) = {one.kind for one in owner.core.hosting.decisions()}
+    assert wanted == "stash", "it could not be done: a person is told"
+    owner.content.fails_to_unite = False
+    cluster.wait(310)
+    heads = {stash.head for stash in owner.core.replicator.stashes(spec.id)}
+    assert set(owner.content.united) == {f"{head:016x}" for head in heads}
+    assert [member.core.hosting.decisions() for member in cluster.members.values()] == [[], [], []]
+    done = len(owner.content.united)
+    cluster.wait(400)
+    assert len(owner.content.united) == done, "once is enough"

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hybrid.cluster.conflict import bids_in_force, conflict_key, value
-from hybrid.cluster.decisions import AwaitPick, Fence, PublishBid, Reaffirm, Resume, Stay
+from hybrid.cluster.decisions import AwaitPick, Fence, PublishBid, Reaffirm, Resume, Stand, Stay
 from hybrid.cluster.election import Elections
 from hybrid.cluster.picks import Pick
 from hybrid.model import Bid, Claim, Guid, NodeId, SiteId, SiteRegister, SiteSpec
@@ -174,6 +174,23 @@ def test_who_waited_resumes_when_picked(scene: MakeScene, spec: MakeSpec) -> Non
         seen = scene("a", facts, spec=spec(policy="ask"), pick=pick)
         seen.change("a", awaiting=(Claim(3, A), Claim(4, B)))
         assert seen.decide() == expected
+
+
+def test_picked_one_that_fell_is_the_next_owner(scene: MakeScene, spec: MakeSpec) -> None:
+    """The picked server restarted before it could go on: the other gives way all the same, and it is the next owner."""
+    pick = Pick(site=SiteId("s-one"), claim=Claim(3, A), over=(Claim(4, B),))
+    facts = "a replica 3.9 seen=4b | b owner(4) 4.70"
+    other = scene("b", facts, spec=spec(policy="ask"), pick=pick)
+    other.change("b", awaiting=(Claim(3, A), Claim(4, B)))
+    assert other.decide() == Fence(A, Claim(3, A))
+    vacant = "a replica 3.9 seen=4b | b replica 4.70 seen=4b | c replica 4.80 seen=4b"
+    for me, expected in (("a", True), ("b", False), ("c", False)):
+        seen = scene(me, vacant, spec=spec(policy="ask"), pick=pick)
+        seen.decide(100.0)
+        assert isinstance(seen.decide(102.5), Stand) is expected, me
+    later = scene("a", vacant.replace("seen=4b |", "seen=9c |"), spec=spec(policy="ask"), pick=pick)
+    later.decide(100.0)
+    assert isinstance(later.decide(102.5), Stay), "somebody claimed since: the pick is of the past"
 
 
 def test_old_pick_decides_no_later_conflict(scene: MakeScene, spec: MakeSpec) -> None:
