@@ -148,7 +148,7 @@ def old_owner_dies(cluster: Cluster, spec: SiteSpec) -> None:
     """A loses power while c mounts."""
 
     async def die() -> None:
-        cluster.members["a"].power_cut()
+        cluster.clock.callLater(0, cluster.members["a"].power_cut)
 
     cluster.members["c"].pool.before("mount", die)
 
