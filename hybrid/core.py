@@ -344,8 +344,9 @@ class Core(MultiService):
             try:
                 await self._terms.resume(site, site in running)
             except Exception as error:
-                self.log.failure("resuming {site} failed", site=site)
-                self._holdings.update(site, role="replica", serving=False, trouble=f"could not be resumed: {error}")
+                if not isinstance(error, HybridError):
+                    self.log.failure("resuming {site} failed", site=site)
+                self._watch.not_resumed(site, str(error))
 
     async def die(self) -> None:
         """Fall silent; containers go on."""

@@ -54,6 +54,8 @@ class Terms:
     ) -> None:
         self._reactor, self._settings, self._accepts, self._claims = reactor, settings, accepts, claims
         self._pool, self._machine, self._containers, self._holdings = pool, machine, containers, holdings
+        self._unreplayed: set[SiteId] = set()
+        """Sites that were open when an earlier process ended, and were not closed since."""
 
     # ------------------------------------------------------------------------------------------------- places
 
@@ -198,6 +200,8 @@ class Terms:
     async def _shut(self, site: SiteId) -> None:
         await self.unmount(site)
         await self._pool.set_readonly(dataset_of(site), True)
+        if site in self._unreplayed:
+            await self._replay(site)
 
     # -------------------------------------------------------------------------------------------------- return
 
@@ -216,11 +220,12 @@ class Terms:
             self._holdings.update(site, role="owner", serving=True)
             self.log.info("site {site} adopted under {claim}", site=site, claim=str(holding.claim))
             return
+        if holding.claim is not None:
+            self._unreplayed.add(site)
         await self.stop(site, grace_s=1.0)
         async with self._machine.exclusive(site):
             await self._shut(site)
             if holding.claim is not None:
-                await self._replay(site)
                 await self._machine.snapshot(site, holding.claim, only_if_changed=True)
         if holding.awaiting:
             self._holdings.update(site, role="owner", paused=True)
@@ -235,6 +240,7 @@ class Terms:
         """
         await self._pool.mount(dataset_of(site), self.root(site))
         await self.unmount(site)
+        self._unreplayed.discard(site)
 
     async def _adoptable(self, site: SiteId, holding: Holding) -> bool:
         """Whether this process may go on with a container that it found running."""

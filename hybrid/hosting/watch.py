@@ -6,6 +6,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from hybrid.errors import HybridError
 from hybrid.hosting.holdings import Holdings
 from hybrid.hosting.tasks import SiteTasks
 from hybrid.hosting.terms import Terms
@@ -83,10 +84,22 @@ class Watch:
         holding = self._holdings.get(site)
         return holding is not None and bool(holding.awaiting)
 
+    def not_resumed(self, site: SiteId, reason: str) -> None:
+        """What an earlier process left could not be put in order: with its claim still held, that is tried again."""
+        held = self._holdings.need(site).claim is not None
+        self.log.error("site {site} could not be resumed: {reason}", site=site, reason=reason)
+        self._holdings.update(
+            site, role="stashing" if held else "replica", serving=False, trouble=f"could not be resumed: {reason}"
+        )
+
     async def _kill(self, site: SiteId) -> None:
+        """One that is about to be given up anyway stays so."""
         try:
-            self._holdings.update(site, role="opening", serving=False, trouble="")
-            await self._containers.stop(site, grace_s=0.0)
+            role = "stashing" if self._holdings.need(site).role == "stashing" else "opening"
+            self._holdings.update(site, role=role, serving=False, trouble="")
+            await self._terms.stop(site, grace_s=0.0)
+        except HybridError as error:
+            self.log.error("the container of {site} was not killed: {error}", site=site, error=str(error))
         except Exception:
             self.log.failure("killing the container of {site} failed", site=site)
 

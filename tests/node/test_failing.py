@@ -218,3 +218,27 @@ def test_a_ghost_of_a_larger_claim_does_not_stop_replication(cluster: Cluster) -
     cluster.wait(15)
     assert {member.files(spec.id)["guestbook"] for member in cluster.members.values()} == {b"goes on"}
     assert a.site(spec).stashes == ()
+
+
+def test_what_an_earlier_process_left_running_and_cannot_be_stopped_is_cut_off(cluster: Cluster) -> None:
+    """A restarted node that can neither go on with a container nor stop it cuts it off; others serve the site."""
+    spec = cluster.create()
+    cluster.wait(15)
+    a = cluster.members["a"]
+    a.write(spec.id, "guestbook", b"late")
+    a.kill_process()
+    a.refuses_connections = True
+    a.containers.stuck.add(spec.id)
+    a.start()
+    cluster.wait(25)
+    assert a.containers.reachable() == set()
+    assert {owner for owner in cluster.owners(spec).values()} <= {"b", "c"}
+    assert cluster.members["b"].site(spec).state == "serving"
+    assert [one.kind for one in a.core.hosting.decisions()] == ["fence"]
+    a.containers.stuck.clear()
+    a.refuses_connections = False
+    cluster.wait(60)
+    assert a.containers.specs() == {}
+    assert [one.kind for one in a.core.hosting.decisions()] == ["stash"]
+    kept = {a.pool.files(f"stash/{stash.id}").get("guestbook") for stash in a.core.replicator.stashes(spec.id)}
+    assert kept == {b"late"}
