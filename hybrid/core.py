@@ -157,7 +157,7 @@ class Core(MultiService):
         )
         self._pulse = Pulse(reactor, self._membership, drivers.datagrams, links, self._lives_changed)
         self.shared = SharedValues(self._ledger, drivers.memory, self._spoke, drivers.wall_s)
-        self.keys = Rotation(self.shared, drivers.entropy, drivers.wall_s, self._leads)
+        self.keys = Rotation(self.shared, drivers.entropy, drivers.wall_s, reactor.seconds, self._leads)
         self.departures = Departures(
             me,
             self._ledger,

@@ -21,8 +21,6 @@ class Timing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     far: tuple[tuple[str, str], ...] = ()
     """Pairs of data centres with a slow or lossy way between them, `[["paris", "tokyo"]]`; `"*"` is any. Nodes there
     are probed and accused more patiently (memberlist's WAN profile): a death is known after a minute."""
-    heartbeat_s: float = 0.5
-    """How often nodes tell each other what is new, where it is not told at once."""
     fail_s: float = 8.0
     """A silent node of a small cluster is taken for dead before this; the next candidate stands so much later."""
     settle_s: float = 2.0

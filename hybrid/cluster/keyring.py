@@ -2,8 +2,7 @@
 The keys that seal what nodes send each other by UDP, and how they follow one another. Pure.
 
 One value of the shared map, so it travels over TLS and is in every newcomer's welcome. One key seals, all of them open:
-a new key is first spread, then used, and the old ones are dropped when nobody seals with them any more. Times are wall
-milliseconds, which only decide how long the steps are apart.
+a new key is first spread, then used, and the old ones are dropped when nobody seals with them any more.
 """
 
 from __future__ import annotations
@@ -79,22 +78,31 @@ def begun(ring: Keyring, secret: bytes, now_ms: int, hurried: bool = False) -> K
     return Keyring(tuple(keys), keys.index(sealing), ring.used_ms, hurried or ring.hurried)
 
 
-def stepped(ring: Keyring, now_ms: int) -> Keyring:
-    """The ring after the step that is due now; the same one when none is."""
+def stepped(ring: Keyring, known_ms: int, now_ms: int) -> Keyring:
+    """
+    The ring after the step that is due; the same one when none is.
+
+    Args:
+        ring: As it is.
+        known_ms: For how long it has been so, for the node that asks, by its monotonic clock: what another one's clock
+            said when it made a key delays nothing.
+        now_ms: Wall time, for people.
+    """
     spread_ms, drop_ms = (HURRIED_SPREAD_MS, HURRIED_DROP_MS) if ring.hurried else (SPREAD_MS, DROP_MS)
     newest = len(ring.keys) - 1
     if ring.primary != newest:
-        if now_ms - ring.keys[newest].made_ms < spread_ms:
+        if known_ms < spread_ms:
             return ring
         return Keyring(ring.keys, newest, now_ms, ring.hurried)
-    if newest and now_ms - ring.used_ms >= drop_ms:
+    if newest and known_ms >= drop_ms:
         return Keyring(ring.keys[newest:], 0, ring.used_ms)
     return ring
 
 
 def old(ring: Keyring, now_ms: int) -> bool:
-    """Whether it is time for a new key."""
-    return ring.primary == len(ring.keys) - 1 and now_ms - ring.sealing.made_ms >= ROTATE_MS
+    """Whether it is time for a new key, also because the present one says that it was made in the future."""
+    age_ms = now_ms - ring.sealing.made_ms
+    return len(ring.keys) == 1 and not -ROTATE_MS < age_ms < ROTATE_MS
 
 
 def dumps(ring: Keyring) -> str:

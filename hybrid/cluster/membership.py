@@ -28,6 +28,8 @@ from hybrid.settings import Timing
 
 LAG_ALLOWED_S = 0.25
 """An event loop that was late by more than this may have missed answers: not fit to stand for a while."""
+LAG_HEALTH = 2
+"""So far being late alone makes a node mistrust itself: the time it did not run does not count anyway."""
 GOSSIP_S = 0.2
 GOSSIP_NODES = 3
 GREETED_AT_ONCE = 10
@@ -119,7 +121,8 @@ class Membership:
     def lagged(self, lag_s: float, now_s: float) -> None:
         """The event loop was `lag_s` late: what this node takes for silence may be its own."""
         if lag_s > LAG_ALLOWED_S:
-            self._awareness.worse()
+            if self._awareness.score < LAG_HEALTH:
+                self._awareness.worse()
             until_s = now_s + 2 * LAN.probe_s + min(lag_s, self._timing.fail_s)
             self._unfit_until_s = max(self._unfit_until_s, until_s)
 

@@ -38,6 +38,7 @@ class Rotation:
         shared: SharedMap,
         entropy: Callable[[int], bytes],
         wall_s: Callable[[], float],
+        now_s: Callable[[], float],
         leads: Callable[[], bool],
     ) -> None:
         """
@@ -45,9 +46,11 @@ class Rotation:
             shared: Where the ring is.
             entropy: So many secret random bytes: `os.urandom`.
             wall_s: Seconds since the epoch.
+            now_s: Monotonic seconds.
             leads: Whether it is this node that does what one node has to do.
         """
-        self._shared, self._entropy, self._wall_s, self._leads = shared, entropy, wall_s, leads
+        self._shared, self._entropy, self._wall_s, self._now_s, self._leads = shared, entropy, wall_s, now_s, leads
+        self._since_s = now_s()
         self._waited = 0
         self._value: str | None = None
         self._ring: Keyring | None = None
@@ -65,7 +68,7 @@ class Rotation:
             if ring is None:
                 self.log.error("the cluster's keyring cannot be read; the keys known before stay in use")
                 return
-            self._ring = ring
+            self._ring, self._since_s = ring, self._now_s()
 
     def ensure(self, founder: bool = True) -> None:
         """There is a key from now on: the founder makes the first one. Others are told of theirs, and wait for that."""
@@ -100,7 +103,7 @@ class Rotation:
         if keyring.old(self._ring, now_ms):
             self.rotate()
             return
-        ring = keyring.stepped(self._ring, now_ms)
+        ring = keyring.stepped(self._ring, int((self._now_s() - self._since_s) * 1000), now_ms)
         if ring != self._ring:
             self.log.info("cluster keys: {count}, number {primary} seals", count=len(ring.keys), primary=ring.primary)
             self._keep(ring)

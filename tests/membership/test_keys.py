@@ -130,9 +130,11 @@ def steps(ring: Keyring, from_ms: int, hurried: bool = False) -> Iterator[Keyrin
     """The rings of a rotation, oldest first, looked at each second."""
     ring = keyring.begun(ring, secret(9), from_ms, hurried)
     yield ring
+    since_ms = from_ms
     for now_ms in range(from_ms, from_ms + SPREAD_MS + DROP_MS + 10_000, 1000):
-        stepped = keyring.stepped(ring, now_ms)
+        stepped = keyring.stepped(ring, now_ms - since_ms, now_ms)
         if stepped is not ring:
+            since_ms = now_ms
             yield stepped
         ring = stepped
 
@@ -152,8 +154,8 @@ def test_neighbouring_steps_understand_each_other(hurried: bool) -> None:
 def test_hurried_steps_take_seconds() -> None:
     """After a removal the old key is worth nothing within a minute."""
     ring = keyring.begun(keyring.first(secret(1), 0), secret(2), DAY_MS, hurried=True)
-    ring = keyring.stepped(ring, DAY_MS + HURRIED_SPREAD_MS)
-    ring = keyring.stepped(ring, DAY_MS + HURRIED_SPREAD_MS + HURRIED_DROP_MS)
+    ring = keyring.stepped(ring, HURRIED_SPREAD_MS, DAY_MS + HURRIED_SPREAD_MS)
+    ring = keyring.stepped(ring, HURRIED_DROP_MS, DAY_MS + HURRIED_SPREAD_MS + HURRIED_DROP_MS)
     assert [key.raw for key in ring.keys] == [secret(2)]
     assert HURRIED_SPREAD_MS + HURRIED_DROP_MS <= 60_000
 
@@ -195,8 +197,8 @@ def test_a_life_of_keys() -> None:
     """The founder makes the first key; each month a new one follows by itself, made by one node alone."""
     values, now_s = Values(), [0.0]
     chance = random.Random(1)
-    leader = Rotation(values, chance.randbytes, lambda: now_s[0], lambda: True)
-    other = Rotation(values, chance.randbytes, lambda: now_s[0], lambda: False)
+    leader = Rotation(values, chance.randbytes, lambda: now_s[0], lambda: now_s[0], lambda: True)
+    other = Rotation(values, chance.randbytes, lambda: now_s[0], lambda: now_s[0], lambda: False)
     assert leader.ring() is None
     leader.ensure()
     other.ensure()
@@ -211,9 +213,30 @@ def test_a_life_of_keys() -> None:
     assert 70 * DAY_MS < last.sealing.made_ms < 100 * DAY_MS
 
 
+@pytest.mark.parametrize("wrong_s", [-365 * 86_400.0, 365 * 86_400.0])
+def test_a_wrong_clock_delays_no_rotation(wrong_s: float) -> None:
+    """A key made by a node whose clock is a year off is spread, used and replaced like any other."""
+    values, now_s = Values(), [1e9]
+    chance = random.Random(1)
+    wrong = Rotation(values, chance.randbytes, lambda: now_s[0] + wrong_s, lambda: now_s[0], lambda: False)
+    right = Rotation(values, chance.randbytes, lambda: now_s[0], lambda: now_s[0], lambda: True)
+    wrong.ensure()
+    wrong.rotate()
+    made = wrong.ring()
+    for _ in range(3):
+        right.look()
+        now_s[0] += DROP_MS / 1000
+    used = right.ring()
+    assert made is not None and used is not None
+    assert used.keys == made.keys[1:]
+    right.look()
+    after = right.ring()
+    assert after is not None and len(after.keys) == 2
+
+
 def test_who_knows_others_waits_for_their_key() -> None:
     """A node of a cluster does not make a key of its own because it was told late; only if for a minute nobody did."""
-    rotation = Rotation(Values(), random.Random(1).randbytes, lambda: 0.0, lambda: True)
+    rotation = Rotation(Values(), random.Random(1).randbytes, lambda: 0.0, lambda: 0.0, lambda: True)
     rotation.ensure(founder=False)
     for _ in range(5):
         rotation.look()
@@ -225,7 +248,7 @@ def test_who_knows_others_waits_for_their_key() -> None:
 def test_a_damaged_ring_changes_nothing() -> None:
     """When the shared value cannot be read, the keys known before go on sealing."""
     values = Values()
-    rotation = Rotation(values, random.Random(1).randbytes, lambda: 0.0, lambda: True)
+    rotation = Rotation(values, random.Random(1).randbytes, lambda: 0.0, lambda: 0.0, lambda: True)
     rotation.ensure()
     before = rotation.ring()
     values.put(KEYRING, "garbage")
