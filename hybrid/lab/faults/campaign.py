@@ -19,7 +19,7 @@ from hybrid.lab.counting import ids_in_stash
 from hybrid.lab.faults.evidence import Branches, Breach, Evidence, Window
 from hybrid.lab.faults.fault import Fault
 from hybrid.lab.faults.scoring import Target, Verdict, judge
-from hybrid.lab.faults.stage import Stage
+from hybrid.lab.faults.stage import BUDGET_S, Stage
 from hybrid.lab.guestbook import HOST, SITE, Guestbook
 from hybrid.lab.visitor import Unanswered
 from hybrid.lab.writers import Journal, Writers
@@ -42,10 +42,19 @@ class Theatre:
         say: Told of progress.
         seed: Of what scenarios choose by chance.
         keep: Leave disks and logs.
+        budget_s: In which each scenario ends.
     """
 
-    def __init__(self, nodes: int, image_dir: Path, say: Say, seed: int = 0, keep: bool = False) -> None:
-        self._say, self._chance = say, Random(seed)
+    def __init__(
+        self,
+        nodes: int,
+        image_dir: Path,
+        say: Say,
+        seed: int = 0,
+        keep: bool = False,
+        budget_s: float = BUDGET_S,
+    ) -> None:
+        self._say, self._chance, self._budget_s = say, Random(seed), budget_s
         self.lab = Lab(nodes, image_dir, say=say, keep=keep)
         self.site = Guestbook(self.lab)
         self._journal = Journal(self.lab.base / "acknowledged")
@@ -74,7 +83,7 @@ class Theatre:
     def perform(self, fault: Fault) -> Verdict:
         """One scenario, judged. What it could not do is a breach, never an exception."""
         self._say(f"{fault.name}: {fault.says}")
-        stage = Stage(self.lab, self._journal, self._writers, self._say, self._chance)
+        stage = Stage(self.lab, self._journal, self._writers, self._say, self._chance, self._budget_s)
         try:
             with stage.observing():
                 stage.steady()
