@@ -34,6 +34,8 @@ class BaseHolds:
         self._began_s = clock.seconds()
         self._members: Collection[NodeId] = ()
         self._newest: dict[tuple[str, NodeId], Guid] = {}
+        self._told: dict[tuple[str, NodeId], Guid] = {}
+        """In common by what a peer published last; older than the newest where it was rolled back since."""
         self._held: dict[tuple[str, NodeId], Guid] = {}
 
     def want(self, dataset: str, peer: NodeId, guid: Guid) -> None:
@@ -49,12 +51,15 @@ class BaseHolds:
         line = {snapshot.guid: place for place, snapshot in enumerate(history)}
         common = next((guid for guid in guids if guid in line), None)
         newest = self._newest.get((dataset, peer))
+        if common is not None:
+            self._told[dataset, peer] = common
         if common is not None and (newest is None or line[common] > line.get(newest, -1)):
             self.want(dataset, peer, common)
 
     def wanted(self, dataset: str) -> frozenset[Guid]:
         """What is held, or is to be, of `dataset` for others."""
-        return frozenset(guid for (of, _), guid in self._newest.items() if of == dataset)
+        known = (*self._newest.items(), *self._told.items())
+        return frozenset(guid for (of, _), guid in known if of == dataset)
 
     async def settle(self) -> None:
         """Move every hold to where it is wanted. Trouble with one is logged; it is tried again the next time."""

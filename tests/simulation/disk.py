@@ -197,6 +197,16 @@ class Disk(MemoryPool):
         self._touch()
         self._oracle.received(self._volumes[name].moments[-1].snapshot.guid, self.label)
 
+    async def clone(self, origin: str, guid: Guid, name: str, properties: Mapping[str, str] | None = None) -> None:
+        """See `hybrid.ports.Pool`."""
+        try:
+            await super().clone(origin, guid, name, properties)
+        except OutOfSpace:
+            if origin.startswith("stash/"):
+                self._oracle.count("full disk in a stash")
+            raise
+        self._touch()
+
     async def rename(self, name: str, new_name: str) -> None:
         """See `hybrid.ports.Pool`."""
         await super().rename(name, new_name)

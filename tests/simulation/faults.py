@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from hybrid.hosting.holdings import PREFIX
 from hybrid.model import NodeId, SiteId
+from hybrid_replicator.journal import Intent, decode
+from hybrid_replicator.names import STASH, is_intent, site_dataset, stash_dataset
 from tests.node.cluster import Steps
+from tests.simulation.disk import Disk
 from tests.simulation.node import Node
 from tests.simulation.world import World
 
@@ -70,7 +72,11 @@ class Faults:
         return self._chance.choice(owners) if owners else None
 
     def _until(self, low_s: float, high_s: float, end: Callable[..., object], *args: object) -> None:
-        self._world.later(self._chance.uniform(low_s, high_s), end, *args)
+        self._later(self._chance.uniform(low_s, high_s), end, *args)
+
+    def _later(self, delay_s: float, deed: Callable[..., object], *args: object) -> None:
+        """Unless all is settled by then."""
+        self._world.later(delay_s, lambda: None if self.over else deed(*args))
 
     # -------------------------------------------------------------------------------------------------- network
 
@@ -109,8 +115,8 @@ class Faults:
         one, other = self._chance.sample(list(self._world.nodes.values()), 2)
         self._note(f"flapping between {one.name} and {other.name}")
         for turn in range(self._chance.randint(3, 8)):
-            self._world.later(turn * self._chance.uniform(2.0, 12.0), self._world.network.cut, one.id, other.id)
-            self._world.later(turn * 12.0 + self._chance.uniform(1.0, 11.0), self._world.network.heal, one.id, other.id)
+            self._later(turn * self._chance.uniform(2.0, 12.0), self._world.network.cut, one.id, other.id)
+            self._later(turn * 12.0 + self._chance.uniform(1.0, 11.0), self._world.network.heal, one.id, other.id)
 
     def lose_packets(self) -> None:
         """The network drops a third of all packets."""
@@ -147,11 +153,9 @@ class Faults:
 
     def _watch_stash(self, node: Node) -> None:
         """Count what a crash interrupts."""
-        journal = node.disk.volumes().get("stash/journal")
-        for key in journal.properties if journal else ():
-            if key.startswith("intent-"):
-                main = PREFIX + key.removeprefix("intent-") in node.disk.volumes()
-                self._world.oracle.count("crash in a stash: " + ("main line there" if main else "no main line"))
+        for key, value in node.disk.properties("stash/journal").items():
+            if is_intent(key):
+                self._world.oracle.count("crash in a stash before the " + _next_step(node.disk, decode(value)))
 
     def kill(self) -> None:
         """SIGKILL of the node process; its supervisor starts it again."""
@@ -254,6 +258,16 @@ class Faults:
         if history:
             to = self._chance.choice(history[-10:])
             self._world.order(node, f"rollback {site} to {to.name}", lambda: hosting.rollback(site, to.guid, Steps()))
+            self._interrupt(node)
+
+    def _interrupt(self, node: Node) -> None:
+        """What is worst in the middle of a swap of histories, now and then."""
+        match self._chance.randrange(8):
+            case 0 | 1:
+                self._later(self._chance.uniform(0.0, 5.0), self._crash, node)
+            case 2:
+                self._later(self._chance.uniform(0.0, 3.0), node.disk.fill, True)
+                self._until(10.0, 30.0, node.disk.fill, False)
 
     def undo(self) -> None:
         """A user changes their mind."""
@@ -262,6 +276,7 @@ class Faults:
         if node is not None and site is not None and node.process is not None:
             hosting = node.process.core.hosting
             self._world.order(node, f"undo {site}", lambda: hosting.undo(site, Steps()))
+            self._interrupt(node)
 
     def edit(self) -> None:
         """A user changes the spec."""
@@ -291,13 +306,15 @@ class Faults:
 
     # ----------------------------------------------------------------------------------------------------- end
 
-    def mend_all(self) -> None:
-        """All faults end."""
+    def mend(self, core: frozenset[NodeId]) -> None:
+        """All faults of the nodes of `core`, and between them, end; nothing begins or ends by itself any more."""
         self.over = True
         self._note("peace")
         self._lossless()
         self._world.network.heal_all()
         for node in self._world.nodes.values():
+            if node.id not in core:
+                continue
             node.disk.go_on()
             node.disk.sick = ""
             node.disk.fill(False)
@@ -305,6 +322,37 @@ class Faults:
             node.start()
             node.refusing.clear()
             node.containers.broken.clear()
+
+    def cripple(self, node: Node, core: frozenset[NodeId]) -> None:
+        """Something is wrong with a node that is not of `core`, for ever."""
+        network = self._world.network
+        what = self._chance.choice(
+            ["cut off", "deaf", "dumb", "without power", "stopped", "with a hanging disk", "parted"]
+        )
+        self._note(f"crippled: {node.name} is {what}")
+        others = [other for other in self._world.nodes if other != node.id]
+        for other in others if what == "cut off" else sorted(core) if what == "parted" else ():
+            network.cut(node.id, other)
+        for other in others if what in ("deaf", "dumb") else ():
+            network.cut_one_way(*((other, node.id) if what == "deaf" else (node.id, other)))
+        if what == "without power":
+            node.power_cut()
+        elif what == "stopped":
+            node.pause()
+        elif what == "with a hanging disk":
+            node.disk.hang()
+
+
+def _next_step(disk: Disk, intent: Intent) -> str:
+    """Which step of a stash comes next, by what is on the disk."""
+    volumes = disk.volumes()
+    main = volumes.get(site_dataset(intent.site))
+    if stash_dataset(intent.id) not in volumes:
+        return "rename"
+    if main is None:
+        return "clone"
+    stashed = [moment for name, volume in volumes.items() if name.startswith(STASH) for moment in volume.moments]
+    return "promotion" if main.origin in stashed else "end"
 
 
 def owns(node: Node, site: SiteId) -> bool:

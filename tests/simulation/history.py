@@ -61,6 +61,16 @@ def calm(seed: int, core: type[Core] = Core) -> Outcome:
     return _told(world, lambda: _crash_in_turn(world, plan))
 
 
+def cornered(seed: int, core: type[Core] = Core) -> Outcome:
+    """
+    Liveness: after a while of faults the nodes outside of a healthy core stay as broken as they are, for ever, and more
+    so; the core must come to rest and serve all it holds.
+    """
+    plan = random.Random(f"{seed}/cornered")
+    world = World(seed, nodes=plan.choice([3, 4, 5]), core=core)
+    return _told(world, lambda: _corner(world, plan))
+
+
 def _told(world: World, live: Callable[[], None]) -> Outcome:
     """Let `live` happen, and tell how it went."""
     outcome = Outcome(world.seed, states=world.oracle.states)
@@ -104,21 +114,47 @@ def _crash_in_turn(world: World, plan: random.Random) -> None:
     world.invariants.check()
 
 
+def _corner(world: World, plan: random.Random) -> None:
+    faults = Faults(world)
+    _begin(world, plan)
+    _suffer(world, plan, faults, plan.uniform(60.0, 200.0))
+    nodes = list(world.nodes.values())
+    core = frozenset(node.id for node in plan.sample(nodes, plan.randint(1, len(nodes) - 1)))
+    faults.mend(core)
+    for node in nodes:
+        if node.id not in core:
+            faults.cripple(node, core)
+    world.oracle.count("core of " + str(len(core)))
+    world.wait(PEACE_S)
+    before = epochs(world, core)
+    world.wait(STEADY_S)
+    Liveness(world, core).check(before)
+    world.invariants.check()
+
+
 def _live(world: World, plan: random.Random) -> None:
     faults = Faults(world)
+    _begin(world, plan)
+    _suffer(world, plan, faults, plan.uniform(120.0, 600.0))
+    faults.mend(frozenset(world.nodes))
+    world.wait(PEACE_S)
+    before = epochs(world, frozenset(world.nodes))
+    world.wait(STEADY_S)
+    Liveness(world, frozenset(world.nodes)).check(before)
+    world.invariants.check()
+
+
+def _begin(world: World, plan: random.Random) -> None:
     world.begin()
     for _ in range(plan.choice([1, 1, 2])):
         first = next(iter(world.nodes.values()))
         world.create(first, copies=plan.choice([1, 2, 2, 3]))
         world.wait(plan.uniform(5.0, 20.0))
+
+
+def _suffer(world: World, plan: random.Random, faults: Faults, seconds: float) -> None:
     pause_s = plan.choice([5.0, 15.0, 40.0])
-    until_s = world.timeline.now_s + plan.uniform(120.0, 600.0)
+    until_s = world.timeline.now_s + seconds
     while world.timeline.now_s < until_s:
         faults.strike()
         world.wait(plan.expovariate(1 / pause_s))
-    faults.mend_all()
-    world.wait(PEACE_S)
-    before = epochs(world)
-    world.wait(STEADY_S)
-    Liveness(world, frozenset(world.nodes)).check(before)
-    world.invariants.check()

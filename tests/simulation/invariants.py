@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from hybrid.cluster.candidates import CLAIMING
 from hybrid.hosting.holdings import PREFIX
 from hybrid.model import NO_CLAIM, Bid, Claim, Guid, Received, SiteId
 from hybrid.storage.memory_state import Volume
@@ -137,8 +138,24 @@ class Invariants:
         """R5: a bid never changes once it was published."""
         register = node.process.register(site) if node.process is not None else None
         for key, bid in register.bids.items() if register is not None else ():
+            if (node.name, site, key) not in self._bid:
+                self._conflict(site, key)
             if self._bid.setdefault((node.name, site, key), bid) != bid:
                 self._world.oracle.violated("R5", f"{node.name} changed its bid for {key} to {bid.value}")
+
+    def _conflict(self, site: SiteId, key: str) -> None:
+        """Somebody bid: what kind of conflict is it?"""
+        world = self._world
+        registers = [node.process.register(site) for node in world.nodes.values() if node.process is not None]
+        claiming = [one for one in registers if one is not None and one.claim is not None and one.role in CLAIMING]
+        low, high = (Claim.parse(text) for text in key.split("/"))
+        world.oracle.count("conflict")
+        if low.epoch == high.epoch:
+            world.oracle.count("conflict of equal epochs")
+        if len(claiming) > 2:
+            world.oracle.count("conflict of three")
+        if any(one.role == "leaving" for one in claiming):
+            world.oracle.count("conflict in a hand-over")
 
     # ------------------------------------------------------------------------------------------- single events
 
@@ -164,8 +181,27 @@ class Invariants:
         """A transition. S10: nobody is elected before it listened for `boot_s`."""
         world = self._world
         world.oracle.count(kind)
+        if kind == "elected" and self._better_is_dead(process.node, site):
+            world.oracle.count("elected while a better copy was dead")
         if kind == "elected" and process.age_s() < world.timing.boot_s - 0.001 and len(world.nodes) > 1:
             world.oracle.violated("S10", f"{process.node.name} stands {process.age_s():.1f} s after its start")
+
+    def _better_is_dead(self, node: Node, site: SiteId) -> bool:
+        """Whether a node that does nothing now has a better line than the one that stands."""
+        heads = {
+            other: volume.moments[-1].snapshot
+            for other in self._world.nodes.values()
+            if (volume := other.disk.volumes().get(PREFIX + site)) is not None and volume.moments
+        }
+        mine = (heads[node].epoch, heads[node].counter) if node in heads else (0, 0)
+        return any((head.epoch, head.counter) > mine for other, head in heads.items() if not other.running)
+
+    def stashed(self, node: Node, site: SiteId) -> None:
+        """Divergent history was set aside."""
+        self._world.oracle.count("stashed")
+        aside = [name for name in node.disk.volumes() if name.startswith(f"stash/{site}.")]
+        if len(aside) > 1:
+            self._world.oracle.count("stashed again")
 
     def received(self, process: Process, fact: Received) -> None:
         """S7: after a stream under one claim none is taken under a smaller one."""

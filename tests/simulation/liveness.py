@@ -91,10 +91,10 @@ def line(node: Node, site: SiteId) -> list[Guid]:
     return [moment.snapshot.guid for moment in volume.moments] if volume else []
 
 
-def epochs(world: World) -> dict[SiteId, int]:
-    """The largest epoch of each site on any disk."""
+def epochs(world: World, core: frozenset[NodeId]) -> dict[SiteId, int]:
+    """The largest epoch of each site on the disks of `core`."""
     found: dict[SiteId, int] = {}
-    for node in world.nodes.values():
+    for node in (world.nodes[name] for name in sorted(core)):
         for site in world.sites:
             claim = node.disk.durable(site)
             if claim is not None:

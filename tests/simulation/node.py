@@ -12,7 +12,7 @@ from hybrid.cluster.memory_peers import MemoryPeers
 from hybrid.cluster.sealing import MemorySeals
 from hybrid.core import Core, Drivers
 from hybrid.errors import HybridError
-from hybrid.model import Fact, NodeId, Received, Replicated, SiteId, SiteRegister
+from hybrid.model import Fact, NodeId, Received, Replicated, SiteId, SiteRegister, Stashed
 from hybrid.ports import ContainerSpec
 from hybrid.settings import Settings
 from hybrid_containers.memory import MemoryContainers
@@ -91,6 +91,8 @@ class Process:
             world.oracle.safe(fact.guid, (node.disk.label, world.nodes[fact.node].disk.label))
         elif isinstance(fact, Received):
             world.invariants.received(self, fact)
+        elif isinstance(fact, Stashed):
+            world.invariants.stashed(node, fact.stash.site)
 
     def _told(self, kind: str, site: SiteId, text: str) -> None:
         self.node.world.invariants.told(self, kind, site)
