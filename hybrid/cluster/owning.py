@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import msgspec
+
 from hybrid.cluster.candidates import CLAIMING, ailing, largest_claim
 from hybrid.cluster.conflict import hands_over, missing_bids, rivals, winner
 from hybrid.cluster.decisions import AwaitPick, Decision, Fence, Look, PublishBid, Reaffirm, Resume, Stay
 from hybrid.cluster.patience import Patience
 from hybrid.cluster.standing import LEAVING_S, stand_when_due
-from hybrid.model import Claim, NodeId, SiteRegister
+from hybrid.model import Claim, NodeId, SiteRegister, SiteSpec
 from hybrid.settings import Timing
 
 
@@ -17,6 +21,7 @@ def as_owner(look: Look, patience: Patience, timing: Timing, mine: SiteRegister,
     if given is not None:
         return given
     against = rivals(look.registers, look.live, look.me)
+    look = replace(look, spec=_agreed(look, against))
     if mine.awaiting or (against and look.asks):
         patience.over(look.site)
         asked = _picked(look, mine, claim, against)
@@ -28,6 +33,20 @@ def as_owner(look: Look, patience: Patience, timing: Timing, mine: SiteRegister,
     if mine.role == "leaving":
         return stand_when_due(look, patience, timing, "leaving", LEAVING_S)
     return _reaffirm(look, patience, timing, mine, claim)
+
+
+def _agreed(look: Look, against: dict[NodeId, Claim]) -> SiteSpec | None:
+    """
+    The spec that settles a conflict: the newest of all owners, who may have changed the policy while they were parted.
+
+    Where any of them asks for a person, a person is asked.
+    """
+    specs = [look.spec, *(look.registers[node].spec for node in against)]
+    known = [spec for spec in specs if spec is not None]
+    newest = max(known, key=lambda spec: spec.version, default=None)
+    if newest is not None and any(spec.policy == "ask" for spec in known):
+        return msgspec.structs.replace(newest, policy="ask")
+    return newest
 
 
 def _given_away(look: Look, mine: SiteRegister, claim: Claim) -> Fence | None:

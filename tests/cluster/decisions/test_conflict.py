@@ -13,7 +13,7 @@ from hybrid.cluster.conflict import bids_in_force, conflict_key, value
 from hybrid.cluster.decisions import AwaitPick, Fence, PublishBid, Reaffirm, Resume, Stand, Stay
 from hybrid.cluster.election import Elections
 from hybrid.cluster.picks import Pick
-from hybrid.model import Bid, Claim, Guid, NodeId, SiteId, SiteRegister, SiteSpec
+from hybrid.model import Bid, Claim, Guid, NodeId, SiteId, SiteRegister, SiteSpec, Version
 from hybrid.settings import Timing
 
 MakeScene = Callable[..., Any]
@@ -215,7 +215,20 @@ def test_pick_holds_for_what_the_picked_went_on_to(scene: MakeScene, spec: MakeS
 
 
 def test_policy_changed_on_one_side(scene: MakeScene, spec: MakeSpec) -> None:
-    """Both sides see one conflict: where their policies differ, a person's pick still outweighs all figures."""
+    """Where either side asked for a person, a person is asked; else the policy that was set last counts for both."""
+    asked = AwaitPick((Claim(3, A), Claim(4, B)))
+    for mine, theirs, expected in (
+        ("value", "ask", asked),
+        ("ask", "value", asked),
+        ("value", "prefer:paris", PublishBid("3,a/4,b", Bid((1, 1, 7, 3, 0), Claim(3, A)))),
+    ):
+        seen = scene("a", TWO.format(7, 9), spec=spec(policy=mine), dcs={A: "paris", B: "london"})
+        seen.change("b", spec=spec(policy=theirs, version=Version(4, 2)))
+        assert seen.decide() == expected
+
+
+def test_a_pick_outweighs_all_figures(spec: MakeSpec) -> None:
+    """An owner that bid before it heard that a person is asked is no harder to overrule, and no easier to prefer."""
     pick = Pick(site=SiteId("s-one"), claim=Claim(3, A), over=(Claim(4, B),))
     register = SiteRegister(role="owner", head_counter=10**9, serving=True)
     figures = value(register, Claim(4, B), spec(policy="value"))
