@@ -20,7 +20,7 @@ from typing import Final
 
 from hybrid.cluster.agenda import Agenda
 from hybrid.cluster.awareness import Awareness
-from hybrid.cluster.packets import ALIVE, SUSPECT, Update
+from hybrid.cluster.packets import ALIVE, MAX_INCARNATION, SUSPECT, Update
 from hybrid.cluster.ring import Chance, Ring
 from hybrid.cluster.rumours import Rumours
 from hybrid.cluster.suspicion import LAN, Profile, timeout_s
@@ -32,6 +32,8 @@ STATES = {UNHEARD: "unheard", ALIVE: "alive", SUSPECT: "suspect", DEAD: "dead"}
 FEW = 8
 """In clusters of up to so many everybody verifies an accusation at once; in larger ones some do."""
 _VERIFIERS = 4
+MAX_LEARNT = 10_000
+"""With so many known, no packet makes more."""
 _ROUNDING_S = 1e-6
 
 
@@ -127,6 +129,13 @@ class Beliefs:
             self.fresh[node] = None
         return member
 
+    def learn(self, node: NodeId) -> Member | None:
+        """The member, if need be from now on; `None` where it was forgotten, or too many are known."""
+        member = self.members.get(node)
+        if member is None and node not in self.forgotten and len(self.members) < MAX_LEARNT:
+            return self.know(node)
+        return member
+
     def forget(self, node: NodeId) -> None:
         """An operator removed it."""
         member = self.members.pop(node, None)
@@ -150,8 +159,8 @@ class Beliefs:
             return
         member = self.members.get(node)
         if member is None:
-            if state == ALIVE and node not in self.forgotten:
-                self.know(node)
+            if state == ALIVE:
+                self.learn(node)
         elif member.told == update:
             return
         elif incarnation < member.incarnation and member.state != UNHEARD:
@@ -231,7 +240,7 @@ class Beliefs:
         """What others say of this node. Refute; outdo what an earlier life, or a second node with this key, said."""
         if incarnation < self.incarnation:
             self.stale[self.me] = None
-        elif state == SUSPECT or incarnation > self.incarnation:
+        elif (state == SUSPECT or incarnation > self.incarnation) and incarnation + 1 < MAX_INCARNATION:
             self.incarnation = incarnation + 1
             self._awareness.worse()
             self._rumours.spread(self.told)

@@ -158,12 +158,11 @@ class Membership:
         """Take a packet that `sender` is known to have sent."""
         active_s = self._active(now_s)
         beliefs = self._beliefs
-        if sender == self.me or sender in beliefs.forgotten:
+        member = beliefs.learn(sender) if sender != self.me else None
+        if member is None:
             return []
         for update in packet.updates:
             beliefs.take(update, active_s)
-        member = beliefs.know(sender)
-        assert member is not None
         if packet.incarnation < member.incarnation:
             beliefs.stale[sender] = None
         else:
@@ -203,7 +202,7 @@ class Membership:
     def met(self, node: NodeId, now_s: float) -> Deeds:
         """A link to `node` came up, or went down: see at once whether it lives."""
         active_s = self._active(now_s)
-        member = self._beliefs.know(node)
+        member = self._beliefs.learn(node) if node != self.me else None
         if member is not None and self._agenda.due_s != math.inf:
             if member.live:
                 self._beliefs.urgent[node] = None

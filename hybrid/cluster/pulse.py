@@ -102,10 +102,7 @@ class Pulse(Service):
             self._take(lambda now_s: self._membership.received(sender, packet, now_s))
 
     def _met(self, node: NodeId) -> None:
-        if self.running:
-            self._take(lambda now_s: self._membership.met(node, now_s))
-        else:
-            self._membership.know(node, self._reactor.seconds())
+        self._take(lambda now_s: self._membership.met(node, now_s))
 
     async def _pinged(self, sender: NodeId, message: msgspec.Struct) -> Done:
         return Done()

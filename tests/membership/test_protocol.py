@@ -228,6 +228,7 @@ def test_a_forgotten_node_stays_forgotten() -> None:
     """A node an operator removed is not brought back by what others tell of it, nor by itself; only by an operator."""
     world = settled(World(3))
     world[0].membership.forget(world[2].id)
+    world[0].do(world[0].membership.met(world[2].id, world.now_s))
     world.run(60.0)
     assert world[0].membership.known == {"n0", "n1"}
     world[0].membership.know(world[2].id, world.now_s)
