@@ -17,6 +17,7 @@ import ctypes
 import json
 import os
 import select
+import signal
 import socket
 import sys
 import time
@@ -180,8 +181,19 @@ def listen(path: str) -> socket.socket:
 
 
 def main(argv: Sequence[str]) -> int:
-    """`hybrid guardian [SOCKET]`: guard until a signal ends it; what is frozen then stays so."""
+    """
+    `hybrid guardian [SOCKET]`: guard until a signal ends it.
+
+    Then it freezes all it was told of: nobody would do so later, and containers outlive the processes of a node. The
+    next guardian thaws them, if the node process says so: a restart of this one is a pause of a second.
+    """
     path = argv[0] if argv else "/run/hybrid/guardian.sock"
+    freezer = Freezer(memory=f"{path}.frozen")
     stand_firm()
-    serve(listen(path), Freezer(memory=f"{path}.frozen"))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, frame: sys.exit(0))
+    try:
+        serve(listen(path), freezer)
+    finally:
+        freezer.enforce(float("inf"))
     return 0

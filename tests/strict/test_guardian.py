@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -150,17 +150,38 @@ def test_what_it_does_not_understand_changes_nothing(group: Group, tmp_path: Pat
 # --------------------------------------------------------------------------------------------- a real one
 
 
+class Guardian:
+    """A guardian process."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Returns when it listens."""
+        self._process = subprocess.Popen([sys.executable, "-m", "hybrid.main", "guardian", self.path])
+        until(lambda: os.path.exists(self.path))
+
+    def end(self, number: signal.Signals) -> int:
+        """End it so; its exit code."""
+        assert self._process is not None
+        self._process.send_signal(number)
+        return self._process.wait(10)
+
+
 @pytest.fixture
-def socket_path(tmp_path: Path) -> Iterator[str]:
-    """Of a guardian process; killed afterwards."""
-    path = str(tmp_path / "run" / "guardian.sock")
-    process = subprocess.Popen([sys.executable, "-m", "hybrid.main", "guardian", path])
-    try:
-        until(lambda: os.path.exists(path))
-        yield path
-    finally:
-        process.kill()
-        process.wait(10)
+def guardian(tmp_path: Path) -> Iterator[Guardian]:
+    """A running one; killed afterwards."""
+    made = Guardian(str(tmp_path / "run" / "guardian.sock"))
+    made.start()
+    yield made
+    made.end(signal.SIGKILL)
+
+
+@pytest.fixture
+def socket_path(guardian: Guardian) -> str:
+    """Where it listens."""
+    return guardian.path
 
 
 def until(true: Callable[[], bool], within_s: float = 20.0) -> None:
@@ -233,6 +254,34 @@ async def test_a_real_process_stands_still_and_goes_on(link: GuardianLink, count
     end_s = time.monotonic() + 20
     while await stands(counter):
         assert time.monotonic() < end_s, "it was not thawed"
+
+
+@pytest.mark.lxc
+@pytest_twisted.ensureDeferred
+async def test_one_that_is_told_to_end_leaves_nothing_unguarded(
+    guardian: Guardian, link: GuardianLink, counter: Callable[[], int]
+) -> None:
+    """A node is stopped and its containers go on: what nobody guards any more is frozen until somebody does."""
+    await link.feed({SITE: time.monotonic() + 60})
+    assert guardian.end(signal.SIGTERM) == 0
+    assert await stands(counter)
+    os.unlink(guardian.path)
+    guardian.start()
+    assert await stands(counter)
+    await again(lambda: link.feed({SITE: time.monotonic() + 60}))
+    end_s = time.monotonic() + 20
+    while await stands(counter):
+        assert time.monotonic() < end_s, "it was not thawed"
+
+
+async def again(feed: Callable[[], Awaitable[None]]) -> None:
+    """Until the guardian answers: the first call finds out that the old one is gone."""
+    for _ in range(50):
+        try:
+            return await feed()
+        except GuardMissing:
+            await deferLater(reactor, 0.1)
+    raise AssertionError("it does not answer")
 
 
 @pytest.mark.lxc
