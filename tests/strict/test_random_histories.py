@@ -11,8 +11,12 @@ import random
 from collections.abc import Callable
 
 import pytest
+from twisted.internet.defer import Deferred
 
+from hybrid.errors import HybridError
+from hybrid.model import SiteSpec
 from hybrid.settings import Strict
+from tests.node.cluster import Steps
 from tests.strict.conftest import StrictCluster, StrictMember
 
 SEEDS = int(os.environ.get("HYBRID_STRICT_SEEDS", "6"))
@@ -23,8 +27,8 @@ STEPS = 40
 class Nemesis:
     """Does something bad, or undoes it, and remembers what."""
 
-    def __init__(self, cluster: StrictCluster, seed: int) -> None:
-        self.cluster, self.random = cluster, random.Random(seed)
+    def __init__(self, cluster: StrictCluster, spec: SiteSpec, seed: int) -> None:
+        self.cluster, self.spec, self.random = cluster, spec, random.Random(seed)
         self.history: list[str] = []
         self._paused: set[str] = set()
         self._alone: set[str] = set()
@@ -40,6 +44,7 @@ class Nemesis:
                 self.part_from_etcd,
                 self.etcd_down,
                 self.rebuild,
+                self.move,
                 self.mend,
                 self.mend,
             ]
@@ -105,6 +110,15 @@ class Nemesis:
             self._note("etcd is rebuilt")
             self.cluster.etcd.rebuild()
 
+    def move(self) -> None:
+        """A person has the site moved; how that ends is not waited for."""
+        owner = self._one(lambda member: member.up and self.cluster.writers(self.spec) == [member.name])
+        to = self.random.choice(sorted(self.cluster.members))
+        if owner is not None and owner.name not in self._paused and owner.name != to:
+            self._note(f"move from {owner.name} to {to}")
+            moving = owner.core.hosting.move(self.spec.id, self.cluster.members[to].id, Steps())
+            Deferred.fromCoroutine(moving).addErrback(lambda failure: failure.trap(HybridError))
+
     def mend(self) -> None:
         """Some of what is broken works again."""
         member = self._one(lambda member: member.name in self._paused)
@@ -152,7 +166,7 @@ def test_never_two_writers_and_one_in_the_end(seed: int, logged: None) -> None:
     cluster = StrictCluster(Strict(failsafe=seed % 3 != 0))
     cluster.start()
     spec = cluster.strict_site()
-    nemesis = Nemesis(cluster, seed)
+    nemesis = Nemesis(cluster, spec, seed)
     try:
         for _ in range(STEPS):
             nemesis.step()
