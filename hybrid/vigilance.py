@@ -78,7 +78,7 @@ class Vigilance:
 
     def called_by_twin(self, source: str) -> None:
         """A connection from `source` proved that it has this node's own key."""
-        self._alarm("twin", f"{source} uses this node's own key: was its disk cloned? Stop one of the two")
+        self._alarm("twin-calls", f"{source} uses this node's own key: was its disk cloned? Stop one of the two")
 
     def kept_out(self, why: str) -> None:
         """Another node does not let this one in."""
