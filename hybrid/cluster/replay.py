@@ -23,8 +23,10 @@ class Window:
             self._seen = ((self._seen << ahead) | 1) & _MASK if ahead < WINDOW else 1
             self._newest = counter
             return True
+        if -ahead >= WINDOW:
+            return False  # perhaps of an earlier life, thousands of millions ago
         bit = 1 << -ahead
-        if bit > _MASK or self._seen & bit:
+        if self._seen & bit:
             return False
         self._seen |= bit
         return True

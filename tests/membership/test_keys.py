@@ -111,6 +111,14 @@ def test_a_datagram_has_a_largest_size() -> None:
     assert sender.seal(b"x" * 1400) is None
 
 
+def test_a_packet_of_an_earlier_life_costs_nothing() -> None:
+    """Counters of two starts are thousands of millions apart: an old packet is refused at once, not counted down to."""
+    window = Window()
+    assert window.fresh(2**63)
+    for counter in (0, 5, 2**62, 2**63 - 2**40):
+        assert not window.fresh(counter)
+
+
 @given(st.lists(st.integers(0, 3 * WINDOW), max_size=200))
 def test_window_takes_each_counter_once(counters: list[int]) -> None:
     """No counter is taken twice, and one ahead of all is always taken."""
