@@ -14,7 +14,7 @@ FROM ?= 0
 ONLY ?=
 SEED ?=
 
-.PHONY: help setup packages images demo story faults test test-fast check format simulate mutations crashes clean
+.PHONY: help setup packages images demo story faults test test-fast check format simulate mutations crashes bench clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -70,6 +70,10 @@ crashes: setup ## every crash point of every deed, and every second one in the r
 mutations: setup ## rules broken on purpose, one at a time: the simulation must notice each
 	@mkdir -p build
 	@$(BIN)/python -m tests.simulation.mutants
+
+bench: setup ## ours beside the named peers: AREA=scale
+	@mkdir -p build
+	@$(BIN)/python -m tests.bench.$(AREA)
 
 clean: ## what was built in the checkout
 	@rm -rf build $(VENV) .mypy_cache .ruff_cache .pytest_cache

@@ -140,10 +140,11 @@ class Gossiping(Service):
     def _again(self, delay_s: float) -> None:
         if not self.running:
             return
-        if self._next is None or not self._next.active():
-            self._next = self._reactor.callLater(delay_s, self._round)
-        elif self._next.getTime() > self._reactor.seconds() + delay_s:
-            self._next.reset(delay_s)
+        if self._next is not None and self._next.active():
+            if self._next.getTime() <= self._reactor.seconds() + delay_s:
+                return
+            self._next.cancel()
+        self._next = self._reactor.callLater(delay_s, self._round)
 
     def _round(self) -> None:
         """Never raises: what fails now is found by comparing."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from sys import intern
 from types import MappingProxyType
 from typing import TypeVar
 
@@ -23,7 +24,7 @@ from hybrid.cluster.sealing import Seals
 from hybrid.cluster.sharing import SharedMap
 from hybrid.cluster.sums import SELF, Sums
 from hybrid.cluster.vouching import Vouching
-from hybrid.model import NO_CLAIM, Claim, Copy, NodeId, NodeRegister, Shared, SiteId, SiteRegister, Version
+from hybrid.model import NO_CLAIM, Claim, Copy, NodeId, NodeRegister, Shared, SiteId, SiteRegister, SiteSpec, Version
 from hybrid.wire import Gossip
 
 _EMPTY: Mapping[NodeId, SiteRegister] = MappingProxyType({})
@@ -248,8 +249,16 @@ class Ledger:
             return False
         if not self.vouching.believes(word, node, sender, site):
             return False
-        self._put_site(site, node, word.with_copy(known.copy), told_by)
+        spec = self._same_spec(site, word)
+        if spec is not word.spec:
+            word = msgspec.structs.replace(word, spec=spec)
+        self._put_site(site, node, word if word.copy == known.copy else word.with_copy(known.copy), told_by)
         return True
+
+    def _same_spec(self, site: SiteId, word: SiteRegister) -> SiteSpec | None:
+        """The spec in `word`; where another register has the same one, that one: it is kept once."""
+        others = (said.spec for said in self.registers(site).values())
+        return next((spec for spec in others if spec is not None and spec == word.spec), word.spec)
 
     def _merge_copy(
         self, site: SiteId, node: NodeId, copy: Copy, sender: NodeId | None, told_by: NodeId | None
@@ -299,6 +308,7 @@ class Ledger:
 
     def _put_site(self, site: SiteId, node: NodeId, register: SiteRegister, told_by: NodeId | None = None) -> None:
         """Keep it. `told_by`: who said so, this node itself for its own; `None`: it is not told on."""
+        site, node = SiteId(intern(site)), NodeId(intern(node))  # else each message brings its own, 300,000 in all
         told_by = self.me if node == self.me else told_by
         registers = self._sites.setdefault(site, {})
         before = registers.get(node, _SILENT)
