@@ -7,7 +7,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from hybrid.errors import HybridError
-from hybrid.hosting.holdings import Holdings
+from hybrid.hosting.holdings import Holding, Holdings
 from hybrid.hosting.tasks import SiteTasks
 from hybrid.hosting.terms import Terms
 from hybrid.model import SiteId
@@ -48,17 +48,17 @@ class Watch:
         """
         for site in self._holdings:
             holding = self._holdings.get(site)
-            if holding is None or holding.role not in ("opening", "stashing") or self._tasks.busy(site):
+            if holding is None or not _half_way(holding) or self._tasks.busy(site):
                 self._tried_s.pop(site, None)
                 continue
             now_s = self._clock.seconds()
             if now_s - self._tried_s.setdefault(site, now_s) < AGAIN_S:
                 continue
             self._tried_s[site] = now_s
-            if holding.role == "stashing":
+            if holding.role == "stashing" or holding.claim is None:
                 self.log.error("site {site} could not be closed: trying again", site=site)
                 self._tasks.start(site, "close", lambda site=site: self._terms.close(site))  # type: ignore[misc]  # default argument
-            elif holding.claim is not None:
+            else:
                 self._restart(site)
 
     def _should_run(self, site: SiteId) -> bool:
@@ -95,7 +95,8 @@ class Watch:
     async def _kill(self, site: SiteId) -> None:
         """One that is about to be given up anyway stays so."""
         try:
-            role = "stashing" if self._holdings.need(site).role == "stashing" else "opening"
+            holding = self._holdings.need(site)
+            role = "opening" if holding.role == "owner" else holding.role
             self._holdings.update(site, role=role, serving=False, trouble="")
             await self._terms.stop(site, grace_s=0.0)
         except HybridError as error:
@@ -116,3 +117,8 @@ class Watch:
             holding = self._holdings.get(site)
             if holding is not None and holding.role == "opening" and holding.claim is not None:
                 self._restart(site)
+
+
+def _half_way(holding: Holding) -> bool:
+    """Whether it is neither owned nor given up; a hand-over under way is left to itself while it has a claim."""
+    return holding.role in ("opening", "stashing") or (holding.role == "leaving" and holding.claim is None)

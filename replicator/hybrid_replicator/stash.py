@@ -18,13 +18,14 @@ from hybrid import crashpoint
 from hybrid.deeds import StashReason
 from hybrid.errors import AlreadyExists, Conflict, HybridError, NoSuchDataset, NoSuchSnapshot
 from hybrid.history import History
-from hybrid.model import Fact, Guid, NodeId, SiteId, SiteSpec, Stash, Stashed
+from hybrid.model import Claim, Fact, Guid, NodeId, SiteId, SiteSpec, Stash, Stashed
 from hybrid.ports import Dataset, Pool
 from hybrid_replicator.index import HistoryIndex
 from hybrid_replicator.journal import Intent, decode, encode, record, stash_id, without_claim
 from hybrid_replicator.names import (
     CLAIM,
     JOURNAL,
+    SEEN,
     SPEC,
     STASH,
     STASH_TAG,
@@ -230,7 +231,11 @@ class Stashes:
     async def _dress(self, intent: Intent, main: str) -> None:
         """Give the new main line what belongs to the site and not to its contents."""
         await self._pool.set_readonly(main, True)
-        await self._pool.set_properties(main, {STASHED: None, STASHED_AT: None, **intent.properties})
+        properties = dict(intent.properties)
+        there = (await self._pool.dataset(main)).properties.get(SEEN)
+        if there and SEEN in properties:  # a newer claim was heard of since this was begun
+            properties[SEEN] = str(max(Claim.parse(there), Claim.parse(properties[SEEN])))
+        await self._pool.set_properties(main, {STASHED: None, STASHED_AT: None, **properties})
         try:
             spec = msgspec.json.decode(intent.properties.get(SPEC, ""), type=SiteSpec)
         except msgspec.MsgspecError:
