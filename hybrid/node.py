@@ -27,7 +27,8 @@ from hybrid.cluster.peers import PeerLinks
 from hybrid.cluster.sealing import KeySeals
 from hybrid.cluster.store import Store
 from hybrid.cluster.udp import UdpDatagrams
-from hybrid.core import Core, Drivers
+from hybrid.core import Core
+from hybrid.drivers import Drivers
 from hybrid.feed import FeedServer
 from hybrid.hosting.dial import Dial
 from hybrid.loops import Loops
@@ -79,12 +80,12 @@ class Node(MultiService):
             self._addresses,
             random.random,
             newcomer=JoinDesk(reactor, admission),
-            refuses=lambda line: self._core.departures.removals.why_not(line),
-            on_twin=lambda source: self._core.vigilance.called_by_twin(source),
-            on_refused=lambda why: self._core.vigilance.kept_out(why),
+            refuses=lambda line: self._core.presence.departures.removals.why_not(line),
+            on_twin=lambda source: self._core.presence.vigilance.called_by_twin(source),
+            on_refused=lambda why: self._core.presence.vigilance.kept_out(why),
         )
         incarnation = self._store.next_incarnation(time.time())
-        envelopes = Envelopes(identity.node, incarnation, os.urandom(4), lambda: self._core.keys.ring())
+        envelopes = Envelopes(identity.node, incarnation, os.urandom(4), lambda: self._core.presence.keys.ring())
         self._datagrams = UdpDatagrams(reactor, envelopes, self._addresses, settings.address, settings.cluster_port)
         self._core = Core(reactor, settings, identity.node, incarnation, identity.cluster.zones, self._drivers(pool))
         self._api_tls = identity.api_options()
@@ -141,8 +142,8 @@ class Node(MultiService):
             self._store,
             JoinTokens(admission),
             ImageImports(images, core.shelf, pool, Path(settings.state_dir) / "temporary"),
-            core.departures.remove,
-            core.keys,
+            core.presence.departures.remove,
+            core.presence.keys,
             time.time,
             os.urandom,
             interface=settings.address,

@@ -18,8 +18,9 @@ from twisted.python.failure import Failure
 from hybrid.cluster.memory_datagrams import MemoryAir
 from hybrid.cluster.memory_peers import MemoryNetwork
 from hybrid.cluster.sealing import MemorySeals
-from hybrid.core import Core, Drivers
+from hybrid.core import Core
 from hybrid.deeds import CreateSite, Entry
+from hybrid.drivers import Drivers
 from hybrid.errors import OutOfSpace
 from hybrid.hosting.holdings import dataset_of
 from hybrid.model import Guid, NodeId, NodeRegister, Shared, SiteId, SiteSpec

@@ -10,7 +10,7 @@ ROTATED_S = (HURRIED_SPREAD_MS + HURRIED_DROP_MS) / 1000 + 30
 
 def ring(cluster: Cluster, name: str) -> Keyring:
     """The keys that node uses."""
-    found = cluster.members[name].core.keys.ring()
+    found = cluster.members[name].core.presence.keys.ring()
     assert found is not None
     return found
 
@@ -28,7 +28,7 @@ def test_replaced_while_one_is_away(cluster: Cluster) -> None:
     """A node that was off for a whole replacement comes back with the old key and is given the new one."""
     before = ring(cluster, "a")
     cluster.members["c"].power_cut()
-    cluster.members["b"].core.keys.rotate(hurried=True)
+    cluster.members["b"].core.presence.keys.rotate(hurried=True)
     cluster.wait(ROTATED_S)
     after = ring(cluster, "a")
     assert after == ring(cluster, "b")
@@ -45,7 +45,7 @@ def test_both_halves_replace_it(cluster: Cluster) -> None:
     cluster.network.partition({ids["a"], ids["b"]}, {ids["c"]})
     cluster.wait(15)
     for name in ("a", "c"):
-        cluster.members[name].core.keys.rotate(hurried=True)
+        cluster.members[name].core.presence.keys.rotate(hurried=True)
     cluster.wait(ROTATED_S)
     assert ring(cluster, "a") != ring(cluster, "c")
     cluster.network.heal_all()
@@ -56,7 +56,7 @@ def test_both_halves_replace_it(cluster: Cluster) -> None:
 def test_a_removed_node_does_not_learn_the_new_key(cluster: Cluster) -> None:
     """Removal replaces the key within a minute, and who was removed is not told."""
     before = ring(cluster, "c")
-    cluster.members["a"].core.departures.remove(cluster.members["c"].id, "admin", True)
+    cluster.members["a"].core.presence.departures.remove(cluster.members["c"].id, "admin", True)
     cluster.wait(ROTATED_S)
     after = ring(cluster, "a")
     assert after == ring(cluster, "b")

@@ -20,7 +20,7 @@ def names(cluster: Cluster, seen_by: str) -> set[str]:
 
 def remove(cluster: Cluster, name: str, at: str, force: bool = False) -> None:
     """As an operator does."""
-    cluster.members[at].core.departures.remove(cluster.members[name].id, "admin", force)
+    cluster.members[at].core.presence.departures.remove(cluster.members[name].id, "admin", force)
     cluster.wait(2)
 
 
@@ -85,7 +85,7 @@ def test_a_removal_is_never_taken_back(cluster: Cluster) -> None:
     late = Gossip(shared={key: Shared(stamp=(2**60, 0, a.id), value=None)})
     assert a.links.send(b.id, late)
     cluster.wait(5)
-    assert cluster.members["c"].id in b.core.departures.removals
+    assert cluster.members["c"].id in b.core.presence.departures.removals
     b.power_cut()
     b.start()
     cluster.wait(15)

@@ -10,7 +10,8 @@ from twisted.python.failure import Failure
 
 from hybrid.cluster.memory_peers import MemoryPeers
 from hybrid.cluster.sealing import MemorySeals
-from hybrid.core import Core, Drivers
+from hybrid.core import Core
+from hybrid.drivers import Drivers
 from hybrid.errors import HybridError
 from hybrid.model import Fact, NodeId, Received, Replicated, SiteId, SiteRegister, Stashed
 from hybrid.ports import ContainerSpec

@@ -1,0 +1,44 @@
+"""What a node stands on: the drivers behind its ports, real ones or fakes."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from hybrid.adapters import Memory
+from hybrid.cluster.gossip import Links
+from hybrid.cluster.pulse import Datagrams
+from hybrid.cluster.pulse import Links as PulseLinks
+from hybrid.cluster.sealing import Seals
+from hybrid.departures import Links as Cuts
+from hybrid.hosting.terms import Accepts
+from hybrid.ports import Containers, Peers, Pool
+from hybrid.strict.ports import StrictDrivers
+from hybrid_replicator.ports import Files
+
+
+class PeerLinks(Peers, Links, Cuts, PulseLinks, Protocol):
+    """Links as the core uses them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drivers:
+    """What a node stands on."""
+
+    pool: Pool
+    containers: Containers
+    links: PeerLinks
+    datagrams: Datagrams
+    entropy: Callable[[int], bytes]
+    files: Files
+    memory: Memory
+    seals: Seals
+    accepts: Accepts
+    shift_owners: Callable[[str, int], Awaitable[object]]
+    wall_s: Callable[[], float]
+    random: random.Random
+    load: Callable[[], float]
+    strict: StrictDrivers | None = None
+    """etcd and the guardian, where this node has them."""
