@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 from hybrid.cluster.ledger import Ledger
 from hybrid.model import NodeId, NodeRegister
@@ -13,6 +14,10 @@ from hybrid.vigilance import Vigilance
 
 SPACE_STEP = 16 * 1024 * 1024
 """Free space is published in steps of this size, so that not every write is news."""
+SPACE_PART = 128
+"""And only when it moved by this part of the pool: each publication goes to every node."""
+LOAD_STEP = 0.5
+"""Load is published when it moved by so much, or by a quarter."""
 
 
 class Description:
@@ -39,6 +44,13 @@ class Description:
         """Say what is true now."""
         settings, storage_ok = self._settings, self._storage_ok()
         space = await self._pool.space() if storage_ok else None
+        before = self._ledger.nodes().get(self._me)
+        size_bytes = space.size_bytes if space else 0
+        free_bytes = space.free_bytes // SPACE_STEP * SPACE_STEP if space else 0
+        load = round(self._load(), 1)
+        if before is not None and before.size_bytes == size_bytes:
+            free_bytes = settled(before.free_bytes, free_bytes, max(SPACE_STEP, size_bytes // SPACE_PART))
+            load = settled(before.load, load, max(LOAD_STEP, before.load / 4))
         register = NodeRegister(
             id=self._me,
             name=settings.name,
@@ -48,15 +60,22 @@ class Description:
             cluster_port=settings.cluster_port,
             interior_port=settings.interior_port,
             api_port=settings.api_port,
-            size_bytes=space.size_bytes if space else 0,
-            free_bytes=space.free_bytes // SPACE_STEP * SPACE_STEP if space else 0,
+            size_bytes=size_bytes,
+            free_bytes=free_bytes,
             release=__version__,
             storage_ok=storage_ok,
-            load=round(self._load(), 1),
+            load=load,
             boot=self._vigilance.twins.boot,
             twin=self._vigilance.twins.suspect,
             alarms=self._vigilance.alarms,
         )
-        before = self._ledger.nodes().get(self._me)
         if self._ledger.publish_node(register) is not before:
             self._published()
+
+
+Number = TypeVar("Number", int, float)
+
+
+def settled(before: Number, now: Number, step: Number) -> Number:
+    """`before`, until `now` is at least `step` away from it."""
+    return now if abs(now - before) >= step else before

@@ -53,7 +53,13 @@ def contents(view: View) -> Contents:
     sites = [view.sites[key] for key in sorted(view.sites, reverse=True)]
     own = tuple(zone for zone in view.zones if _is_host_name(zone))
     origins = own + _foreign_origins(own, (domain for site in sites for domain in site.spec.domains))
-    hosts = {domain: _site_hosts(view, site) for site in sites for domain in site.spec.domains if _is_host_name(domain)}
+    order = _order(view.nodes.values())
+    hosts = {
+        domain: _site_hosts(view, site, order)
+        for site in sites
+        for domain in site.spec.domains
+        if _is_host_name(domain)
+    }
     servers: dict[str, tuple[str, ...]] = {}
     assigned = _name_servers(view.nodes.values())
     for zone in own or origins:
@@ -85,21 +91,37 @@ def _name_servers(nodes: Iterable[NodeView]) -> dict[str, NodeView]:
     return {f"ns{index}": node for index, node in enumerate(turns[:MAX_SERVERS], 1)}
 
 
-def _site_hosts(view: View, site: SiteView) -> Hosts:
+def _order(nodes: Iterable[NodeView]) -> dict[str | None, tuple[NodeId, ...]]:
+    """
+    Data centre to the live nodes that sites there name besides their holders: some elsewhere, then some there, by name.
+
+    No more than an answer has room for, so that very many sites on very many nodes are not sorted one by one. `None`
+    is for sites without a live holder.
+    """
+    live = [node for node in sorted(nodes, key=lambda node: (node.name, node.id)) if node.live]
+    order: dict[str | None, tuple[NodeId, ...]] = {None: tuple(node.id for node in live[:1])}
+    for dc in {node.dc for node in live}:
+        far = [node.id for node in live if node.dc != dc][:MAX_ADDRESSES]
+        near = [node.id for node in live if node.dc == dc][:MAX_ADDRESSES]
+        order[dc] = (*far, *near)
+    return order
+
+
+def _site_hosts(view: View, site: SiteView, order: dict[str | None, tuple[NodeId, ...]]) -> Hosts:
     """
     Where to send clients of `site`: the owner, then live nodes of other data centres, then the rest; never a dead one.
 
     Every live node passes requests on to the owner, so each of them is a true answer. Among equals, nodes that hold
     the site come first (they take over when the owner dies), then by name.
     """
-    ordered = [*((site.owner,) if site.owner else ()), *site.holders]
-    ordered += sorted(view.nodes, key=lambda node: (view.nodes[node].name, node))
-    live = [node for node in dict.fromkeys(ordered) if node in view.nodes and view.nodes[node].live]
+    holders = [*((site.owner,) if site.owner else ()), *site.holders]
+    live = [node for node in holders if node in view.nodes and view.nodes[node].live] or list(order[None])
     if not live:
         return Hosts(site.spec.ttl_s, ())
     first_dc = view.nodes[live[0]].dc
-    rest = sorted(live[1:], key=lambda node: view.nodes[node].dc == first_dc)
-    chosen: list[NodeId] = [live[0], *rest][:MAX_ADDRESSES]
+    first, *others = dict.fromkeys([*live, *order[first_dc]])
+    rest = sorted(others, key=lambda node: view.nodes[node].dc == first_dc)
+    chosen: list[NodeId] = [first, *rest][:MAX_ADDRESSES]
     return Hosts(site.spec.ttl_s, tuple(view.nodes[node].address for node in chosen))
 
 

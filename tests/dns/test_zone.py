@@ -7,9 +7,12 @@ from collections.abc import Callable
 import dns.name
 import pytest
 from dns.rdatatype import RdataType
+from hypothesis import given
+from hypothesis import strategies as st
 
-from hybrid.view import View
-from hybrid_dns.zone import Zones, contents
+from hybrid.model import NodeId, SiteId, SiteSpec, Version
+from hybrid.view import NodeView, SiteView, View
+from hybrid_dns.zone import MAX_ADDRESSES, Zones, contents
 
 MakeView = Callable[..., View]
 
@@ -34,6 +37,44 @@ def test_a_dead_node_is_never_given(make_view: MakeView, owner: str | None) -> N
 def test_without_an_owner_the_holders_are_given_first(make_view: MakeView) -> None:
     """While a new owner is being found, clients already wait at the likely one."""
     assert addresses(make_view(owner=None, holders=("n3",), dead=frozenset({"n1"}))) == ["3", "2"]
+
+
+places = st.lists(st.tuples(st.sampled_from(["", "p", "q"]), st.booleans()), min_size=1, max_size=30)
+
+
+@given(places, st.lists(st.integers(0, 29), max_size=4, unique=True), st.booleans())
+def test_very_many_nodes_are_given_in_the_order_of_few(
+    said: list[tuple[str, bool]], holding: list[int], owned: bool
+) -> None:
+    """Holders, then other data centres, then the rest, each by name: as if all live nodes had been sorted."""
+    names = [NodeId(f"n-{number:02d}") for number in range(len(said))]
+    nodes = {
+        name: NodeView(
+            id=name,
+            name=f"n{number:02d}",
+            dc=dc,
+            address=f"10.0.0.{number}",
+            cluster_port=1,
+            interior_port=2,
+            api_port=3,
+            live=live,
+        )
+        for number, (name, (dc, live)) in enumerate(zip(names, said, strict=True))
+    }
+    holders = [names[number] for number in holding if number < len(names) and nodes[names[number]].live]
+    site = SiteView(
+        spec=SiteSpec(
+            id=SiteId("s-1"), version=Version(1, 1), name="a", domains=("a.example",), image="static@1", number=1
+        ),
+        state="serving",
+        holders=tuple(holders),
+        owner=holders[0] if owned and holders else None,
+    )
+    view = View(me=names[0], serial=1, zones=(), nodes=nodes, sites={site.spec.id: site})
+    live = [name for name in dict.fromkeys([*holders, *names]) if nodes[name].live]
+    rest = sorted(live[1:], key=lambda name: nodes[name].dc == nodes[live[0]].dc)
+    expected = [nodes[name].address for name in [*live[:1], *rest][:MAX_ADDRESSES]]
+    assert list(contents(view).hosts["a.example"].addresses) == expected
 
 
 def test_name_servers_alternate_between_data_centres(make_view: MakeView) -> None:
