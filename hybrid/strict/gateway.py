@@ -1,9 +1,10 @@
 """
 `hybrid.strict.ports.Etcd` on a real etcd: its JSON gateway through treq, its members tried in turn. Shell.
 
-The member that answered last is asked first. One that does not answer within `ATTEMPT_S` gives way to the next, each is
-asked once per call, and a call ends after `CALL_S` whatever happens. A change whose answer was lost may be done: the
-next member then says that the conditions do not hold, so callers look at what stands there (`Entry.lease` tells whose).
+The member that answered last is asked first. Each is asked once per call and has its even share of `CALL_S`; what one
+does not use, those after it have. A call ends after `CALL_S` whatever happens. A change whose answer was lost may be
+done: the next member then says that the conditions do not hold, so callers look at what stands there (`Entry.lease`
+tells whose).
 """
 
 from __future__ import annotations
@@ -33,7 +34,6 @@ from hybrid.settings import Strict
 from hybrid.strict import messages
 from hybrid.strict.ports import EtcdUnreachable, NoSuchLease, Reading
 
-ATTEMPT_S = 0.8
 CALL_S = 2.4
 MAX_ANSWER = 1024 * 1024
 MAX_KEYS = 100
@@ -60,7 +60,7 @@ class EtcdGateway:
         self._endpoints = [endpoint.rstrip("/") for endpoint in settings.endpoints]
         self._connections = HTTPConnectionPool(reactor)
         self._connections.retryAutomatically = False
-        agent = Agent(reactor, _Policy(settings), connectTimeout=ATTEMPT_S, pool=self._connections)
+        agent = Agent(reactor, _Policy(settings), connectTimeout=CALL_S, pool=self._connections)
         self._http = HTTPClient(agent)
 
     async def close(self) -> None:
@@ -102,12 +102,12 @@ class EtcdGateway:
         """Ask the members in turn, the one that answered last first."""
         end_s = self._reactor.seconds() + CALL_S
         failed: list[str] = []
-        for endpoint in list(self._endpoints):
-            left_s = end_s - self._reactor.seconds()
-            if left_s <= 0:
+        for asked, endpoint in enumerate(list(self._endpoints)):
+            share_s = (end_s - self._reactor.seconds()) / (len(self._endpoints) - asked)
+            if share_s <= 0:
                 break
             try:
-                answer = meaning(await self._ask(f"{endpoint}/v3/{path}", body, min(ATTEMPT_S, left_s)))
+                answer = meaning(await self._ask(f"{endpoint}/v3/{path}", body, share_s))
             except EtcdUnreachable as error:
                 failed.append(f"{endpoint}: {error.why or error.what}")
                 continue

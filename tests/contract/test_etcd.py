@@ -132,13 +132,14 @@ async def test_conditions_on_several_keys_hold_together(store: Store) -> None:
 @pytest_twisted.ensureDeferred
 async def test_a_lease_that_is_not_kept_alive_takes_its_keys_with_it(store: Store) -> None:
     """A dead node's sites become free by themselves; one that renews keeps them; one too late is told."""
-    dying, living = await store.one.grant(2), await store.other.grant(2)
+    dying, living = await store.one.grant(2), await store.other.grant(5)
+    over_s = reactor.seconds() + 6.0
     await store.one.put_if({"/own/a": 0}, "/own/a", "one", dying)
     await store.other.put_if({"/own/b": 0}, "/own/b", "other", living)
 
     async def gone() -> bool:
         assert await store.other.keep_alive(living)
-        return "/own/a" not in (await store.other.read(["/own/a"])).entries
+        return "/own/a" not in (await store.other.read(["/own/a"])).entries and reactor.seconds() > over_s
 
     await eventually(gone)
     assert not await store.one.keep_alive(dying)
