@@ -14,7 +14,7 @@ FROM ?= 0
 ONLY ?=
 SEED ?=
 
-.PHONY: help setup packages images demo story faults test test-fast check format simulate mutations crashes bench clean
+.PHONY: help setup packages images demo story faults test test-fast check format simulate mutations crashes differential bench clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -74,6 +74,9 @@ mutations: setup ## rules broken on purpose, one at a time: the simulation must 
 bench: setup ## ours beside the named peers: AREA=scale
 	@mkdir -p build
 	@$(BIN)/python -m tests.bench.$(AREA)
+
+differential: setup ## the pool in memory against zfs-fuse: SEEDS lists of operations, from seed FROM
+	@DIFFERENTIAL_SEEDS=$(SEEDS) DIFFERENTIAL_FROM=$(FROM) $(BIN)/pytest -q tests/differential
 
 clean: ## what was built in the checkout
 	@rm -rf build $(VENV) .mypy_cache .ruff_cache .pytest_cache

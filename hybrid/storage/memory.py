@@ -119,9 +119,9 @@ class MemoryPool(Faults):
         """See `hybrid.ports.Pool`."""
         await self.enter("destroy")
         volume = self._volume(name)
+        self._refuse_mounted(name, volume)
         if volume.moments and not with_history:
             raise HasHistory(f"{name} was not destroyed", f"it has {len(volume.moments)} snapshots")
-        self._refuse_mounted(name, volume)
         for moment in volume.moments:
             self._refuse_needed(name, moment)
         del self._volumes[name]
@@ -130,8 +130,8 @@ class MemoryPool(Faults):
         """See `hybrid.ports.Pool`."""
         await self.enter("rename")
         volume = self._volume(name)
-        self._refuse_taken(new_name)
         self._refuse_mounted(name, volume)
+        self._refuse_taken(new_name)
         self._volumes[new_name] = self._volumes.pop(name)
 
     async def promote(self, name: str) -> None:

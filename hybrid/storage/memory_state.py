@@ -47,8 +47,8 @@ class Volume:
         return next((moment for moment in self.moments if moment.snapshot.guid == guid), None)
 
     def changed(self) -> bool:
-        """Whether live data differs from the newest moment, or there is none."""
-        return not self.moments or self.files != self.moments[-1].files
+        """Whether anything was written since the newest moment, be it what stood there before; or there is none."""
+        return not self.moments or self.files is not self.moments[-1].files
 
 
 def content_bytes(contents: Iterable[Files]) -> int:
