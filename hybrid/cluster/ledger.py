@@ -82,6 +82,8 @@ class Ledger:
         self._nodes: dict[NodeId, NodeRegister] = {}
         self._shared = SharedMap(me)
         self._followers: list[Callable[[SiteId], None]] = []
+        self._earlier: dict[SiteId, Claim] = {}
+        """The largest claims an earlier life of this node told of: outdoing its word must not make them forgotten."""
         self._expelled: set[NodeId] = set()
         self._disbelieved: set[NodeId] = set()
         self._gave_way = False
@@ -289,6 +291,7 @@ class Ledger:
         for site, word in gossip.sites.get(self.me, {}).items():
             if word.version > self._mine(site).version and self.vouching.believes(word, self.me, sender, site):
                 said[site] = word.version.major
+                self._earlier[site] = max(self._earlier.get(site, NO_CLAIM), word.seen, word.claim or NO_CLAIM)
         for site, copy in gossip.copies.get(self.me, {}).items():
             if copy.version > self._mine(site).copy_version and self.vouching.believes(copy, self.me, sender, site):
                 said[site] = max(said.get(site, 0), copy.version.major)
@@ -398,7 +401,7 @@ class Ledger:
 
     def seen(self, site: SiteId) -> Claim:
         """The largest claim on `site` held or heard of anywhere; `NO_CLAIM` when there is none."""
-        return largest_claim(self.registers(site).values())
+        return max(largest_claim(self.registers(site).values()), self._earlier.get(site, NO_CLAIM))
 
     # ---------------------------------------------------------------------------------------- over a restart
 

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from hybrid.cluster.candidates import largest_claim
 from hybrid.cluster.memory_peers import MemoryPeers
 from hybrid.cluster.sealing import MemorySeals
 from hybrid.core import Core
 from hybrid.drivers import Drivers
 from hybrid.errors import HybridError
-from hybrid.model import Fact, NodeId, Received, Replicated, SiteId, SiteRegister, Stashed
+from hybrid.model import NO_CLAIM, Claim, Fact, NodeId, Received, Replicated, SiteId, SiteRegister, Stashed
 from hybrid.ports import ContainerSpec
 from hybrid.settings import Settings
 from hybrid_containers.memory import MemoryContainers
@@ -158,8 +159,18 @@ class Node:
     def lose_disk(self) -> None:
         """A power cut, and the disk does not come back: there is a new, empty one."""
         self.power_cut()
-        self.world.oracle.lost(self.disk.label)
+        oracle = self.world.oracle
+        oracle.lost(self.disk.label)
+        mine = {(site, claim) for site, claim in oracle.minted if claim.node == self.id}
+        oracle.minted -= {(site, claim) for site, claim in mine if not self._known_elsewhere(site, claim)}
         self.disk = self._new_disk()
+
+    def _known_elsewhere(self, site: SiteId, claim: Claim) -> bool:
+        """Whether any other node has heard of a claim: one that only a lost disk knew of cannot be kept from use."""
+        others = [node for node in self.world.nodes.values() if node is not self]
+        said = [node.process.core.known.registers(site).values() for node in others if node.process is not None]
+        heard = max((largest_claim(registers) for registers in said), default=NO_CLAIM)
+        return claim <= max(heard, *(node.disk.seen(site) for node in others))
 
     def _end(self) -> None:
         if self.process is not None:

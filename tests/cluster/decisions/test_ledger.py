@@ -114,6 +114,18 @@ def test_forgotten_site_is_disputed() -> None:
     assert ledger.publish(ONE, replica(1)).version > old.registers(ONE)[A].version
 
 
+def test_a_claim_of_an_earlier_life_is_not_forgotten_with_its_word() -> None:
+    """A node that comes back with an empty disk outdoes what it said before, and still never uses a claim twice."""
+    old = Ledger(A, 9)
+    old.publish(ONE, SiteRegister(role="owner", claim=Claim(4, A)))
+    ledger = Ledger(A, 10)
+    other = Ledger(B, 1)
+    other.merge(everything(old))
+    ledger.merge(everything(other))
+    said = ledger.publish(ONE, SiteRegister(role="none"))
+    assert (said.seen, ledger.seen(ONE)) == (Claim(4, A), Claim(4, A))
+
+
 def test_seen_is_the_largest_anywhere() -> None:
     """The largest claim is known even if only hearsay of it is left, and goes into what a node says."""
     ledger = Ledger(A, 1)
