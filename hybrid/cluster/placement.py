@@ -21,14 +21,17 @@ def replicas(site: SiteView, view: View) -> tuple[NodeId, ...]:
     need), then for room. Room counts only in steps of a factor of two, and ties are broken by the site's id: a choice
     stays until something real changes.
     """
-    able = [node for node in view.nodes.values() if node.id != site.owner and _is_place(node, site)]
+    able = {
+        node: (view.nodes[node].dc, _worth(view.nodes[node], site))
+        for node in view.nodes
+        if node != site.owner and _is_place(view.nodes[node], site)
+    }
     covered = {view.nodes[site.owner].dc} if site.owner in view.nodes else set()
     chosen: list[NodeId] = []
     while able and len(chosen) < site.spec.copies:
-        best = max(able, key=lambda node: _worth(node, site, covered))
-        able.remove(best)
-        chosen.append(best.id)
-        covered.add(best.dc)
+        best = max(able, key=lambda node: (able[node][0] not in covered, able[node][1]))
+        chosen.append(best)
+        covered.add(able.pop(best)[0])
     return tuple(chosen)
 
 
@@ -36,10 +39,10 @@ def _is_place(node: NodeView, site: SiteView) -> bool:
     return node.storage_ok and (node.live or node.id in site.away)
 
 
-def _worth(node: NodeView, site: SiteView, covered: set[str]) -> tuple[bool, bool, int, int]:
+def _worth(node: NodeView, site: SiteView) -> tuple[bool, int, int]:
     holds = node.id in site.holders or node.id in site.away
     room = 0 if holds else node.free_bytes.bit_length()
-    return node.dc not in covered, holds, room, _digest(site.spec.id, node.id)
+    return holds, room, _digest(site.spec.id, node.id)
 
 
 def first_owner(view: View) -> NodeId:
