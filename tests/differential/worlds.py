@@ -50,7 +50,8 @@ class World:
                 origin = dataset.origin
                 found[f"{index} {dataset.name}"] = {
                     "properties": dataset.properties,
-                    "readonly": dataset.readonly,
+                    # zfs-fuse says "off" of what is mounted read-only, and refuses writes all the same
+                    "readonly": dataset.readonly if dataset.mountpoint is None else "mounted",
                     "mounted": dataset.mountpoint is not None,
                     "origin": (origin[0], self._labels[origin[1]]) if origin else None,
                     "history": [(snapshot.name, self._labels[snapshot.guid]) for snapshot in history],
