@@ -124,10 +124,6 @@ class Disk(MemoryPool):
         volume = self._volumes.get(name)
         return volume.properties if volume else {}
 
-    def seen(self, site: SiteId) -> Claim:
-        """The largest claim on `site` that was ever written here."""
-        return self._seen.get(site, NO_CLAIM)
-
     def durable(self, site: SiteId) -> Claim | None:
         """The claim on `site` that stands on this disk."""
         text = self.properties(PREFIX + site).get("claim")

@@ -323,15 +323,13 @@ class Faults:
             node.refusing.clear()
             node.containers.broken.clear()
 
-    def cripple(self, node: Node, core: frozenset[NodeId]) -> None:
-        """Something is wrong with a node that is not of `core`, for ever."""
+    def cripple(self, node: Node) -> None:
+        """Something is wrong with a node for ever, such that it can own nothing that the others hear of."""
         network = self._world.network
-        what = self._chance.choice(
-            ["cut off", "deaf", "dumb", "without power", "stopped", "with a hanging disk", "parted"]
-        )
+        what = self._chance.choice(["cut off", "deaf", "dumb", "without power", "stopped", "with a hanging disk"])
         self._note(f"crippled: {node.name} is {what}")
         others = [other for other in self._world.nodes if other != node.id]
-        for other in others if what == "cut off" else sorted(core) if what == "parted" else ():
+        for other in others if what == "cut off" else ():
             network.cut(node.id, other)
         for other in others if what in ("deaf", "dumb") else ():
             network.cut_one_way(*((other, node.id) if what == "deaf" else (node.id, other)))

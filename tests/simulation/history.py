@@ -123,7 +123,7 @@ def _corner(world: World, plan: random.Random) -> None:
     faults.mend(core)
     for node in nodes:
         if node.id not in core:
-            faults.cripple(node, core)
+            faults.cripple(node)
     world.oracle.count("core of " + str(len(core)))
     world.wait(PEACE_S)
     before = epochs(world, core)

@@ -161,16 +161,16 @@ class Node:
         self.power_cut()
         oracle = self.world.oracle
         oracle.lost(self.disk.label)
-        mine = {(site, claim) for site, claim in oracle.minted if claim.node == self.id}
-        oracle.minted -= {(site, claim) for site, claim in mine if not self._known_elsewhere(site, claim)}
+        oracle.orphaned |= {(site, claim) for site, claim in oracle.minted if claim.node == self.id}
         self.disk = self._new_disk()
 
-    def _known_elsewhere(self, site: SiteId, claim: Claim) -> bool:
-        """Whether any other node has heard of a claim: one that only a lost disk knew of cannot be kept from use."""
-        others = [node for node in self.world.nodes.values() if node is not self]
-        said = [node.process.core.known.registers(site).values() for node in others if node.process is not None]
-        heard = max((largest_claim(registers) for registers in said), default=NO_CLAIM)
-        return claim <= max(heard, *(node.disk.seen(site) for node in others))
+    def hears_of(self, site: SiteId, claim: Claim) -> bool:
+        """Whether any node that this one can talk to knows of a claim."""
+        cuts = self.world.network.cuts()
+        others = [node for node in self.world.nodes.values() if node is not self and node.up and node.running]
+        heard = [node for node in others if (node.id, self.id) not in cuts and (self.id, node.id) not in cuts]
+        said = [node.process.core.known.registers(site).values() for node in heard if node.process is not None]
+        return claim <= max((largest_claim(registers) for registers in said), default=NO_CLAIM)
 
     def _end(self) -> None:
         if self.process is not None:

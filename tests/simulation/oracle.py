@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from hybrid.model import Claim, Guid, NodeId, SiteId
@@ -55,6 +55,8 @@ class Oracle:
         lost_disks: Disks that were destroyed.
         loose: Writes that are in no snapshot yet, and the disk that accepted them.
         minted: Every claim that was ever held.
+        orphaned: Those whose own disk was destroyed: what else nobody can tell its node of may be used again.
+        hears_of: `hears_of(node, site, claim)`: whether anybody can tell.
         made: Sites that were made with success.
         violations: Of invariants, as they were seen.
         states: How often each interesting state was reached.
@@ -67,6 +69,8 @@ class Oracle:
     lost_disks: set[str] = field(default_factory=set)
     loose: dict[int, str] = field(default_factory=dict)
     minted: set[tuple[SiteId, Claim]] = field(default_factory=set)
+    orphaned: set[tuple[SiteId, Claim]] = field(default_factory=set)
+    hears_of: Callable[[NodeId, SiteId, Claim], bool] = lambda node, site, claim: True
     made: set[SiteId] = field(default_factory=set)
     violations: list[Violated] = field(default_factory=list)
     states: Counter[str] = field(default_factory=Counter)
@@ -121,7 +125,8 @@ class Oracle:
         """S6: `node` begins to hold `claim`."""
         if claim.node != node:
             self.violated("S6", f"{node} holds the claim {claim} of another node")
-        if (site, claim) in self.minted:
+        lost = (site, claim) in self.orphaned and not self.hears_of(node, site, claim)
+        if (site, claim) in self.minted and not lost:
             self.violated("S6", f"{node} uses the claim {claim} on {site} a second time")
         self.minted.add((site, claim))
 

@@ -65,6 +65,7 @@ class World:
         rates = self.chance("rates")
         made = [Node(self, number, rates.uniform(0.9, 1.1)) for number in range(nodes)]
         self.nodes: dict[NodeId, Node] = {node.id: node for node in made}
+        self.oracle.hears_of = lambda node, site, claim: self.nodes[node].hears_of(site, claim)
         self.sites: list[SiteId] = []
         self.deleted: set[SiteId] = set()
         self.graveyard: list[Process] = []
