@@ -42,7 +42,11 @@ def _copy(node: Node, source: str, target: str) -> None:
 
 
 def cloned_disk(stage: Stage) -> None:
-    """A second machine boots from a copy of a replica's disk, under an address of its own: people are told."""
+    """
+    A second machine boots from a copy of a replica's disk, under an address of its own: people are told.
+
+    The one that started later goes on, so a person who stops that one has to start the other again.
+    """
     lab, original = stage.lab, stage.others(stage.owner)[-1]
     with stage.excusing(original), powerless(lab, original):
         copy = _twin(lab, original)
@@ -57,9 +61,10 @@ def cloned_disk(stage: Stage) -> None:
         finally:
             copy.kill()
             copy.clean()
-        stage.undone()
+        with powerless(lab, original):
+            stage.undone()
         stage.agreed()
-    stage.steady(stage.others(original))
+    stage.steady()
 
 
 def _twin(lab: Lab, original: Node) -> Node:
