@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 
 from hybrid.errors import Busy, OutOfSpace, StorageSick
@@ -38,6 +39,8 @@ class Disk(MemoryPool):
         self.full = False
         self._roomy_bytes = self.size_bytes
         self._logs: dict[int, tuple[Volume, Files]] = {}
+        self.burials: Counter[SiteId] = Counter()
+        """How often each site went to the trash here."""
         self._seen: dict[SiteId, Claim] = {}
         self._claims: dict[SiteId, Claim | None] = {}
         self._hanging: list[Callable[[], object]] | None = None
@@ -208,9 +211,13 @@ class Disk(MemoryPool):
         self._touch()
 
     async def rename(self, name: str, new_name: str) -> None:
-        """See `hybrid.ports.Pool`."""
+        """See `hybrid.ports.Pool`. What a user deleted is a site no more: one that comes back begins anew."""
         await super().rename(name, new_name)
         self._touch()
+        site = site_in(new_name)
+        if site is not None and new_name.startswith("trash/"):
+            self.burials[site] += 1
+            self._seen.pop(site, None)
 
     async def promote(self, name: str) -> None:
         """See `hybrid.ports.Pool`."""

@@ -42,11 +42,11 @@ class Faults:
             (1, self.lose_disk),
             (2, self.break_container),
             (3, self.move),
-            (2, self.roll_back),
-            (1, self.undo),
+            (5, self.roll_back),
+            (3, self.undo),
             (1, self.edit),
-            (1, self.create),
-            (1, self.delete),
+            (3, self.create),
+            (2, self.delete),
             (1, self.crash_container),
         ]
 
@@ -263,9 +263,9 @@ class Faults:
     def _interrupt(self, node: Node) -> None:
         """What is worst in the middle of a swap of histories, now and then."""
         match self._chance.randrange(8):
-            case 0 | 1:
+            case 0 | 1 | 2 | 3:
                 self._later(self._chance.uniform(0.0, 5.0), self._crash, node)
-            case 2:
+            case 4:
                 self._later(self._chance.uniform(0.0, 3.0), node.disk.fill, True)
                 self._until(10.0, 30.0, node.disk.fill, False)
 

@@ -17,8 +17,8 @@ from tests.simulation.liveness import Liveness, epochs, line
 from tests.simulation.oracle import Violated
 from tests.simulation.world import World
 
-PEACE_S = 150.0
-"""After so long without a fault all must be well: rests after failed starts have ended, retries have come."""
+PEACE_S = 330.0
+"""After so long without a fault all must be well: the longest rest after failed starts, 300 s, has ended."""
 HURRIED = 20.0
 """Seconds of the day in a second: what is kept for an hour goes after three minutes, thrice the period of holds."""
 STEADY_S = 60.0

@@ -39,7 +39,7 @@ class Invariants:
         self._shapes: dict[str, dict[str, Shape]] = {}
         self._on_disk: dict[str, frozenset[Guid]] = {}
         self._bid: dict[tuple[str, SiteId, str], Bid] = {}
-        self._accepted: dict[tuple[str, SiteId], Claim] = {}
+        self._accepted: dict[tuple[str, SiteId, int], Claim] = {}
 
     def check(self) -> None:
         """All of them. Raises the first violation."""
@@ -207,7 +207,8 @@ class Invariants:
 
     def received(self, process: Process, fact: Received) -> None:
         """S7: after a stream under one claim none is taken under a smaller one."""
-        key = (process.node.disk.label, fact.site)
+        disk = process.node.disk
+        key = (disk.label, fact.site, disk.burials[fact.site])
         before = self._accepted.get(key, NO_CLAIM)
         if fact.claim < before:
             self._world.oracle.violated("S7", f"{process.node.name} took {fact.claim} after {before}")
