@@ -37,13 +37,14 @@ def _relieve(look: Look, patience: Patience, timing: Timing, owner: NodeId) -> D
     """
     Take over from an owner in trouble, but only where nothing is known to be wrong: the site may be at fault.
 
-    Lost storage is certain and no fault of the site; anything else may still pass.
+    Lost storage is certain and no fault of the site, so what went wrong here some time ago does not count against a
+    try; anything else may still pass.
     """
+    if owner in look.sick:
+        return stand_when_due(look, patience, timing, "storage lost", timing.settle_s)
     if look.registers[look.me].trouble:
         patience.over(look.site)
         return Stay("its owner is in trouble, and so is this node")
-    if owner in look.sick:
-        return stand_when_due(look, patience, timing, "storage lost", timing.settle_s)
     return stand_when_due(look, patience, timing, "ailing", timing.fence_s)
 
 
