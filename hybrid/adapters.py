@@ -50,7 +50,7 @@ class SharedValues:
 
     def get(self, key: str) -> str | None:
         """See `hybrid.api.ports.SharedMap`."""
-        return self._ledger.shared().get(key)
+        return self._ledger.shared_value(key)
 
     def put(self, key: str, value: str | None) -> None:
         """See `hybrid.api.ports.SharedMap`."""
