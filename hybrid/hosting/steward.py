@@ -95,11 +95,13 @@ class Steward:
 
     def look(self) -> None:
         """Decide about every site in which this node has a part and that is not at rest, and begin the deeds."""
-        now_s, around = self._reactor.seconds(), self._around()
+        now_s = self._reactor.seconds()
         wanted: dict[SiteId, Claim] = {}
+        around: _Around | None = None
         for site in self._holdings:
             if now_s - self._settled_s.get(site, float("-inf")) < LOOK_AGAIN_S:
                 continue
+            around = around or self._around()
             try:
                 decision = self._look_at(site, now_s, around)
             except Exception:
