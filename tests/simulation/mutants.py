@@ -306,7 +306,7 @@ class Mutant:
     core: type[Core]
     falls: tuple[str, ...]
     scene: Scene = history
-    seeds: int = 24
+    seeds: int = 150
 
 
 MUTANTS: dict[str, Mutant] = {

@@ -72,8 +72,23 @@ def told(seed: int) -> Outcome:
 
 
 def begin() -> None:
-    """Nobody listens to the log but the histories themselves."""
+    """Nobody listens to the log but the histories themselves; nor to what is left of a world that has ended."""
     globalLogBeginner.beginLoggingTo([], redirectStandardIO=False, discardBuffer=True)
+    sys.unraisablehook = _unraisable
+
+
+def _unraisable(problem: sys.UnraisableHookArgs) -> None:
+    """A deed that hangs for ever in a world that ended may wait once more while it is thrown away: that is no news."""
+    if str(problem.exc_value) != "coroutine ignored GeneratorExit":
+        sys.__unraisablehook__(problem)
+
+
+def progress(done: int, seeds: int) -> None:
+    """How far it is: on a terminal with each history, in a log in ten lines."""
+    if sys.stderr.isatty():
+        print(f"\r{done} of {seeds} histories", end="\n" if done == seeds else "", file=sys.stderr, flush=True)
+    elif done * 10 // seeds > (done - 1) * 10 // seeds:
+        print(f"{done} of {seeds} histories", file=sys.stderr, flush=True)
 
 
 def report(done: list[Outcome], wall_s: float) -> dict[str, object]:
@@ -118,8 +133,7 @@ def main() -> int:
         done.append(outcome)
         if outcome.error:
             show(outcome, given.output.parent)
-        print(f"\r{len(done)} of {given.seeds} histories", end="", file=sys.stderr, flush=True)
-    print(file=sys.stderr)
+        progress(len(done), given.seeds)
     result = report(done, time.monotonic() - began_s)
     given.output.write_text(json.dumps(result, indent=2) + "\n")
     print(json.dumps({**result, "failing": [o.seed for o in done if o.error]}, indent=2))
