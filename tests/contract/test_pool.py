@@ -360,17 +360,33 @@ async def test_a_full_pool_says_so_and_loses_nothing(pair: Pair) -> None:
     await here.pool.create(SITE)
     first = await here.pool.snapshot(SITE, "first")
     await here.write(SITE, "changed", b"since")
-    await _fill(here)
+    await here.pool.create("trash/filling")
+    await here.pool.mount("trash/filling", here.folder())
+    await _fill(here, "full")
     assert (await here.pool.space()).free_bytes < MEGABYTE
-    for call in (
-        here.pool.snapshot(SITE, "second"),
-        here.pool.snapshot_if_changed(SITE, "second"),
-        here.pool.create("stash/x"),
-        here.pool.clone(SITE, first.guid, "stash/x"),
-        _copy(there.pool, OTHER, sent.guid, here.pool),
-    ):
-        with pytest.raises(OutOfSpace):
-            await call
+
+    async def second() -> None:
+        await here.pool.destroy_snapshot(SITE, (await here.pool.snapshot(SITE, "second")).guid)
+
+    async def second_if_changed() -> None:
+        taken = await here.pool.snapshot_if_changed(SITE, "second")
+        assert taken is not None
+        await here.pool.destroy_snapshot(SITE, taken.guid)
+
+    async def create() -> None:
+        await here.pool.create("stash/x")
+        await here.pool.destroy("stash/x")
+
+    async def clone() -> None:
+        await here.pool.clone(SITE, first.guid, "stash/x")
+        await here.pool.destroy("stash/x", with_history=True)
+
+    async def copy() -> None:
+        await _copy(there.pool, OTHER, sent.guid, here.pool)
+        await here.pool.destroy(OTHER, with_history=True)
+
+    for call in (second, second_if_changed, create, clone, copy):
+        await _refused(here, call)
     assert await here.pool.history(SITE) == (first,)
     assert [one.name for one in await here.pool.datasets()] == [SITE, "trash/filling"]
     await here.pool.unmount("trash/filling")
@@ -389,22 +405,31 @@ async def _copy(source_pool: Pool, name: str, guid: Guid, target_pool: Pool) -> 
         await sink.abort()
 
 
-async def _fill(hands: Any) -> None:
+async def _refused(hands: Any, done_and_undone: Callable[[], Awaitable[None]]) -> None:
     """
-    Fill until not even a snapshot fits, which is what needs the least room of all.
+    See that the full pool of `hands` refuses something.
 
-    Writes alone are not enough: ZFS counts a transaction group in full before it is synced and less afterwards, so
-    that a full pool has a little room again a moment later.
+    ZFS counts a transaction group in full before it is synced and less afterwards, at a moment of its own choice: what
+    was full may have a little room again. What was done in such a moment is undone, and the pool filled up once more.
     """
-    await hands.pool.create("trash/filling")
-    await hands.pool.mount("trash/filling", hands.folder())
-    await _write_all_that_fits(hands, "first")
-    for number in range(1000):
+    for number in range(50):
         try:
-            await hands.pool.snapshot("trash/filling", f"filling{number}")
+            await done_and_undone()
         except OutOfSpace:
             return
-        await _write_all_that_fits(hands, f"{number}")
+        await _fill(hands, f"{done_and_undone.__name__}{number}")
+    raise AssertionError(f"{done_and_undone.__name__}: done on a full pool, again and again")
+
+
+async def _fill(hands: Any, tag: str) -> None:
+    """Fill `trash/filling` until not even a snapshot fits, which is what needs the least room of all."""
+    await _write_all_that_fits(hands, tag)
+    for number in range(1000):
+        try:
+            await hands.pool.snapshot("trash/filling", f"{tag}-{number}")
+        except OutOfSpace:
+            return
+        await _write_all_that_fits(hands, f"{tag}-{number}")
     raise AssertionError("the pool does not get full")
 
 
