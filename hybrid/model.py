@@ -365,6 +365,12 @@ class Received(msgspec.Struct, frozen=True, tag=True):
     guid: Guid
 
 
+class Forgotten(msgspec.Struct, frozen=True, tag=True):
+    """Snapshots of `site` that nobody needs were destroyed on this node."""
+
+    site: SiteId
+
+
 class Stashed(msgspec.Struct, frozen=True, tag=True):
     """Divergent history of a site was set aside on this node."""
 
@@ -400,4 +406,4 @@ class Served(msgspec.Struct, frozen=True, tag=True):
     bytes: int
 
 
-Fact = Snapshotted | Replicated | Received | Stashed | SnapshotFailed | SendFailed | StorageFailed | Served
+Fact = Snapshotted | Replicated | Received | Forgotten | Stashed | SnapshotFailed | SendFailed | StorageFailed | Served

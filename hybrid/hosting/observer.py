@@ -8,7 +8,7 @@ from twisted.logger import Logger
 
 from hybrid.hosting.holdings import Holdings
 from hybrid.hosting.tasks import Background
-from hybrid.model import Fact, Received, Replicated, SiteId, SnapshotFailed, Snapshotted, Stashed
+from hybrid.model import Fact, Forgotten, Received, Replicated, SiteId, SnapshotFailed, Snapshotted, Stashed
 
 LAG_STEP_S = 5.0
 """A lag that grows is published in steps of this size: each publication travels to every node."""
@@ -39,10 +39,15 @@ class Observer:
             case Received(site):
                 self._background(f"refresh {site}", lambda: self._holdings.refresh(site))
             case Stashed(stash):
-                if self._holdings.get(stash.site) is not None:
-                    self._holdings.publish(stash.site)
+                self._again(stash.site)
+            case Forgotten(site):
+                self._again(site)
             case _:
                 return
+
+    def _again(self, site: SiteId) -> None:
+        if self._holdings.get(site) is not None:
+            self._holdings.publish(site)
 
     def _owned(self, site: SiteId, trouble: str) -> None:
         holding = self._holdings.get(site)

@@ -8,7 +8,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from hybrid.errors import Busy
-from hybrid.model import Guid, SiteId
+from hybrid.model import Fact, Forgotten, SiteId
+from hybrid_replicator.bases import Bases
 from hybrid_replicator.copies import StashCopies
 from hybrid_replicator.forgetting import Forgetting
 from hybrid_replicator.gate import Gates
@@ -17,6 +18,7 @@ from hybrid_replicator.index import HistoryIndex
 from hybrid_replicator.names import site_dataset
 from hybrid_replicator.past import Past
 from hybrid_replicator.ports import Heads
+from hybrid_replicator.receiver import Receiver
 from hybrid_replicator.sender import Sender
 from hybrid_replicator.stash import Stashes
 from hybrid_replicator.tasks import Tasks
@@ -53,13 +55,15 @@ class Chores:
         holds: BaseHolds,
         sender: Sender,
         tasks: Tasks,
-        kept: Callable[[SiteId], frozenset[Guid]],
+        bases: Bases,
         heads: Heads,
+        receiver: Receiver,
+        report: Callable[[Fact], None],
     ) -> None:
-        """`kept(site)` are the snapshots that others still need."""
         self._clock, self._index, self._gates, self._forgetting = clock, index, gates, forgetting
         self._stashes, self._past, self._copies, self._holds = stashes, past, copies, holds
-        self._sender, self._tasks, self._kept, self._heads = sender, tasks, kept, heads
+        self._sender, self._tasks, self._bases, self._heads = sender, tasks, bases, heads
+        self._receiver, self._report = receiver, report
         self._forgotten_s: dict[SiteId, float] = {}
         self._began_s: dict[str, float] = {}
         self._unfinished: set[SiteId] = set()
@@ -74,6 +78,7 @@ class Chores:
         self._rests_until_s = now_s + PAUSE_S
         self._every(PAUSE_S, "forget", self._forget)
         self._every(FINISH_EVERY_S, "finish", self._finish)
+        self._every(FINISH_EVERY_S, "look again", self._receiver.look_again)
         self._every(SPREAD_EVERY_S, "spread", self._copies.spread)
         self._every(HOLD_EVERY_S, "hold", self._hold)
         self._every(CHECK_EVERY_S, "check", self._check)
@@ -104,9 +109,13 @@ class Chores:
             await self._tidy(site)
 
     async def _tidy(self, site: SiteId) -> None:
+        dataset, gone = site_dataset(site), 0
         try:
+            history = self._index.history(dataset)
+            kept = await self._bases.kept(site, history)
             async with self._gates.of(site).shared():
-                gone = await self._forgetting.tidy(site_dataset(site), self._kept(site))
+                if self._index.history(dataset)[: len(history)] == history:  # else it became another line meanwhile
+                    gone = await self._forgetting.tidy(dataset, kept)
         except Busy:
             return
         except Exception:
@@ -115,6 +124,7 @@ class Chores:
             return
         if gone:
             self.log.info("{gone} old snapshots of {site} destroyed", gone=gone, site=site)
+            self._report(Forgotten(site))
 
     async def _hold(self) -> None:
         """Also for nodes that never exchanged anything with this one: it may be the next owner."""

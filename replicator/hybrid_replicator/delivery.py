@@ -171,13 +171,18 @@ class Delivery:
     # --------------------------------------------------------------------------------------------------- steps
 
     async def _theirs(self, dataset: str, node: NodeId, ours: History) -> History | None:
-        """What the peer holds: from memory its head alone, which is enough for an increment."""
-        head = self._heads.get((dataset, node))
-        if head is not None and head in ours:
-            return (head,)
-        return await self._ask(dataset, node)
+        """
+        What the peer holds: from memory its head alone, which is enough for an increment, as the peer looks at that.
 
-    async def _ask(self, dataset: str, node: NodeId) -> History | None:
+        That there is nothing to send is never known from memory: its disk may be another one since.
+        """
+        head = self._heads.get((dataset, node))
+        if head is not None and head in ours[:-1]:
+            return (head,)
+        return await self.ask(dataset, node)
+
+    async def ask(self, dataset: str, node: NodeId) -> History | None:
+        """What `node` holds of `dataset`, oldest first; `None`: no such dataset. Raises `PeerError`: it did not say."""
         answer = await self._peers.request(node, AskHistory(dataset))
         self.answered_s[node] = self._clock.seconds()
         if not isinstance(answer, HistoryHeld):
@@ -199,7 +204,7 @@ class Delivery:
             NotTaken: The peer refused; `base` also when another one stands under that name there.
         """
         async with self._lock(dataset, node):
-            held = await self._ask(dataset, node)
+            held = await self.ask(dataset, node)
             if held is not None:
                 if all(snapshot.guid != guid for snapshot in held):
                     raise NotTaken(node, Refused("base", f"another {dataset} is there"))

@@ -55,6 +55,8 @@ class Receiver:
         self._clock, self._pool, self._index, self._fences, self._gates = clock, pool, index, fences, gates
         self._snapshots, self._stashes, self._holds, self._report = snapshots, stashes, holds, report
         self._under_way: set[str] = set()
+        self._unsure: set[str] = set()
+        """Datasets of which a stream ended in an error: what is on disk is known when they were read again."""
 
     async def receive(self, sender: NodeId, offer: msgspec.Struct, stream: IncomingStream) -> Taken | Refused:
         """Answer an offer. Whatever happens, the old head of what is here stands or the new one is on disk."""
@@ -67,6 +69,7 @@ class Receiver:
             answer = await self._answer(sender, offer, stream)
         except Exception as error:
             answer = self._refusal(offer, error)
+            self._unsure.add(offer.dataset)
             await stream.abort()
         finally:
             self._under_way.discard(offer.dataset)
@@ -94,6 +97,23 @@ class Receiver:
             if isinstance(answer, Taken):
                 await self._note(site, sender, offer)
             return answer
+
+    async def look_again(self) -> None:
+        """
+        Read again what streams that failed left, and tell: all of one may be here, and only its end was not seen.
+
+        Raises `StorageError`, `Busy`; what was not read is read the next time.
+        """
+        for dataset in sorted(self._unsure - self._under_way):
+            if kind_of(dataset) != "site":
+                await self._index.refresh(dataset)
+            else:
+                site = site_of(dataset)
+                async with self._gates.of(site).shared():
+                    history = await self._index.refresh(dataset)
+                if history:
+                    self._report(Received(site, self._fences.seen(site), history[-1].guid))
+            self._unsure.discard(dataset)
 
     def _fenced(self, sender: NodeId, site: SiteId, offer: Offer) -> Refused | None:
         """Why `sender` may not send `site` now, if so."""

@@ -27,6 +27,7 @@ from hybrid.model import Claim, Fact, Guid, NodeId, SiteId, SiteSpec, Snapshot, 
 from hybrid.ports import IncomingStream, Peers, Pool
 from hybrid.view import SiteView, View
 from hybrid.wire import AskHistory, HistoryHeld, Refused
+from hybrid_replicator.bases import Bases
 from hybrid_replicator.chores import Chores
 from hybrid_replicator.copies import StashCopies
 from hybrid_replicator.delivery import Delivery
@@ -107,7 +108,7 @@ class Replicator(Service):
             reactor, pool, self._index, files, live_root, place, partial(next, count(int(now_s() * 1000)))
         )
         self._copies = StashCopies(self._index, self._delivery, self._holders)
-        self._holds, self._chores = holds, self._upkeep(holds)
+        self._holds, self._chores = holds, self._upkeep(holds, report)
         self._owned = Owned(me, targets)
         self._followed: dict[SiteId, tuple[Duty, bool]] = {}
         self._duties: dict[SiteId, Duty] = {}
@@ -118,7 +119,7 @@ class Replicator(Service):
         peers.handle(AskHistory, self.history_asked)
         peers.handle_streams(self.receive)
 
-    def _upkeep(self, holds: BaseHolds) -> Chores:
+    def _upkeep(self, holds: BaseHolds, report: Callable[[Fact], None]) -> Chores:
         """What is done when there is time."""
         return Chores(
             self._reactor,
@@ -131,8 +132,10 @@ class Replicator(Service):
             holds,
             self._sender,
             self._tasks,
-            self._needed,
+            Bases(self._reactor, self._delivery, holds, self._heads, self._needed),
             self._heads,
+            self._receiver,
+            report,
         )
 
     # ------------------------------------------------------------------------------------------- life and view

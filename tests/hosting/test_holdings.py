@@ -10,7 +10,9 @@ from twisted.python.failure import Failure
 
 from hybrid.history import History
 from hybrid.hosting.holdings import Holdings, dataset_of, owned_properties
-from hybrid.model import Bid, Claim, Guid, NodeId, SiteId, SiteRegister, SiteSpec, Stash, Version
+from hybrid.hosting.observer import Observer
+from hybrid.hosting.tasks import in_background
+from hybrid.model import Bid, Claim, Forgotten, Guid, NodeId, SiteId, SiteRegister, SiteSpec, Stash, Version
 from hybrid.storage.memory import MemoryPool
 
 A, B, SITE = NodeId("n-a"), NodeId("n-b"), SiteId("s-one")
@@ -95,3 +97,24 @@ def test_waiting_for_a_person_outlives_the_process() -> None:
     assert holdings(pool).need(SITE).awaiting == both
     done(held.picked(SITE))
     assert holdings(pool).need(SITE).awaiting == ()
+
+
+def test_what_is_published_is_true_after_a_history_was_thinned_out() -> None:
+    """Others decide by what a node publishes of its history what they must keep: it says so when that has changed."""
+    published: list[SiteId] = []
+
+    class Past(Nothing):
+        def publish(self, site: SiteId, register: SiteRegister) -> SiteRegister:
+            published.append(site)
+            return register
+
+        def lag_s(self, site: SiteId) -> float | None:
+            return None
+
+    made = Holdings(MemoryPool(), Past(), Past(), lambda site: None)
+    observer = Observer(made, Past(), in_background)
+    observer.report(Forgotten(SITE))
+    assert published == []
+    made.add(SPEC, Claim(1, A))
+    observer.report(Forgotten(SITE))
+    assert published == [SITE, SITE]

@@ -18,6 +18,7 @@ from hybrid.model import (
     NO_CLAIM,
     Claim,
     Fact,
+    Forgotten,
     Guid,
     NodeId,
     Received,
@@ -799,6 +800,115 @@ def test_push_brings_one_peer_to_the_head_now(tell: Tell) -> None:
         await world.wait(6)
         with pytest.raises(PeerError):
             await a.replicator.push(world.specs[SITE], claim, C)
+
+    tell(story)
+
+
+def test_a_disk_that_was_replaced_unnoticed_is_no_copy(tell: Tell) -> None:
+    """Who holds everything says so itself: a server whose disk was replaced within a second gets all of it again."""
+
+    async def story(world: World) -> None:
+        a, b = await world.start(A, B)
+        await world.site(a, b)
+        await world.wait(6)
+        assert await b.pool.history(main_of())
+        await b.stop()
+        world.nodes[B] = again = Node(world, B)
+        await again.start()
+        await world.wait(1)
+        await a.replicator.push(world.specs[SITE], world.owners[SITE], B)
+        assert guids(await again.pool.history(main_of())) == guids(a.replicator.history(SITE))
+
+    tell(story)
+
+
+def test_what_came_whole_in_a_stream_that_failed_is_found(tell: Tell) -> None:
+    """A copy that is complete on disk, but whose end its server did not see, is known there before long."""
+
+    async def story(world: World) -> None:
+        a, b = await world.start(A, B)
+        await world.site(a, b, site=OTHER)
+        await world.wait(6)
+        await world.site(a)
+        await world.wait(6)
+        b.facts.clear()
+        b.pool.fail_next("history", StorageSick("no answer"))
+        with pytest.raises(PeerError):
+            await a.replicator.push(world.specs[SITE], world.owners[SITE], B)
+        assert b.of(Received) == [] and b.replicator.history(SITE) == ()
+        assert await b.pool.history(main_of())
+        await world.wait(25)
+        assert b.replicator.history(SITE) == a.replicator.history(SITE)
+        assert b.of(Received) == [Received(SITE, world.owners[SITE], a.replicator.history(SITE)[-1].guid)]
+
+    tell(story)
+
+
+def test_where_two_lines_part_is_asked_for_when_nothing_published_is_known(tell: Tell) -> None:
+    """A copy on a line of its own publishes only its newest snapshots, and can yet be brought up to date for ever."""
+
+    async def story(world: World) -> None:
+        a, b = await world.start(A, B)
+        await world.site(a, b)
+        await world.wait(10)
+        a.pool.write(main_of(), "data", b"common")
+        await world.wait(10)
+        fork = a.replicator.history(SITE)[-1].guid
+        world.targets[SITE] = ()
+        world.publish()
+        for number in range(10):
+            await b.pool.snapshot(main_of(), f"hyb-000002-bbbbbbbb-{number:07}")
+        b = await world.restart(b)
+        await world.own(a, 3)
+        a = await world.restart(a)
+        for tag in await a.pool.holds(main_of(), fork):
+            await a.pool.release(main_of(), fork, tag)
+        await world.own(a, 3)
+        a.heads_told = {B: guids(b.replicator.history(SITE))[:-9:-1]}
+        for number in range(30):
+            a.pool.write(main_of(), "data", b"%d" % number)
+            await world.wait(300)
+        assert fork in guids(a.replicator.history(SITE))
+        assert len(a.replicator.history(SITE)) < 25
+
+    tell(story)
+
+
+def test_who_cannot_be_asked_keeps_all_it_may_have(tell: Tell) -> None:
+    """While a server is cut off nobody knows what of the past it still needs: it stays; what came since may go."""
+
+    async def story(world: World) -> None:
+        a, _ = await world.start(A, B)
+        await world.site(a)
+        for number in range(10):
+            a.pool.write(main_of(), "data", b"%d" % number)
+            await world.wait(30)
+        before = guids(a.replicator.history(SITE))
+        a.heads_told = {B: (Guid(7),)}
+        world.network.cut(A, B)
+        for number in range(40):
+            a.pool.write(main_of(), "data", b"%d" % number)
+            await world.wait(300)
+        after = guids(a.replicator.history(SITE))
+        assert after[: len(before)] == before
+        assert len(after) < len(before) + 25
+        world.network.heal(A, B)
+        await world.wait(700)
+        assert len(a.replicator.history(SITE)) < 25
+
+    tell(story)
+
+
+def test_what_was_forgotten_is_told(tell: Tell) -> None:
+    """What a node publishes of its history is true also after it was thinned out."""
+
+    async def story(world: World) -> None:
+        (a,) = await world.start(A)
+        await world.site(a)
+        for number in range(20):
+            a.pool.write(main_of(), "data", b"%d" % number)
+            await world.wait(300)
+        assert Forgotten(SITE) in a.facts
 
     tell(story)
 

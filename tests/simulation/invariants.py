@@ -218,8 +218,8 @@ class Invariants:
         """
         S11: why a snapshot must stay: it is a head, or the newest in common with another disk.
 
-        As far as that can be known: a node publishes its newest eight. Where a line was exchanged since, and both were
-        thinned out, what is in common lies deeper, and nobody knows; then a copy begins from the image again.
+        As far as that can be known: a node that can be asked is asked; of one that cannot be, what it published last
+        is known, its newest eight.
         """
         volume = node.disk.volumes().get(name)
         if volume is None:
@@ -232,7 +232,8 @@ class Invariants:
             if other is not node and theirs is not None:
                 line = [moment.snapshot.guid for moment in theirs.moments]
                 common = set(guids) & set(line)
-                if guid in line[-TOLD:] and guid == next(one for one in reversed(guids) if one in common):
+                known = set(line if other.talks_to(node) else line[-TOLD:])
+                if guid in known and guid == next(one for one in reversed(guids) if one in common):
                     return f"which is the newest in common with {other.name}"
         return None
 

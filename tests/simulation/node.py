@@ -164,11 +164,15 @@ class Node:
         oracle.orphaned |= {(site, claim) for site, claim in oracle.minted if claim.node == self.id}
         self.disk = self._new_disk()
 
+    def talks_to(self, other: Node) -> bool:
+        """Whether both are there, and can ask each other."""
+        cuts = self.world.network.cuts()
+        there = self.up and self.running and other.up and other.running
+        return there and (other.id, self.id) not in cuts and (self.id, other.id) not in cuts
+
     def hears_of(self, site: SiteId, claim: Claim) -> bool:
         """Whether any node that this one can talk to knows of a claim."""
-        cuts = self.world.network.cuts()
-        others = [node for node in self.world.nodes.values() if node is not self and node.up and node.running]
-        heard = [node for node in others if (node.id, self.id) not in cuts and (self.id, node.id) not in cuts]
+        heard = [node for node in self.world.nodes.values() if node is not self and node.talks_to(self)]
         said = [node.process.core.known.registers(site).values() for node in heard if node.process is not None]
         return claim <= max((largest_claim(registers) for registers in said), default=NO_CLAIM)
 
