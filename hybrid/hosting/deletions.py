@@ -120,7 +120,10 @@ class Deletions:
             stone = self.entry(site)
             holding = self._holdings.get(site)
             if isinstance(stone, Tombstone) and holding is not None and not self._tasks.busy(site):
-                self._consider(site, stone, holding)
+                if stone.claim > holding.seen:  # what was seen of it lies in the trash, if anywhere
+                    self._tasks.start(site, "remember", lambda s=site, c=stone.claim: self._holdings.saw(s, c))  # type: ignore[misc]  # default arguments
+                else:
+                    self._consider(site, stone, holding)
         for key, value in self._shared.prefix(tombstones.KEY).items():
             entry = tombstones.decode(key, value)
             if isinstance(entry, Undeleted) and value not in self._brought_back:

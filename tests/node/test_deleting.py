@@ -8,7 +8,7 @@ from hybrid.cluster.sealing import MemorySeals
 from hybrid.errors import Conflict, NoSuchSite
 from hybrid.hosting.purge import Purge
 from hybrid.hosting.tombstones import Tombstone, buried, encode, sealed
-from hybrid.model import Claim, SiteId, SiteSpec
+from hybrid.model import NO_CLAIM, Claim, SiteId, SiteSpec
 from tests.node.cluster import Cluster, Steps
 
 
@@ -75,6 +75,28 @@ def test_who_wrote_while_cut_off_outlives_a_deletion(cluster: Cluster) -> None:
     cluster.wait(10)
     assert [member.core.hosting.decisions() for member in cluster.members.values()] == [[], [], []]
     assert cluster.owners(spec) == {"a": "a", "b": "a", "c": "a"}
+
+
+def test_no_claim_on_a_deleted_site_is_used_again(cluster: Cluster) -> None:
+    """A server that deleted a site, lost power, and gets it again knows the claim under which it was deleted."""
+    spec = cluster.create()
+    a, b, c = (cluster.members[name] for name in "abc")
+    cluster.wait(15)
+    cluster.network.partition({a.id}, {b.id, c.id})
+    cluster.wait(15)
+    a.write(spec.id, "guestbook", b"after")
+    cluster.wait(8)
+    owner = next(member for member in (b, c) if member.site(spec).owner == member.id)
+    claim = owner.site(spec).claim
+    assert claim is not None and claim.node == owner.id
+    cluster.run(owner.core.hosting.delete(spec.id, Steps()))
+    for member in (b, c):
+        member.power_cut()
+    cluster.network.heal_all()
+    owner.start()
+    cluster.wait(30)
+    assert cluster.owners(spec)["a"] == "a"
+    assert [(node.site(spec).claim or NO_CLAIM) > claim for node in (a, owner)] == [True, True]
 
 
 def test_who_is_asked_may_delete_again(cluster: Cluster) -> None:
