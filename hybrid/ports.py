@@ -113,9 +113,15 @@ class Pool(Protocol):
 
     async def snapshot_if_changed(self, name: str, snapshot_name: str) -> Snapshot | None:
         """
-        Take one if live data differs from the newest snapshot (or there is none yet); else `None`, nothing kept.
+        Take one if live data differs from the newest snapshot (or there is none yet); else `None`.
+        """
 
-        Cheap where `knows_written`; elsewhere the driver takes it, measures the increment, and drops an empty one.
+    async def changed(self, names: Sequence[str]) -> frozenset[str]:
+        """
+        Those of `names`, all in `sites/` and with a snapshot, whose live data differ from the newest one.
+
+        One cheap call for thousands of them, which tells of all that was written before it. A dataset that is not here
+        counts as changed: a call about it alone will say more.
         """
 
     async def destroy_snapshot(self, name: str, guid: Guid) -> None:

@@ -24,12 +24,24 @@ class ZfsCommands:
 
     def __init__(self, children: Children) -> None:
         self.children = children
+        self.acts = 0
+        """Grows with whatever this process begins or ends that may change a dataset."""
 
     async def act(self, what: str, *arguments: str, deadline_s: float = COMMAND_S) -> None:
         """Run `zfs arguments…`, whose output does not matter; `what` begins the message of its error."""
-        ended = await self.children.run(("zfs", *arguments), deadline_s)
+        self.acts += 1
+        try:
+            ended = await self.children.run(("zfs", *arguments), deadline_s)
+        finally:
+            self.acts += 1
         if ended.status != 0:
             raise parsing.failure(what, ended.stderr)
+
+    async def quietly(self, *argv: str) -> None:
+        """Run a command that changes no dataset, and whose output does not matter."""
+        ended = await self.children.run(argv)
+        if ended.status != 0:
+            raise parsing.failure(f"`{' '.join(argv)}` failed", ended.stderr)
 
     async def rows(self, names: Sequence[str], wanted: Sequence[str] = ("all",)) -> list[parsing.Row]:
         """Properties `wanted` of `names`. Raises `NoSuchDataset` when one of them is missing."""
@@ -40,7 +52,7 @@ class ZfsCommands:
         return {key: value for _, key, value, _ in await self.rows([name], wanted)}
 
     async def rows_with_snapshots(self, name: str, wanted: Sequence[str]) -> list[parsing.Row]:
-        """Properties `wanted` of a dataset and of its snapshots."""
+        """Properties `wanted` of a dataset, of its snapshots, and of the datasets right below it."""
         return await self._get(("-r", "-d", "1"), [name], wanted, LISTING_S)
 
     async def rows_of_many(self, names: Sequence[str], wanted: Sequence[str] = ("all",)) -> list[parsing.Row]:

@@ -7,7 +7,7 @@ It passes the same contract tests as the real drivers. Contents are small files 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from hybrid.errors import (
     AlreadyExists,
@@ -199,6 +199,12 @@ class MemoryPool(Faults):
         """See `hybrid.ports.Pool`."""
         await self.enter("snapshot_if_changed")
         return self._take(name, snapshot_name) if self._volume(name).changed() else None
+
+    async def changed(self, names: Sequence[str]) -> frozenset[str]:
+        """See `hybrid.ports.Pool`."""
+        await self.enter("changed")
+        here = {name: self._volumes.get(name) for name in names}
+        return frozenset(name for name, volume in here.items() if volume is None or volume.changed())
 
     async def destroy_snapshot(self, name: str, guid: Guid) -> None:
         """See `hybrid.ports.Pool`."""

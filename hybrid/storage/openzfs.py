@@ -112,11 +112,14 @@ class OpenZfsPool(ZfsCommandPool):
 
     async def _call(self, deadline_s: float, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """`call` in a thread. At the deadline its result is no longer waited for; the thread ends when it can."""
+        self._zfs.acts += 1
         waiting: Deferred[T] = deferToThreadPool(self._reactor, self._calls, call, *args, **kwargs)
         try:
             return await waiting.addTimeout(deadline_s, self._reactor)
         except WaitedTooLong:
             raise StorageSick("the pool does not answer", f"a call took more than {deadline_s:g} s") from None
+        finally:
+            self._zfs.acts += 1
 
 
 def _threads(reactor: Reactor, name: str, count: int) -> ThreadPool:

@@ -16,7 +16,6 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from hybrid.errors import StorageError, StorageSick
-from hybrid.ports import ByteSource
 from hybrid.storage.children import Child, Children, Ended, Slots
 
 PIECE_BYTES = 256 * 1024
@@ -186,17 +185,6 @@ class ChildSink:
                 raise StorageSick("a stream was cut", f"no byte was taken for {IDLE_S:g} s") from None
         if self._child.ended is not None:
             raise self._failing(self._child.ended)
-
-
-async def beginning(source: ByteSource, enough_bytes: int) -> bytes:
-    """The first `enough_bytes` of a stream or a little more; all of a shorter one. The source is ended."""
-    found = bytearray()
-    try:
-        while len(found) < enough_bytes and (piece := await source.read()):
-            found += piece
-    finally:
-        await source.abort()
-    return bytes(found)
 
 
 async def start_in_slot(children: Children, slots: Slots, child: Child) -> None:

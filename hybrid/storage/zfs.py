@@ -15,7 +15,7 @@ from hybrid.history import History
 from hybrid.model import Guid, Snapshot
 from hybrid.ports import ByteSink, ByteSource, Capabilities, Dataset, Space
 from hybrid.storage import names, parsing
-from hybrid.storage.begin import Begin, NotAStream, parse
+from hybrid.storage.begin import Begin
 from hybrid.storage.children import Children, Ended, Reactor, Slots
 from hybrid.storage.commands import ZfsCommands
 from hybrid.storage.holds import Holds
@@ -23,12 +23,11 @@ from hybrid.storage.index import SnapshotIndex
 from hybrid.storage.mounts import Mounts
 from hybrid.storage.properties import changes, pieces
 from hybrid.storage.receiving import ReceivingSink, Taker, refuse_misfit
-from hybrid.storage.streams import ChildSink, ChildSource, beginning
+from hybrid.storage.streams import ChildSink, ChildSource
+from hybrid.storage.survey import Survey
 
 ZFS_FUSE = Capabilities(driver="zfs-fuse")
 STREAMS_EACH_WAY = 4
-EMPTY_INCREMENT_BYTES = 624
-"""An increment in which nothing changed is its first and its last record."""
 DESTROY_S = 300.0
 CHECK_S = 5.0
 _SNAPSHOT_PROPERTIES = ("guid", "creation", "createtxg", "userrefs")
@@ -57,6 +56,7 @@ class ZfsCommandPool:
         self._holds = Holds(self._zfs)
         self._mounts = Mounts(self._zfs)
         self._index = SnapshotIndex()
+        self._survey = self._surveying(reactor)
         self._sends = Slots(reactor, STREAMS_EACH_WAY)
         self._receives = Slots(reactor, STREAMS_EACH_WAY)
 
@@ -175,37 +175,21 @@ class ZfsCommandPool:
         return await self._taken(name, full)
 
     async def snapshot_if_changed(self, name: str, snapshot_name: str) -> Snapshot | None:
-        """
-        See `hybrid.ports.Pool`.
-
-        OpenZFS tells what was written up to its last transaction group: a change may be 5 s old before it counts.
-        """
+        """See `hybrid.ports.Pool`."""
         before = self._index.newest(name) if self._index.knows(name) else await self._newest(name)
         if before is None:
             return await self.snapshot(name, snapshot_name)
-        if self.capabilities.knows_written:
-            written = int((await self._zfs.values(self._full(name), "written"))["written"])
-            return await self.snapshot(name, snapshot_name) if written else None
-        return await self._snapshot_unless_empty(name, snapshot_name, before)
+        differs, mounted = await self._survey.one(self._full(name))
+        if differs:
+            return await self.snapshot(name, snapshot_name)
+        if not mounted and not self.capabilities.knows_written:
+            await self._refuse_unreplayed(name, snapshot_name)
+        return None
 
-    async def _snapshot_unless_empty(self, name: str, snapshot_name: str, before: Snapshot) -> Snapshot | None:
-        """Take one, measure the increment (which also tells its guid), and drop an empty one: three commands."""
-        full = f"{self._full(name)}@{names.check_snapshot(snapshot_name)}"
-        await self._zfs.act(f"no snapshot of {name}", "snapshot", full)
-        try:
-            start = f"{self._full(name)}@{before.name}"
-            increment = await beginning(await self._sender(full, start), EMPTY_INCREMENT_BYTES + 1)
-            begin = parse(increment)
-            if len(increment) <= EMPTY_INCREMENT_BYTES and begin.from_guid == before.guid:
-                await self._zfs.act(f"{full} was not destroyed", "destroy", full)
-                return None
-        except (StorageError, NotAStream):
-            self.log.failure("{snapshot} is kept, changed or not", snapshot=full)
-            self._index.forget(name)
-            return await self._taken(name, full)
-        taken = Snapshot(begin.to_guid, snapshot_name, begin.created_at_s)
-        self._index.add(name, taken)
-        return taken
+    async def changed(self, names: Sequence[str]) -> frozenset[str]:
+        """See `hybrid.ports.Pool`."""
+        found = await self._survey.changed([self._full(name) for name in names])
+        return frozenset(name.removeprefix(self.root + "/") for name in found)
 
     async def destroy_snapshot(self, name: str, guid: Guid) -> None:
         """See `hybrid.ports.Pool`."""
@@ -264,8 +248,21 @@ class ZfsCommandPool:
 
     # ---------------------------------------------------------------------------------------------- within
 
+    def _surveying(self, reactor: Reactor) -> Survey:
+        """Pool version 23 ends a transaction group for whoever sets a property."""
+        written, end_group = "unique", ["zfs", "set", "hybrid:looked=1", f"{self.root}/temporary"]
+        if self.capabilities.knows_written:
+            written, end_group = "written", ["zpool", "sync", self.pool]
+        return Survey(reactor, self._zfs, f"{self.root}/sites", written, end_group)
+
     def _full(self, name: str) -> str:
         return f"{self.root}/{names.check_dataset(name)}"
+
+    async def _refuse_unreplayed(self, name: str, snapshot_name: str) -> None:
+        """Raises `Busy` while the intent log holds what live data do not: it has to be mounted before a snapshot."""
+        full = f"{self._full(name)}@{names.check_snapshot(snapshot_name)}"
+        await self._zfs.act(f"no snapshot of {name}", "snapshot", full)
+        await self._zfs.act(f"{full} was not destroyed", "destroy", full)
 
     async def _set(self, name: str, key: str, value: str) -> None:
         await self._zfs.act(f"{key} of {name} was not set", "set", f"{key}={value}", self._full(name))
@@ -334,7 +331,8 @@ class ZfsCommandPool:
         except NoSuchDataset:
             self._index.forget(name)
             refuse_misfit(name, begin, None, True)
-        return _Extending(await self._receiver(name, begin), self._index, name, begin)
+        self._zfs.acts += 1
+        return _Extending(await self._receiver(name, begin), self._zfs, self._index, name, begin)
 
     async def _receiver(self, name: str, begin: Begin) -> Taker:
         """What takes an approved stream."""
@@ -348,13 +346,23 @@ class ZfsCommandPool:
 class _Extending:
     """A taker that tells the index of the new snapshot once it is on disk."""
 
-    def __init__(self, taker: Taker, index: SnapshotIndex, name: str, begin: Begin) -> None:
-        self._taker, self._index, self._name, self._begin = taker, index, name, begin
-        self.write, self.abort = taker.write, taker.abort
+    def __init__(self, taker: Taker, zfs: ZfsCommands, index: SnapshotIndex, name: str, begin: Begin) -> None:
+        self._taker, self._zfs, self._index, self._name, self._begin = taker, zfs, index, name, begin
+        self.write = taker.write
+
+    async def abort(self) -> None:
+        """See `Taker`."""
+        try:
+            await self._taker.abort()
+        finally:
+            self._zfs.acts += 1
 
     async def finish(self) -> None:
         """See `Taker`."""
-        await self._taker.finish()
+        try:
+            await self._taker.finish()
+        finally:
+            self._zfs.acts += 1
         begin = self._begin
         taken = Snapshot(begin.to_guid, begin.to_name.partition("@")[2], begin.created_at_s)
         if self._index.knows(self._name):

@@ -66,6 +66,32 @@ async def test_an_unchanged_dataset_gets_no_snapshot(pair: Pair) -> None:
 
 
 @pytest_twisted.ensureDeferred
+async def test_of_many_datasets_those_that_changed_are_told(pair: Pair) -> None:
+    """Writes and removals, mounted or not, until the next snapshot; whatever was done to others meanwhile."""
+    here, _ = pair
+    await here.pool.prepare()
+    sites = [f"sites/s-{number}" for number in range(5)]
+    for site in sites:
+        await here.pool.create(site)
+        await here.write(site, "f", b"x")
+        await here.pool.snapshot(site, "a")
+    assert await here.pool.changed([]) == frozenset()
+    assert [await here.pool.changed(sites) for _ in range(2)] == [frozenset()] * 2
+    await here.write(sites[1], "f", b"y")
+    await here.pool.mount(sites[3], here.folder())
+    await here.remove(sites[3], "f")
+    assert await here.pool.changed(sites[:3]) == {sites[1]}
+    assert await here.pool.changed(sites) == {sites[1], sites[3]}
+    for site in (sites[1], sites[3]):
+        await here.pool.snapshot(site, "b")
+    await here.pool.destroy(sites[0], with_history=True)
+    assert [await here.pool.changed(sites[1:]) for _ in range(2)] == [frozenset()] * 2
+    await here.write(sites[3], "g", b"z")
+    assert await here.pool.changed(sites) == {sites[0], sites[3]}
+    await here.pool.unmount(sites[3])
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_change_in_a_mounted_dataset_is_seen_at_once(pair: Pair) -> None:
     """A site that runs is protected from the moment of its write, not of some later flush."""
     here, _ = pair
