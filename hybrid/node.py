@@ -36,6 +36,7 @@ from hybrid.model import NodeId, SiteId
 from hybrid.ports import Pool
 from hybrid.settings import Settings, guardian_socket, load
 from hybrid.storage.detect import detect
+from hybrid.storage.reserved import ReservedPool
 from hybrid.strict.gateway import EtcdGateway
 from hybrid.strict.guardian_link import GuardianLink
 from hybrid.strict.leasefile import LeaseFile
@@ -220,7 +221,7 @@ class NodeProcess(MultiService):
                 renewed.save_certificate(state)
             if root_file(state).exists():
                 self.log.warn("{path} should be kept elsewhere: no node needs it", path=root_file(state))
-            pool = await detect(self._reactor, self._settings)
+            pool = ReservedPool(await detect(self._reactor, self._settings))
             Node(self._reactor, self._settings, identity, pool).setServiceParent(self)
         except Exception:
             self.log.failure("this node cannot start")

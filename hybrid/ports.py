@@ -9,7 +9,7 @@ child is reaped.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -64,6 +64,19 @@ class Space(msgspec.Struct, frozen=True):
     free_bytes: int
 
 
+class Health(msgspec.Struct, frozen=True):
+    """What a pool says of itself, worst state first: see `hybrid.storage.health` for what it means to people."""
+
+    state: Literal["online", "degraded", "faulted", "suspended"] = "online"
+    """`degraded`: on fewer devices than it should be. `faulted`, `suspended`: it does no input or output any more."""
+    read_only: bool = False
+    """Imported so: nothing can be written."""
+    data_errors: int = 0
+    """Blocks that no device has whole any more, in live data or in snapshots."""
+    devices: tuple[str, ...] = ()
+    """Those not as they should be: `/dev/sdb is offline`, `/dev/sdc: 430 checksum errors`."""
+
+
 class Dataset(msgspec.Struct, frozen=True):
     """A dataset as listed: name relative to Hybrid's root, user properties (`hybrid:*` without the prefix)."""
 
@@ -75,7 +88,9 @@ class Dataset(msgspec.Struct, frozen=True):
     used_bytes: int
     """With its snapshots."""
     referenced_bytes: int
-    """What its live data refers to."""
+    """What its live data refers to: what a quota limits."""
+    history_bytes: int = 0
+    """What would be free again without its snapshots."""
     origin: tuple[str, Guid] | None = None
     """Dataset and guid of the snapshot it was cloned from."""
 
@@ -197,8 +212,19 @@ class Pool(Protocol):
     async def space(self) -> Space:
         """The pool's size and what may still be written."""
 
+    async def reserve(self, wanted_bytes: int) -> int:
+        """
+        Keep so much free space back from every dataset, on disk when this returns; 0 gives all of it free.
+
+        Returns:
+            What is kept now: less than wanted on a pool that is too full.
+        """
+
+    async def health(self) -> Health:
+        """What the pool says of its devices and of its data. Raises `StorageSick` when nothing answers."""
+
     async def check(self) -> None:
-        """Answer quickly, or raise `StorageSick`: the health probe."""
+        """Answer quickly, or raise `StorageSick`: the pool does not answer, or does no input and output any more."""
 
 
 # -------------------------------------------------------------------------------- containers

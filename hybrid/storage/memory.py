@@ -22,7 +22,7 @@ from hybrid.errors import (
 )
 from hybrid.history import History
 from hybrid.model import Guid, Snapshot
-from hybrid.ports import ByteSink, ByteSource, Capabilities, Dataset, Space
+from hybrid.ports import ByteSink, ByteSource, Capabilities, Dataset, Health, Space
 from hybrid.storage import memory_stream, names
 from hybrid.storage.memory_faults import Faults
 from hybrid.storage.memory_state import OVERHEAD_BYTES, Files, Moment, Volume, content_bytes, promote, used_bytes
@@ -49,6 +49,7 @@ class MemoryPool(Faults):
         self._volumes: dict[str, Volume] = {}
         self._prepared = False
         self.size_bytes = size_bytes
+        self._reserved_bytes = 0
 
     # ------------------------------------------------------------------------------------------- for tests
 
@@ -72,6 +73,15 @@ class MemoryPool(Faults):
         """All of live data, or of a snapshot: path to content."""
         volume = self._volume(name)
         return volume.files if guid is None else self._moment(name, guid).files
+
+    def fill_up(self, left_bytes: int = 0) -> None:
+        """Behave as if something else had filled the pool but for so much."""
+        self.size_bytes = used_bytes(self._volumes.values()) + self._reserved_bytes + left_bytes
+        self._poured_bytes = max(self._poured_bytes, self.size_bytes + 1)
+
+    def vanish(self, name: str) -> None:
+        """A dataset goes with its history, by other hands than ours."""
+        del self._volumes[name]
 
     def occupy(self, name: str, occupied: bool = True) -> None:
         """Behave as if a process had a file open in the mounted dataset: `unmount` raises `Busy`."""
@@ -233,6 +243,7 @@ class MemoryPool(Faults):
     async def send(self, name: str, guid: Guid, base: Guid | None) -> ByteSource:
         """See `hybrid.ports.Pool`."""
         await self.enter("send")
+        self.refuse_damaged(guid)
         return memory_stream.Source(self._stream(name, guid, base))
 
     async def receive(self, name: str) -> ByteSink:
@@ -252,6 +263,17 @@ class MemoryPool(Faults):
         """See `hybrid.ports.Pool`."""
         await self.enter("space")
         return Space(self.size_bytes, self._free_bytes())
+
+    async def reserve(self, wanted_bytes: int) -> int:
+        """See `hybrid.ports.Pool`."""
+        await self.enter("reserve")
+        self._reserved_bytes = min(wanted_bytes, self._reserved_bytes + self._free_bytes())
+        return self._reserved_bytes
+
+    async def health(self) -> Health:
+        """See `hybrid.ports.Pool`."""
+        await self.enter("health")
+        return self.condition
 
     async def check(self) -> None:
         """See `hybrid.ports.Pool`."""
@@ -285,6 +307,7 @@ class MemoryPool(Faults):
             mountpoint=volume.mountpoint,
             used_bytes=used_bytes([volume]),
             referenced_bytes=content_bytes([volume.files]),
+            history_bytes=used_bytes([volume]) - content_bytes([volume.files]) - OVERHEAD_BYTES,
             origin=origin,
         )
 
@@ -377,11 +400,11 @@ class MemoryPool(Faults):
             raise Busy(f"{name}@{moment.snapshot.name} was not destroyed", f"{clone} is its clone")
 
     def _free_bytes(self) -> int:
-        return max(0, self.size_bytes - used_bytes(self._volumes.values()))
+        return max(0, self.size_bytes - self._reserved_bytes - used_bytes(self._volumes.values()))
 
     def _refuse_full(self, more_bytes: int) -> None:
         self._poured_bytes += max(0, more_bytes)
-        if self._poured_bytes <= self.size_bytes:
+        if self._poured_bytes <= self.size_bytes - self._reserved_bytes:
             return  # all that was ever written fits, so no need to count what is left of it
         if more_bytes > 0 and more_bytes > self._free_bytes():
             raise OutOfSpace("the pool is full", f"{more_bytes} bytes do not fit in {self._free_bytes()}")

@@ -27,7 +27,7 @@ from hybrid.storage import properties
 Row = tuple[str, str, str, str]
 """Name, property, value, source; as `zfs get -Hp -o name,property,value,source`."""
 
-DATASET_PROPERTIES = "used", "referenced", "readonly", "mounted", "mountpoint", "origin"
+DATASET_PROPERTIES = "used", "referenced", "usedbysnapshots", "readonly", "mounted", "mountpoint", "origin"
 
 _OURS: tuple[tuple[str, type[StorageError]], ...] = (
     ("out of space", OutOfSpace),
@@ -46,6 +46,8 @@ _OURS: tuple[tuple[str, type[StorageError]], ...] = (
     ("error connecting to zfs-fuse", StorageSick),
     ("make sure that the zfs-fuse daemon is running", StorageSick),
     ("the zfs modules", StorageSick),
+    ("i/o is currently suspended", StorageSick),
+    ("pool i/o is suspended", StorageSick),
 )
 _RECEIVE: tuple[tuple[str, type[StorageError]], ...] = (
     ("invalid backup stream", StreamRefused),
@@ -105,6 +107,7 @@ def dataset(root: str, name: str, group: Iterable[Row], guids: dict[str, Guid]) 
         mountpoint=values.get("mountpoint") if values.get("mounted") == "yes" else None,
         used_bytes=int(values.get("used", 0)),
         referenced_bytes=int(values.get("referenced", 0)),
+        history_bytes=int(values.get("usedbysnapshots", 0)),
         origin=(where.removeprefix(below), guids[origin]) if origin in guids and where.startswith(below) else None,
     )
 

@@ -13,8 +13,8 @@ from twisted.logger import Logger
 from hybrid.errors import Busy, HasHistory, NoSuchDataset, NoSuchSnapshot, StorageError, StorageSick
 from hybrid.history import History
 from hybrid.model import Guid, Snapshot
-from hybrid.ports import ByteSink, ByteSource, Capabilities, Dataset, Space
-from hybrid.storage import names, parsing
+from hybrid.ports import ByteSink, ByteSource, Capabilities, Dataset, Health, Space
+from hybrid.storage import health, names, parsing
 from hybrid.storage.begin import Begin
 from hybrid.storage.children import Children, Ended, Reactor, Slots
 from hybrid.storage.commands import ZfsCommands
@@ -23,6 +23,7 @@ from hybrid.storage.index import SnapshotIndex
 from hybrid.storage.mounts import Mounts
 from hybrid.storage.properties import changes, pieces
 from hybrid.storage.receiving import ReceivingSink, Taker, refuse_misfit
+from hybrid.storage.reserve import Reserve
 from hybrid.storage.streams import ChildSink, ChildSource
 from hybrid.storage.survey import Survey
 
@@ -55,6 +56,7 @@ class ZfsCommandPool:
         self._zfs = ZfsCommands(self._children)
         self._holds = Holds(self._zfs)
         self._mounts = Mounts(self._zfs)
+        self._reserve = Reserve(self._zfs, self.root)
         self._index = SnapshotIndex()
         self._survey = self._surveying(reactor)
         self._sends = Slots(reactor, STREAMS_EACH_WAY)
@@ -236,15 +238,33 @@ class ZfsCommandPool:
         used, free = int(values["used"]), int(values["available"])
         return Space(used + free, free)
 
+    async def reserve(self, wanted_bytes: int) -> int:
+        """See `hybrid.ports.Pool`."""
+        return await self._reserve.keep(wanted_bytes)
+
+    async def health(self) -> Health:
+        """See `hybrid.ports.Pool`. `zpool status` does not list damaged files: there may be many."""
+        said = await self._zpool("status", self.pool)
+        read_only = False
+        if self.capabilities.driver == "openzfs":
+            read_only = (await self._zpool("get", "-H", "-o", "value", "readonly", self.pool)).strip() == "on"
+        return health.parse(said, self.pool, read_only)
+
     async def check(self) -> None:
         """See `hybrid.ports.Pool`. Dead mounts count as sick until each is unmounted, also when the daemon is back."""
-        argv = ("zfs", "get", "-Hp", "-o", "value", "available", self.root)
-        ended = await self._children.run(argv, CHECK_S)
-        if ended.status != 0:
-            raise parsing.failure("the pool does not answer", ended.stderr)
+        word = (await self._zpool("list", "-H", "-o", "health", self.pool)).strip()
+        if health.state(word) in ("faulted", "suspended"):
+            raise StorageSick(f"pool {self.pool} is {word.lower()}", "its disks are gone or fail", "see zpool status")
         dead = await self._mounts.dead(self.root)
         if dead:
             raise StorageSick(f"{len(dead)} mounts are dead", "their daemon ended", "unmount and mount them again")
+
+    async def _zpool(self, *arguments: str) -> str:
+        """What `zpool` says within the time of a check."""
+        ended = await self._children.run(("zpool", *arguments), CHECK_S)
+        if ended.status != 0:
+            raise parsing.failure("the pool does not answer", ended.stderr)
+        return ended.stdout.decode(errors="replace")
 
     # ---------------------------------------------------------------------------------------------- within
 

@@ -20,7 +20,7 @@ from hybrid.errors import (
     StorageError,
 )
 from hybrid.model import Guid
-from hybrid.ports import Pool
+from hybrid.ports import Health, Pool
 
 SITE, OTHER = "sites/s-one", "sites/s-two"
 NOBODY = Guid(12345)
@@ -457,6 +457,53 @@ async def test_space_and_sizes_are_told_in_bytes(pair: Pair) -> None:
     assert 48 * MEGABYTE < after.size_bytes <= 96 * MEGABYTE
     assert before.free_bytes - after.free_bytes > 4 * MEGABYTE
     assert found.used_bytes > 5 * MEGABYTE > MEGABYTE > found.referenced_bytes
+
+
+@pytest_twisted.ensureDeferred
+async def test_history_is_counted_apart_from_data(pair: Pair) -> None:
+    """What only snapshots still hold is told apart, so that people see what their data takes and what the past does."""
+    here, _ = pair
+    await here.pool.prepare()
+    await here.pool.create(SITE)
+    await here.write(SITE, "f", bytes(range(256)) * 4 * 5 * 1024)
+    await here.pool.snapshot(SITE, "one")
+    assert (await here.pool.dataset(SITE)).history_bytes < MEGABYTE
+    await here.remove(SITE, "f")
+    await here.pool.snapshot(SITE, "two")
+    assert 4 * MEGABYTE < (await here.pool.dataset(SITE)).history_bytes < 6 * MEGABYTE
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_reserve_is_room_on_a_full_pool(pair: Pair) -> None:
+    """What tenants cannot fill up is there, once given free, for what a node must do on a full pool; then kept again."""
+    here, _ = pair
+    await here.pool.prepare()
+    before = (await here.pool.space()).free_bytes
+    assert await here.pool.reserve(8 * MEGABYTE) == 8 * MEGABYTE
+    assert before - (await here.pool.space()).free_bytes > 7 * MEGABYTE
+    await here.pool.create(SITE)
+    first = await here.pool.snapshot(SITE, "first")
+    await here.pool.create("trash/filling")
+    await here.pool.mount("trash/filling", here.folder())
+    await _fill(here, "full")
+    assert await here.pool.reserve(0) == 0
+    await here.pool.set_properties(SITE, {"claim": "7,n-a"})
+    await here.pool.clone(SITE, first.guid, "stash/x")
+    await here.pool.rename(SITE, "trash/s")
+    await here.pool.snapshot("stash/x", "second")
+    assert 0 < await here.pool.reserve(64 * MEGABYTE) < 9 * MEGABYTE
+    assert [one.name for one in await here.pool.datasets()] == ["stash/x", "trash/filling", "trash/s"]
+    await here.pool.unmount("trash/filling")
+    await here.pool.destroy("trash/filling", with_history=True)
+    assert await here.pool.reserve(8 * MEGABYTE) == 8 * MEGABYTE
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_healthy_pool_says_so(pair: Pair) -> None:
+    """No alarm for a pool of which nothing is wrong."""
+    here, _ = pair
+    await here.pool.prepare()
+    assert await here.pool.health() == Health()
 
 
 @pytest_twisted.ensureDeferred
