@@ -8,7 +8,7 @@ is done once more with the reserve free; afterwards it is kept back again, as mu
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
 from twisted.logger import Logger
@@ -75,6 +75,10 @@ class ReservedPool:
     async def snapshot_if_changed(self, name: str, snapshot_name: str) -> Snapshot | None:
         """See `hybrid.ports.Pool`."""
         return await self._with_room(lambda: self._pool.snapshot_if_changed(name, snapshot_name))
+
+    async def changed(self, names: Sequence[str]) -> frozenset[str]:
+        """See `hybrid.ports.Pool`."""
+        return await self._with_room(lambda: self._pool.changed(names))
 
     async def destroy_snapshot(self, name: str, guid: Guid) -> None:
         """See `hybrid.ports.Pool`."""

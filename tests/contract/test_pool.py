@@ -475,7 +475,7 @@ async def test_history_is_counted_apart_from_data(pair: Pair) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_a_reserve_is_room_on_a_full_pool(pair: Pair) -> None:
-    """What tenants cannot fill up is there, once given free, for what a node must do on a full pool; then kept again."""
+    """What tenants cannot fill up is there, once given free, for what a node must do on a full pool; then kept."""
     here, _ = pair
     await here.pool.prepare()
     before = (await here.pool.space()).free_bytes
