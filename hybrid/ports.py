@@ -46,15 +46,48 @@ class ByteSink(Protocol):
 
 
 class Capabilities(msgspec.Struct, frozen=True):
-    """What a storage driver can do; what is missing is done another way by its users."""
+    """What a pool can do with its driver; what is missing is done another way by its users."""
 
     driver: str
     """`memory`, `zfs-fuse`, `openzfs`."""
     knows_written: bool = False
+    """`written` of a dataset (zfs-fuse tells it another way)."""
     bookmarks: bool = False
+    """An increment may begin at a snapshot that is gone here."""
     resumable: bool = False
+    """What was received of a stream that was cut is kept, and a stream of here can go on where another was cut."""
     snapshot_directory: bool = False
+    """`snapshot_path` knows one."""
     many_snapshots_at_once: bool = False
+    """`snapshots` are of one instant."""
+    diff: bool = False
+    """`diff` tells what changed."""
+    takes: int = 0
+    """Features of streams that can be received, as in a stream's first record (`hybrid.storage.features`)."""
+
+
+class Partial(msgspec.Struct, frozen=True, kw_only=True):
+    """What is here of a stream that was cut: `Pool.send` at the other end can go on from there."""
+
+    to: Guid
+    base: Guid | None
+    object: int
+    """Where to go on: an object, and an offset in it. Only `send` understands them."""
+    offset: int
+    received_bytes: int
+    features: int = 0
+    """Those the rest of the stream must use as well."""
+
+
+class Change(msgspec.Struct, frozen=True):
+    """One difference between two moments of a dataset."""
+
+    kind: Literal["added", "removed", "modified", "renamed"]
+    path: bytes
+    """Relative to the dataset's root; of a renamed one: where it was. Names of files are bytes."""
+    type: Literal["file", "directory", "link", "other"]
+    new_path: bytes | None = None
+    """Of a renamed one, which may have been modified as well."""
 
 
 class Space(msgspec.Struct, frozen=True):
@@ -139,6 +172,47 @@ class Pool(Protocol):
         counts as changed: a call about it alone will say more.
         """
 
+    async def snapshots(self, names: Sequence[str], snapshot_name: str) -> tuple[Snapshot, ...]:
+        """
+        Take one of each dataset under the same name, all or none, in the order of `names`.
+
+        Of one instant where `many_snapshots_at_once`; elsewhere one after the other, so that whoever wants them of one
+        instant keeps what writes to them from running meanwhile. Raises as `snapshot`; then none is left.
+        """
+
+    async def snapshot_path(self, name: str, guid: Guid) -> str | None:
+        """
+        A directory in which a snapshot's files are seen, read-only, without anything being made for it.
+
+        `None` where there is none: the dataset is not mounted, or not `snapshot_directory`; then clone it and mount
+        the clone. Raises `NoSuchSnapshot`.
+        """
+
+    async def diff(self, name: str, older: Guid, newer: Guid | None) -> list[Change] | None:
+        """
+        What changed from one snapshot to a later one (`None`: to live data), by path.
+
+        Returns:
+            `None` where it cannot be told: the dataset is not mounted, or not `diff`; then compare two clones.
+
+        Raises:
+            NoSuchSnapshot: `older` or `newer` is not here, or `newer` is the older one.
+        """
+
+    async def bookmark(self, name: str, guid: Guid, tag: str) -> None:
+        """
+        Let increments begin at a snapshot also when it is gone; forgets where `tag` stood before.
+
+        Stands there already: fine, also when the snapshot is gone. Does nothing where there are no `bookmarks`, else
+        raises `NoSuchSnapshot`.
+        """
+
+    async def bookmarks(self, name: str) -> dict[str, Guid]:
+        """The snapshot at which each tag stands. Empty where there are no `bookmarks`."""
+
+    async def forget_bookmark(self, name: str, tag: str) -> None:
+        """Undo `bookmark`. None of that tag: fine."""
+
     async def destroy_snapshot(self, name: str, guid: Guid) -> None:
         """Remove one. Raises `NoSuchSnapshot`, `Busy` (held, or has clones)."""
 
@@ -187,26 +261,42 @@ class Pool(Protocol):
     async def holds(self, name: str, guid: Guid) -> frozenset[str]:
         """Tags that hold it."""
 
-    async def send(self, name: str, guid: Guid, base: Guid | None) -> ByteSource:
+    async def send(
+        self, name: str, guid: Guid, base: Guid | None, takes: int = 0, resume: Partial | None = None
+    ) -> ByteSource:
         """
         The stream that makes a receiver's head `guid`.
 
         Args:
-            base: Where the receiver ends now: an older snapshot of this dataset, or the snapshot this dataset was
-                cloned from (then the receiver makes a clone of its own copy of that). `None`: everything.
+            base: Where the receiver ends now: an older snapshot or bookmark of this dataset, or the snapshot this
+                dataset was cloned from (then the receiver makes a clone of its own copy of that). `None`: everything.
+            takes: Features that the receiver takes; what is useful of them is used. Those that this dataset's streams
+                cannot do without are used in any case, and refused there by name.
+            resume: What the receiver has of it; only where `resumable`, and as it said: of the same `guid` and `base`.
 
         Raises:
             NoSuchSnapshot: `guid` or `base` is not here.
+            StreamRefused: It cannot be sent to such a receiver: what is in the way, and what to try.
         """
 
-    async def receive(self, name: str) -> ByteSink:
+    async def receive(self, name: str, resumable: bool = False) -> ByteSink:
         """
         Take a stream: a new dataset (read-only, not mounted), or an extension of one whose head is the stream's base.
 
         `finish` raises `StreamRefused`, `OutOfSpace`; then and after `abort` or a crash the old head stands.
+
+        Args:
+            resumable: Keep what came of a stream that is cut, where `resumable`. What is kept of an earlier one goes
+                as soon as a stream begins that does not go on with it.
         """
 
-    async def estimate(self, name: str, guid: Guid, base: Guid | None) -> int | None:
+    async def partial(self, name: str) -> Partial | None:
+        """What is here of a stream that was cut; a new dataset of which there is only a part counts. Mostly `None`."""
+
+    async def abandon(self, name: str) -> None:
+        """Remove what is here of a stream that was cut, never a snapshot. Nothing: fine."""
+
+    async def estimate(self, name: str, guid: Guid, base: Guid | None, takes: int = 0) -> int | None:
         """Bytes `send` would produce, or `None` where that cannot be told cheaply."""
 
     async def space(self) -> Space:

@@ -8,7 +8,7 @@ library since, so that it would pass the descriptor as a flag. OpenZFS's own pyz
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from types import ModuleType
 from typing import Protocol
@@ -24,6 +24,7 @@ from hybrid.errors import (
     StorageSick,
     StreamRefused,
 )
+from hybrid.model import Guid
 
 _MEANINGS: dict[str, type[StorageError]] = {
     "SnapshotExists": AlreadyExists,
@@ -52,8 +53,17 @@ _MEANINGS: dict[str, type[StorageError]] = {
 class ZfsCore(Protocol):
     """What the driver needs of libzfs_core; names are full (`pool/hybrid/sites/x@y`). Raises `StorageError`s."""
 
-    def snapshot(self, name: str) -> None:
-        """Take one; on disk when this returns."""
+    def snapshot(self, names: Sequence[str]) -> None:
+        """Take all of these in one transaction group, or none; on disk when this returns."""
+
+    def bookmark(self, name: str, snapshot: str) -> None:
+        """Make bookmark `name` (`pool/hybrid/sites/x#y`); there already: fine."""
+
+    def bookmarks(self, dataset: str) -> dict[str, Guid]:
+        """Guids of the snapshots that a dataset's bookmarks were made of, by their short names."""
+
+    def destroy_bookmarks(self, names: Sequence[str]) -> None:
+        """Remove these; not there: fine."""
 
     def destroy_snapshot(self, name: str) -> None:
         """Remove one, not later: a held or cloned one is `Busy`."""
@@ -67,13 +77,26 @@ class ZfsCore(Protocol):
     def holds(self, name: str) -> frozenset[str]:
         """Tags."""
 
-    def send(self, name: str, base: str | None, fd: int) -> None:
-        """Write the stream to `fd`; returns at its end."""
+    def send(
+        self, name: str, base: str | None, fd: int, flags: Collection[str], resume: tuple[int, int] | None
+    ) -> None:
+        """
+        Write the stream to `fd`; returns at its end.
 
-    def receive(self, name: str, origin: str | None, fd: int) -> None:
-        """Read a stream from `fd` into snapshot `name`, as a clone of `origin` if given; on disk when this returns."""
+        Args:
+            base: A snapshot or bookmark.
+            flags: `compress`, `large_blocks`, `embedded_data`, `raw`.
+            resume: Object and offset to go on at.
+        """
 
-    def send_space(self, name: str, base: str | None) -> int:
+    def receive(self, name: str, origin: str | None, fd: int, resumable: bool, raw: bool) -> None:
+        """
+        Read a stream from `fd` into snapshot `name`, as a clone of `origin` if given; on disk when this returns.
+
+        With `resumable` the beginning of one that is cut is kept.
+        """
+
+    def send_space(self, name: str, base: str | None, flags: Collection[str]) -> int:
         """Bytes of a stream, about."""
 
 
@@ -98,10 +121,27 @@ class Lzc:
     def __init__(self) -> None:
         self._library: ModuleType = importlib.import_module("libzfs_core")
 
-    def snapshot(self, name: str) -> None:
+    def snapshot(self, names: Sequence[str]) -> None:
         """See `ZfsCore`."""
-        with _meaning(f"no snapshot {name}"):
-            self._library.lzc_snapshot([name.encode()])
+        with _meaning(f"no snapshot {names[0]}" + (", …" if len(names) > 1 else "")):
+            self._library.lzc_snapshot([name.encode() for name in names])
+
+    def bookmark(self, name: str, snapshot: str) -> None:
+        """See `ZfsCore`."""
+        with _meaning(f"no bookmark {name}", fine="BookmarkExists"):
+            self._library.lzc_bookmark({name.encode(): snapshot.encode()})
+
+    def bookmarks(self, dataset: str) -> dict[str, Guid]:
+        """See `ZfsCore`."""
+        with _meaning(f"bookmarks of {dataset} cannot be read"):
+            found = self._library.lzc_get_bookmarks(dataset.encode(), [b"guid"])
+            return {name.decode(): Guid(int(values[b"guid"])) for name, values in found.items()}
+        raise AssertionError
+
+    def destroy_bookmarks(self, names: Sequence[str]) -> None:
+        """See `ZfsCore`."""
+        with _meaning(f"{names[0]} was not forgotten"):
+            self._library.lzc_destroy_bookmarks([name.encode() for name in names])
 
     def destroy_snapshot(self, name: str) -> None:
         """See `ZfsCore`."""
@@ -126,21 +166,29 @@ class Lzc:
             return frozenset(tag.decode() for tag in self._library.lzc_get_holds(name.encode()))
         raise AssertionError  # `_meaning` passes nothing over without `fine`
 
-    def send(self, name: str, base: str | None, fd: int) -> None:
-        """See `ZfsCore`. No flags: every receiver reads what comes."""
-        with _meaning(f"{name} was not sent"):
-            self._library.lzc_send(name.encode(), None if base is None else base.encode(), fd)
-
-    def receive(self, name: str, origin: str | None, fd: int) -> None:
-        """See `ZfsCore`. Never by force."""
-        with _meaning(f"{name} was not received"):
-            given = None if origin is None else origin.encode()
-            self._library.lzc_receive(name.encode(), fd, force=False, raw=False, origin=given)
-
-    def send_space(self, name: str, base: str | None) -> int:
+    def send(
+        self, name: str, base: str | None, fd: int, flags: Collection[str], resume: tuple[int, int] | None
+    ) -> None:
         """See `ZfsCore`."""
+        start = None if base is None else base.encode()
+        with _meaning(f"{name} was not sent"):
+            if resume is None:
+                self._library.lzc_send(name.encode(), start, fd, flags=sorted(flags))
+            else:
+                self._library.lzc_send_resume(name.encode(), start, fd, sorted(flags), *resume)
+
+    def receive(self, name: str, origin: str | None, fd: int, resumable: bool, raw: bool) -> None:
+        """See `ZfsCore`. Never by force."""
+        given = None if origin is None else origin.encode()
+        call = self._library.lzc_receive_resumable if resumable else self._library.lzc_receive
+        with _meaning(f"{name} was not received"):
+            call(name.encode(), fd, force=False, raw=raw, origin=given)
+
+    def send_space(self, name: str, base: str | None, flags: Collection[str]) -> int:
+        """See `ZfsCore`."""
+        start = None if base is None else base.encode()
         with _meaning(f"{name} cannot be measured"):
-            return int(self._library.lzc_send_space(name.encode(), None if base is None else base.encode()))
+            return int(self._library.lzc_send_space(name.encode(), start, flags=sorted(flags)))
         raise AssertionError
 
 

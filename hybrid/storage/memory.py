@@ -6,29 +6,24 @@ It passes the same contract tests as the real drivers. Contents are small files 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial as bind
 
-from hybrid.errors import (
-    AlreadyExists,
-    Busy,
-    HasHistory,
-    NoSuchDataset,
-    NoSuchSnapshot,
-    OutOfSpace,
-    QuotaReached,
-    StorageError,
-    StreamRefused,
-)
+from hybrid.errors import Busy, HasHistory, NoSuchSnapshot, StorageError, StreamRefused
 from hybrid.history import History
 from hybrid.model import Guid, Snapshot
-from hybrid.ports import ByteSink, ByteSource, Capabilities, Dataset, Health, Space
-from hybrid.storage import memory_stream, names
-from hybrid.storage.memory_faults import Faults
-from hybrid.storage.memory_state import OVERHEAD_BYTES, Files, Moment, Volume, content_bytes, promote, used_bytes
+from hybrid.ports import ByteSink, ByteSource, Capabilities, Change, Dataset, Health, Partial, Space
+from hybrid.storage import features, memory_stream, names
+from hybrid.storage.begin import Begin
+from hybrid.storage.memory_state import OVERHEAD_BYTES, Moment, Volume, changes, promote
+from hybrid.storage.memory_volumes import Volumes
+
+MEMORY = Capabilities(driver="memory", knows_written=True)
+"""What simulated nodes have."""
 
 
-class MemoryPool(Faults):
+class MemoryPool(Volumes):
     """
     See `hybrid.ports.Pool`.
 
@@ -36,61 +31,20 @@ class MemoryPool(Faults):
         now: Wall time in seconds, recorded with snapshots.
         seed: Two pools of different seeds never make the same guid; give each node its name.
         size_bytes: Capacity; content beyond it raises `OutOfSpace`.
+        capabilities: What it can do; the more of them, the more like OpenZFS.
     """
 
-    capabilities = Capabilities(driver="memory", knows_written=True)
-
-    def __init__(self, now: Callable[[], float] = lambda: 0.0, seed: str = "", size_bytes: int = 1 << 40) -> None:
-        super().__init__()
-        self._now = now
-        self._seed = seed
-        self._minted = 0
-        self._poured_bytes = 0
-        self._volumes: dict[str, Volume] = {}
-        self._prepared = False
-        self.size_bytes = size_bytes
-        self._reserved_bytes = 0
-
-    # ------------------------------------------------------------------------------------------- for tests
-
-    def write(self, name: str, path: str, data: bytes) -> None:
-        """Put a file into live data. Raises `StorageError` when read-only, `QuotaReached`, `OutOfSpace`."""
-        volume = self._volume(name)
-        self._replace(volume, {**volume.files, path: bytes(bytearray(data))})
-
-    def remove(self, name: str, path: str) -> None:
-        """Remove a file from live data; raises `KeyError` if it is not there."""
-        volume = self._volume(name)
-        files = dict(volume.files)
-        del files[path]
-        self._replace(volume, files)
-
-    def read(self, name: str, path: str, guid: Guid | None = None) -> bytes:
-        """A file of live data, or of a snapshot; raises `KeyError` if it is not there."""
-        return self.files(name, guid)[path]
-
-    def files(self, name: str, guid: Guid | None = None) -> Files:
-        """All of live data, or of a snapshot: path to content."""
-        volume = self._volume(name)
-        return volume.files if guid is None else self._moment(name, guid).files
-
-    def fill_up(self, left_bytes: int = 0) -> None:
-        """Behave as if something else had filled the pool but for so much."""
-        self.size_bytes = used_bytes(self._volumes.values()) + self._reserved_bytes + left_bytes
-        self._poured_bytes = max(self._poured_bytes, self.size_bytes + 1)
-
-    def vanish(self, name: str) -> None:
-        """A dataset goes with its history, by other hands than ours."""
-        del self._volumes[name]
-
-    def occupy(self, name: str, occupied: bool = True) -> None:
-        """Behave as if a process had a file open in the mounted dataset: `unmount` raises `Busy`."""
-        self._volume(name).occupied = occupied
-
-    def lose_power(self) -> None:
-        """What a power cut leaves: all that was written, nothing mounted, nothing in use."""
-        for volume in self._volumes.values():
-            volume.mountpoint, volume.occupied = None, False
+    def __init__(
+        self,
+        now: Callable[[], float] = lambda: 0.0,
+        seed: str = "",
+        size_bytes: int = 1 << 40,
+        capabilities: Capabilities = MEMORY,
+    ) -> None:
+        super().__init__(now, seed, size_bytes)
+        self.capabilities = capabilities
+        self._partials: dict[str, bytes] = {}
+        """The beginnings of streams that were cut."""
 
     # -------------------------------------------------------------------------------------------- datasets
 
@@ -128,6 +82,8 @@ class MemoryPool(Faults):
     async def destroy(self, name: str, with_history: bool = False) -> None:
         """See `hybrid.ports.Pool`."""
         await self.enter("destroy")
+        if self._partials.pop(name, None) is not None and name not in self._volumes:
+            return
         volume = self._volume(name)
         self._refuse_mounted(name, volume)
         if volume.moments and not with_history:
@@ -216,6 +172,49 @@ class MemoryPool(Faults):
         here = {name: self._volumes.get(name) for name in names}
         return frozenset(name for name, volume in here.items() if volume is None or volume.changed())
 
+    async def snapshots(self, names: Sequence[str], snapshot_name: str) -> tuple[Snapshot, ...]:
+        """See `hybrid.ports.Pool`."""
+        await self.enter("snapshots")
+        for name in names:
+            self._refuse_snapshot(name, snapshot_name)
+        return tuple([self._take(name, snapshot_name) for name in names])
+
+    async def snapshot_path(self, name: str, guid: Guid) -> str | None:
+        """See `hybrid.ports.Pool`. Nothing is there."""
+        await self.enter("snapshot_path")
+        snapshot, mountpoint = self._moment(name, guid).snapshot, self._volume(name).mountpoint
+        known = self.capabilities.snapshot_directory and mountpoint is not None
+        return f"{mountpoint}/.zfs/snapshot/{snapshot.name}" if known else None
+
+    async def diff(self, name: str, older: Guid, newer: Guid | None) -> list[Change] | None:
+        """See `hybrid.ports.Pool`."""
+        await self.enter("diff")
+        volume, start = self._volume(name), self._moment(name, older)
+        end = None if newer is None else self._moment(name, newer)
+        if end is not None and volume.moments.index(end) <= volume.moments.index(start):
+            raise NoSuchSnapshot(f"{name} has no snapshot {newer} after {older}")
+        if not self.capabilities.diff or volume.mountpoint is None:
+            return None
+        return changes(start.files, volume.files if end is None else end.files)
+
+    async def bookmark(self, name: str, guid: Guid, tag: str) -> None:
+        """See `hybrid.ports.Pool`."""
+        await self.enter("bookmark")
+        if self.capabilities.bookmarks:
+            stands = self._volume(name).bookmarks.get(names.check_tag(tag))
+            if stands is None or stands.snapshot.guid != guid:
+                self._volume(name).bookmarks[tag] = self._moment(name, guid)
+
+    async def bookmarks(self, name: str) -> dict[str, Guid]:
+        """See `hybrid.ports.Pool`."""
+        await self.enter("bookmarks")
+        return {tag: moment.snapshot.guid for tag, moment in self._volume(name).bookmarks.items()}
+
+    async def forget_bookmark(self, name: str, tag: str) -> None:
+        """See `hybrid.ports.Pool`."""
+        await self.enter("forget_bookmark")
+        self._volume(name).bookmarks.pop(names.check_tag(tag), None)
+
     async def destroy_snapshot(self, name: str, guid: Guid) -> None:
         """See `hybrid.ports.Pool`."""
         await self.enter("destroy_snapshot")
@@ -240,24 +239,38 @@ class MemoryPool(Faults):
 
     # --------------------------------------------------------------------------------------------- streams
 
-    async def send(self, name: str, guid: Guid, base: Guid | None) -> ByteSource:
+    async def send(
+        self, name: str, guid: Guid, base: Guid | None, takes: int = 0, resume: Partial | None = None
+    ) -> ByteSource:
         """See `hybrid.ports.Pool`."""
         await self.enter("send")
         self.refuse_damaged(guid)
-        return memory_stream.Source(self._stream(name, guid, base))
+        data = self._stream(name, guid, base, takes if resume is None else resume.features)
+        return memory_stream.Source(data if resume is None else memory_stream.rest(data, resume.offset))
 
-    async def receive(self, name: str) -> ByteSink:
+    async def receive(self, name: str, resumable: bool = False) -> ByteSink:
         """See `hybrid.ports.Pool`."""
         await self.enter("receive")
         names.check_dataset(name)
         if name in self._volumes:
             self._refuse_mounted(name, self._volumes[name])
-        return memory_stream.Sink(lambda data: self._receive(name, data))
+        keep = bind(self._keep, name) if resumable and self.capabilities.resumable else None
+        return memory_stream.Sink(lambda data: self._receive(name, data), keep)
 
-    async def estimate(self, name: str, guid: Guid, base: Guid | None) -> int | None:
+    async def partial(self, name: str) -> Partial | None:
+        """See `hybrid.ports.Pool`."""
+        await self.enter("partial")
+        return memory_stream.partial(self._partials.get(name, b""))
+
+    async def abandon(self, name: str) -> None:
+        """See `hybrid.ports.Pool`."""
+        await self.enter("abandon")
+        self._partials.pop(names.check_dataset(name), None)
+
+    async def estimate(self, name: str, guid: Guid, base: Guid | None, takes: int = 0) -> int | None:
         """See `hybrid.ports.Pool`."""
         await self.enter("estimate")
-        return len(self._stream(name, guid, base))
+        return len(self._stream(name, guid, base, takes))
 
     async def space(self) -> Space:
         """See `hybrid.ports.Pool`."""
@@ -281,77 +294,24 @@ class MemoryPool(Faults):
 
     # ---------------------------------------------------------------------------------------------- within
 
-    def _volume(self, name: str) -> Volume:
-        try:
-            return self._volumes[names.check_dataset(name)]
-        except KeyError:
-            raise NoSuchDataset(f"there is no dataset {name}") from None
-
-    def _moment(self, name: str, guid: Guid) -> Moment:
-        moment = self._volume(name).find(guid)
-        if moment is None:
-            raise NoSuchSnapshot(f"{name} has no snapshot {guid}")
-        return moment
-
-    def _holder(self, moment: Moment) -> str:
-        return next(name for name, volume in self._volumes.items() if moment in volume.moments)
-
-    def _describe(self, name: str) -> Dataset:
-        volume, origin = self._volume(name), None
-        if volume.origin is not None:
-            origin = (self._holder(volume.origin), volume.origin.snapshot.guid)
-        return Dataset(
-            name=name,
-            properties=dict(volume.properties),
-            readonly=volume.readonly,
-            mountpoint=volume.mountpoint,
-            used_bytes=used_bytes([volume]),
-            referenced_bytes=content_bytes([volume.files]),
-            history_bytes=used_bytes([volume]) - content_bytes([volume.files]) - OVERHEAD_BYTES,
-            origin=origin,
-        )
-
-    def _add(self, name: str, volume: Volume) -> None:
-        self._refuse_taken(name)
-        self._refuse_full(OVERHEAD_BYTES)
-        self._volumes[name] = volume
-
-    def _take(self, name: str, snapshot_name: str) -> Snapshot:
-        volume = self._volume(name)
-        if any(moment.snapshot.name == names.check_snapshot(snapshot_name) for moment in volume.moments):
-            raise AlreadyExists(f"{name} has a snapshot {snapshot_name}")
-        self._refuse_full(OVERHEAD_BYTES)
-        snapshot = Snapshot(self._mint(), snapshot_name, int(self._now()))
-        volume.moments.append(Moment(snapshot, volume.files))
-        return snapshot
-
-    def _mint(self) -> Guid:
-        self._minted += 1
-        digest = hashlib.blake2b(f"{self._seed}/{self._minted}".encode(), digest_size=8).digest()
-        return Guid(int.from_bytes(digest, "little"))
-
-    def _replace(self, volume: Volume, files: Files) -> None:
-        if volume.readonly:
-            raise StorageError("nothing was written", "the dataset is read-only")
-        if volume.quota_bytes is not None and content_bytes([files]) > volume.quota_bytes:
-            raise QuotaReached("nothing was written", f"the quota is {volume.quota_bytes} bytes")
-        self._refuse_full(content_bytes([volume.files, files]) - content_bytes([volume.files]))
-        volume.files = files
-
-    def _stream(self, name: str, guid: Guid, base: Guid | None) -> bytes:
+    def _stream(self, name: str, guid: Guid, base: Guid | None, takes: int) -> bytes:
         volume, moment = self._volume(name), self._moment(name, guid)
+        uses = takes & self.capabilities.takes & features.COMPRESSED
         if base is None:
-            return memory_stream.encode(name, moment.snapshot, moment.files, None, {}, False)
+            return memory_stream.encode(name, moment.snapshot, moment.files, None, {}, uses)
         older = volume.moments[: volume.moments.index(moment)]
+        older += volume.bookmarks.values()
         clone = volume.origin is not None and volume.origin.snapshot.guid == base
         if clone and volume.origin is not None:
             older.append(volume.origin)
         start = next((one for one in older if one.snapshot.guid == base), None)
         if start is None:
             raise NoSuchSnapshot(f"{name} has no snapshot {base} before {guid}")
-        return memory_stream.encode(name, moment.snapshot, moment.files, base, start.files, clone)
+        return memory_stream.encode(name, moment.snapshot, moment.files, base, start.files, uses, clone)
 
     def _receive(self, name: str, data: bytes) -> None:
+        data = memory_stream.whole(data, self._partials.pop(name, b""))
+        self._refuse_features(name, memory_stream.beginning(data))
         head, body = memory_stream.decode(data)
         if name in self._volumes:
             volume = self._volumes[name]
@@ -374,6 +334,16 @@ class MemoryPool(Faults):
         if volume.changed():
             raise StreamRefused(f"{name} did not take the stream", "it was modified since its newest snapshot")
 
+    def _keep(self, name: str, data: bytes) -> None:
+        """Keep the beginning of a stream that was cut, unless it goes on with another than what is here."""
+        with suppress(StreamRefused):
+            self._partials[name] = memory_stream.whole(data, self._partials.pop(name, b""))
+
+    def _refuse_features(self, name: str, head: Begin) -> None:
+        refusal = features.refusal(head.features, self.capabilities.takes)
+        if refusal is not None:
+            raise StreamRefused(f"{name} did not take the stream", *refusal)
+
     def _local_origin(self, base: Guid | None, clone: bool) -> Moment | None:
         if base is None:
             return None
@@ -381,33 +351,6 @@ class MemoryPool(Faults):
         if found is None or not clone:
             raise StreamRefused("the stream was not taken", f"snapshot {base}, where it begins, is not here")
         return found
-
-    def _refuse_taken(self, name: str) -> None:
-        if names.check_dataset(name) in self._volumes:
-            raise AlreadyExists(f"there is a dataset {name} already")
-        if not self._prepared:
-            raise NoSuchDataset(f"there is no dataset to hold {name}", "", "call `prepare` first")
-
-    def _refuse_mounted(self, name: str, volume: Volume) -> None:
-        if volume.mountpoint is not None:
-            raise Busy(f"{name} is in use", f"it is mounted at {volume.mountpoint}")
-
-    def _refuse_needed(self, name: str, moment: Moment) -> None:
-        if moment.holds:
-            raise Busy(f"{name}@{moment.snapshot.name} was not destroyed", f"held by {', '.join(sorted(moment.holds))}")
-        clone = next((other for other, volume in self._volumes.items() if volume.origin is moment), None)
-        if clone is not None:
-            raise Busy(f"{name}@{moment.snapshot.name} was not destroyed", f"{clone} is its clone")
-
-    def _free_bytes(self) -> int:
-        return max(0, self.size_bytes - self._reserved_bytes - used_bytes(self._volumes.values()))
-
-    def _refuse_full(self, more_bytes: int) -> None:
-        self._poured_bytes += max(0, more_bytes)
-        if self._poured_bytes <= self.size_bytes - self._reserved_bytes:
-            return  # all that was ever written fits, so no need to count what is left of it
-        if more_bytes > 0 and more_bytes > self._free_bytes():
-            raise OutOfSpace("the pool is full", f"{more_bytes} bytes do not fit in {self._free_bytes()}")
 
 
 def _checked(properties: Mapping[str, str] | None) -> dict[str, str]:

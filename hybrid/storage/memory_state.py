@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from hybrid.errors import AlreadyExists
 from hybrid.model import Guid, Snapshot
+from hybrid.ports import Change
 
 Files = Mapping[str, bytes]
 
@@ -35,6 +36,8 @@ class Volume:
     files: Files
     properties: dict[str, str] = field(default_factory=dict)
     moments: list[Moment] = field(default_factory=list)
+    bookmarks: dict[str, Moment] = field(default_factory=dict)
+    """By tag; what the snapshot held is kept for streams, and takes no room."""
     origin: Moment | None = None
     readonly: bool = False
     quota_bytes: int | None = None
@@ -83,3 +86,12 @@ def promote(clone: Volume, source: Volume) -> None:
     clone.moments[:0] = moving
     del source.moments[:cut]
     clone.origin, source.origin = source.origin, clone.origin
+
+
+def changes(before: Files, after: Files) -> list[Change]:
+    """What differs, by path; a file that was rewritten with the same bytes is modified."""
+    found = [Change("removed", path.encode(), "file") for path in before.keys() - after.keys()]
+    found += [Change("added", path.encode(), "file") for path in after.keys() - before.keys()]
+    both = before.keys() & after.keys()
+    found += [Change("modified", path.encode(), "file") for path in both if before[path] is not after[path]]
+    return sorted(found, key=lambda change: change.path)

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 
 import msgspec
 
 from hybrid.errors import StorageError, StreamRefused
 from hybrid.model import Guid, Snapshot
+from hybrid.ports import Partial
 from hybrid.storage import begin
+from hybrid.storage.features import RESUMING
 from hybrid.storage.memory_state import Files
 
 _DIGEST = 16
@@ -28,12 +31,20 @@ class Body(msgspec.Struct, frozen=True):
     removed: list[str]
 
 
-def encode(dataset: str, snapshot: Snapshot, files: Files, base: Guid | None, base_files: Files, clone: bool) -> bytes:
+def encode(
+    dataset: str,
+    snapshot: Snapshot,
+    files: Files,
+    base: Guid | None,
+    base_files: Files,
+    uses: int = 0,
+    clone: bool = False,
+) -> bytes:
     """The stream that makes `snapshot` out of `base` (out of nothing with `None`)."""
     written = {path: data for path, data in files.items() if base_files.get(path) != data}
     removed = [path for path in base_files if path not in files]
     head = begin.Begin(
-        snapshot.guid, base, f"{dataset}@{snapshot.name}", snapshot.created_at_s, begin.CLONE if clone else 0
+        snapshot.guid, base, f"{dataset}@{snapshot.name}", snapshot.created_at_s, begin.CLONE if clone else 0, uses
     )
     data = begin.pack(head) + msgspec.msgpack.encode(Body(snapshot, written, removed))
     return data + _digest(data)
@@ -53,6 +64,47 @@ def decode(data: bytes) -> tuple[begin.Begin, Body]:
             raise StreamRefused("the stream was not taken", "it is cut short or damaged")
         return head, msgspec.msgpack.decode(payload[begin.LENGTH :], type=Body)
     except (begin.NotAStream, msgspec.DecodeError) as error:
+        raise StreamRefused("the stream was not taken", str(error)) from error
+
+
+def rest(data: bytes, offset: int) -> bytes:
+    """The stream that goes on after `offset` bytes of `data`."""
+    head = begin.parse(data)
+    return begin.pack(replace(head, features=head.features | RESUMING)) + data[offset:]
+
+
+def whole(data: bytes, before: bytes) -> bytes:
+    """
+    The stream that `data` is, or goes on with.
+
+    Raises:
+        StreamRefused: It goes on with another one than `before` is the beginning of.
+    """
+    head = beginning(data)
+    if not head.features & RESUMING:
+        return data
+    if replace(head, features=head.features & ~RESUMING) != beginning(before):
+        raise StreamRefused("the stream was not taken", "it goes on with one of which nothing is here")
+    return before + data[begin.LENGTH :]
+
+
+def partial(before: bytes) -> Partial | None:
+    """What is known of the beginning of a stream; `None` if that does not even tell which."""
+    try:
+        head = begin.parse(before)
+    except begin.NotAStream:
+        return None
+    size = len(before)
+    return Partial(
+        to=head.to_guid, base=head.from_guid, object=0, offset=size, received_bytes=size, features=head.features
+    )
+
+
+def beginning(data: bytes) -> begin.Begin:
+    """The first record. Raises `StreamRefused`."""
+    try:
+        return begin.parse(data)
+    except begin.NotAStream as error:
         raise StreamRefused("the stream was not taken", str(error)) from error
 
 
@@ -82,10 +134,16 @@ class Source:
 
 
 class Sink:
-    """See `hybrid.ports.ByteSink`: collects a stream; nothing is taken before `finish`."""
+    """
+    See `hybrid.ports.ByteSink`: collects a stream; nothing is taken before `finish`.
 
-    def __init__(self, take: Callable[[bytes], None]) -> None:
+    Args:
+        keep: Called with what came of a stream that was cut.
+    """
+
+    def __init__(self, take: Callable[[bytes], None], keep: Callable[[bytes], None] | None = None) -> None:
         self._take: Callable[[bytes], None] | None = take
+        self._keep = keep
         self._data = bytearray()
 
     async def write(self, data: bytes) -> None:
@@ -103,6 +161,8 @@ class Sink:
 
     async def abort(self) -> None:
         """Nothing is taken any more."""
+        if self._take is not None and self._keep is not None and len(self._data) > begin.LENGTH:
+            self._keep(bytes(self._data))
         self._take = None
         self._data.clear()
 

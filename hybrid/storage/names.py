@@ -10,12 +10,14 @@ from __future__ import annotations
 import re
 
 from hybrid.errors import StorageError
+from hybrid.model import Guid
 
 STRUCTURE = ("images", "sites", "stash", "temporary", "trash")
 """The datasets below Hybrid's root that hold the others; never mounted, never listed."""
 
 _PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*\Z")
 _KEY = re.compile(r"[a-z][a-z0-9_-]*\Z")
+_BOOKMARK = re.compile(r"hyb-[0-9a-f]{16}-(.+)\Z")
 _MAX_DATASET = 180
 """ZFS takes 255 bytes for pool, dataset and snapshot together."""
 _MAX_PART = 64
@@ -51,6 +53,17 @@ def check_key(key: str) -> str:
     if not _KEY.match(key) or len(key) > _MAX_PART:
         raise StorageError(f"{key!r} cannot name a property", "lower-case letters, digits and _ - only, at most 64")
     return key
+
+
+def bookmark_name(tag: str, guid: Guid) -> str:
+    """A bookmark's name: the same for the same, so that making it twice is found to be done, however it stood."""
+    return f"hyb-{guid:016x}-{tag}"
+
+
+def bookmark_tag(name: str) -> str:
+    """The tag in a bookmark's name; empty for one that is not ours."""
+    match = _BOOKMARK.match(name)
+    return match[1] if match else ""
 
 
 def _good_part(part: str) -> bool:

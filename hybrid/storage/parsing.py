@@ -69,6 +69,11 @@ def failure(what: str, stderr: str, receiving: bool = False) -> StorageError:
     return kind(what, text[:500] or "no message")
 
 
+def nothing_to_abandon(stderr: str) -> bool:
+    """Whether `zfs receive -A` failed for want of anything to remove."""
+    return any(words in stderr for words in ("does not have any resumable receive state", "dataset does not exist"))
+
+
 def rows(output: bytes) -> list[Row]:
     """The rows of `zfs get`; a value may hold anything but tabs and newlines."""
     found = []

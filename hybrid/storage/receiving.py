@@ -15,6 +15,7 @@ from typing import Protocol
 from hybrid.errors import StorageError, StreamRefused
 from hybrid.history import History
 from hybrid.model import Guid
+from hybrid.ports import Partial
 from hybrid.storage.begin import LENGTH, Begin, NotAStream, parse
 
 
@@ -100,6 +101,12 @@ def refuse_misfit(name: str, begin: Begin, history: History | None, base_is_here
     why = _misfit(begin, history, base_is_here)
     if why:
         raise StreamRefused(f"{name} did not take the stream", why)
+
+
+def refuse_other(name: str, begin: Begin, there: Partial | None) -> None:
+    """Check a stream that goes on with another one against what is `there` of that. Raises `StreamRefused`."""
+    if there is None or (there.to, there.base) != (begin.to_guid, begin.from_guid):
+        raise StreamRefused(f"{name} did not take the stream", "it goes on with one of which nothing is here")
 
 
 def _misfit(begin: Begin, history: History | None, base_is_here: bool) -> str:

@@ -42,6 +42,8 @@ class ReservedPool:
         self.datasets, self.dataset, self.history, self.holds = pool.datasets, pool.dataset, pool.history, pool.holds
         self.mount, self.unmount, self.clear_dead_mounts = pool.mount, pool.unmount, pool.clear_dead_mounts
         self.send, self.receive, self.estimate = pool.send, pool.receive, pool.estimate
+        self.partial, self.abandon = pool.partial, pool.abandon
+        self.snapshot_path, self.diff, self.bookmarks = pool.snapshot_path, pool.diff, pool.bookmarks
         self.reserve, self.health, self.check = pool.reserve, pool.health, pool.check
 
     async def prepare(self) -> None:
@@ -75,6 +77,18 @@ class ReservedPool:
     async def snapshot_if_changed(self, name: str, snapshot_name: str) -> Snapshot | None:
         """See `hybrid.ports.Pool`."""
         return await self._with_room(lambda: self._pool.snapshot_if_changed(name, snapshot_name))
+
+    async def snapshots(self, names: Sequence[str], snapshot_name: str) -> tuple[Snapshot, ...]:
+        """See `hybrid.ports.Pool`."""
+        return await self._with_room(lambda: self._pool.snapshots(names, snapshot_name))
+
+    async def bookmark(self, name: str, guid: Guid, tag: str) -> None:
+        """See `hybrid.ports.Pool`."""
+        await self._with_room(lambda: self._pool.bookmark(name, guid, tag))
+
+    async def forget_bookmark(self, name: str, tag: str) -> None:
+        """See `hybrid.ports.Pool`."""
+        await self._with_room(lambda: self._pool.forget_bookmark(name, tag))
 
     async def changed(self, names: Sequence[str]) -> frozenset[str]:
         """See `hybrid.ports.Pool`."""

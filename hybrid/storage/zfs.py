@@ -1,178 +1,40 @@
 """
 The storage port through the `zfs` command alone: zfs-fuse (pool version 23), and OpenZFS where pyzfs is missing. Shell.
-
-Snapshots are found by guid: `SnapshotIndex` remembers names, and each is asked for its guid before it is used.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from twisted.logger import Logger
 
-from hybrid.errors import Busy, HasHistory, NoSuchDataset, NoSuchSnapshot, StorageError, StorageSick
-from hybrid.history import History
+from hybrid.errors import NoSuchDataset, NoSuchSnapshot, StorageError, StreamRefused
 from hybrid.model import Guid, Snapshot
-from hybrid.ports import ByteSink, ByteSource, Capabilities, Dataset, Health, Space
-from hybrid.storage import health, names, parsing
+from hybrid.ports import ByteSink, ByteSource, Change, Partial
+from hybrid.storage import diffing, features, names, parsing
 from hybrid.storage.begin import Begin
-from hybrid.storage.children import Children, Ended, Reactor, Slots
+from hybrid.storage.children import Ended
 from hybrid.storage.commands import ZfsCommands
-from hybrid.storage.holds import Holds
 from hybrid.storage.index import SnapshotIndex
-from hybrid.storage.mounts import Mounts
-from hybrid.storage.properties import changes, pieces
-from hybrid.storage.receiving import ReceivingSink, Taker, refuse_misfit
-from hybrid.storage.reserve import Reserve
+from hybrid.storage.receiving import ReceivingSink, Taker, refuse_misfit, refuse_other
 from hybrid.storage.streams import ChildSink, ChildSource
-from hybrid.storage.survey import Survey
+from hybrid.storage.zfs_datasets import DESTROY_S, ZFS_FUSE, ZfsDatasets
 
-ZFS_FUSE = Capabilities(driver="zfs-fuse")
-STREAMS_EACH_WAY = 4
-DESTROY_S = 300.0
-CHECK_S = 5.0
-_SNAPSHOT_PROPERTIES = ("guid", "creation", "createtxg", "userrefs")
+__all__ = ["ZFS_FUSE", "ZfsCommandPool"]
+
+DIFF_S = 120.0
 
 
-class ZfsCommandPool:
-    """
-    See `hybrid.ports.Pool`.
-
-    Args:
-        pool: The pool's name.
-        prefix: Put before every command, see `Children`.
-        capabilities: What the `zfs` that will be run can do.
-    """
+class ZfsCommandPool(ZfsDatasets):
+    """See `hybrid.ports.Pool`, and `ZfsDatasets` for the arguments."""
 
     log = Logger()
-
-    def __init__(
-        self, reactor: Reactor, pool: str, prefix: Sequence[str] = (), capabilities: Capabilities = ZFS_FUSE
-    ) -> None:
-        self.capabilities = capabilities
-        self.pool = pool
-        self.root = f"{pool}/hybrid"
-        self._children = Children(reactor, prefix)
-        self._zfs = ZfsCommands(self._children)
-        self._holds = Holds(self._zfs)
-        self._mounts = Mounts(self._zfs)
-        self._reserve = Reserve(self._zfs, self.root)
-        self._index = SnapshotIndex()
-        self._survey = self._surveying(reactor)
-        self._sends = Slots(reactor, STREAMS_EACH_WAY)
-        self._receives = Slots(reactor, STREAMS_EACH_WAY)
-
-    # -------------------------------------------------------------------------------------------- datasets
-
-    async def prepare(self) -> None:
-        """See `hybrid.ports.Pool`. Everything below the root is read-only and unmounted unless told otherwise."""
-        await self._mounts.clear_dead(self.root)
-        present = set(await self._zfs.below(self.pool))
-        if self.root not in present:
-            options = _options("mountpoint=none", "canmount=off", "atime=off", "readonly=on")
-            await self._zfs.act(f"{self.root} was not created", "create", *options, self.root)
-        for folder in names.STRUCTURE:
-            name = f"{self.root}/{folder}"
-            if name not in present:
-                await self._zfs.act(f"{name} was not created", "create", "-o", "canmount=off", name)
-
-    async def datasets(self) -> list[Dataset]:
-        """See `hybrid.ports.Pool`."""
-        depth = self.root.count("/") + 2
-        below = [name for name in await self._zfs.below(self.root) if name.count("/") == depth]
-        groups = parsing.grouped(await self._zfs.rows_of_many(below))
-        origins = {value for group in groups.values() for _, key, value, _ in group if key == "origin"} - {"-"}
-        guids = await self._zfs.guids(sorted(origins))
-        return [parsing.dataset(self.root, name, group, guids) for name, group in sorted(groups.items())]
-
-    async def dataset(self, name: str) -> Dataset:
-        """See `hybrid.ports.Pool`."""
-        full = self._full(name)
-        group = await self._zfs.rows([full])
-        origins = [value for _, key, value, _ in group if key == "origin" and value != "-"]
-        return parsing.dataset(self.root, full, group, await self._zfs.guids(origins))
-
-    async def history(self, name: str) -> History:
-        """See `hybrid.ports.Pool`."""
-        found = parsing.history(await self._zfs.rows_with_snapshots(self._full(name), _SNAPSHOT_PROPERTIES))
-        self._index.learn(name, found)
-        return found
-
-    async def create(self, name: str, properties: Mapping[str, str] | None = None) -> None:
-        """See `hybrid.ports.Pool`."""
-        full = self._full(name)
-        await self._zfs.act(f"{name} was not created", "create", *_writable(properties), full)
-        self._index.learn(name, ())
-
-    async def clone(self, origin: str, guid: Guid, name: str, properties: Mapping[str, str] | None = None) -> None:
-        """See `hybrid.ports.Pool`."""
-        full = self._full(name)
-        snapshot = await self._snapshot(origin, guid)
-        await self._zfs.act(f"{name} was not cloned", "clone", *_writable(properties), snapshot, full)
-        self._index.learn(name, ())
-
-    async def destroy(self, name: str, with_history: bool = False) -> None:
-        """See `hybrid.ports.Pool`."""
-        full = self._full(name)
-        await self._refuse_mounted(name)
-        rows = await self._zfs.rows_with_snapshots(full, _SNAPSHOT_PROPERTIES)
-        held = [where for where, key, value, _ in rows if key == "userrefs" and value not in ("0", "-")]
-        if parsing.history(rows) and not with_history:
-            raise HasHistory(f"{name} was not destroyed", f"it has {len(parsing.history(rows))} snapshots")
-        if held:
-            raise Busy(f"{name} was not destroyed", f"{held[0]} is held")
-        flags = ("-r",) if with_history else ()
-        await self._zfs.act(f"{name} was not destroyed", "destroy", *flags, full, deadline_s=DESTROY_S)
-        self._index.forget(name)
-
-    async def rename(self, name: str, new_name: str) -> None:
-        """See `hybrid.ports.Pool`."""
-        full, new_full = self._full(name), self._full(new_name)
-        await self._refuse_mounted(name)
-        await self._zfs.act(f"{name} was not renamed", "rename", full, new_full)
-        self._index.move(name, new_name)
-
-    async def promote(self, name: str) -> None:
-        """See `hybrid.ports.Pool`."""
-        full = self._full(name)
-        origin = (await self._zfs.values(full, "origin")).get("origin", "-").partition("@")[0]
-        await self._zfs.act(f"{name} was not promoted", "promote", full)
-        self._index.forget(name, origin.removeprefix(self.root + "/"))
-
-    async def set_properties(self, name: str, properties: Mapping[str, str | None]) -> None:
-        """See `hybrid.ports.Pool`."""
-        full = self._full(name)
-        wanted = {names.check_key(key): value for key, value in properties.items()}
-        raw = parsing.local(await self._zfs.rows([full]))
-        for key, value in changes(raw, wanted):
-            arguments = ("inherit", key, full) if value is None else ("set", f"{key}={value}", full)
-            await self._zfs.act(f"property {key} of {name} was not set", *arguments)
-
-    async def set_readonly(self, name: str, readonly: bool) -> None:
-        """See `hybrid.ports.Pool`."""
-        await self._set(name, "readonly", "on" if readonly else "off")
-
-    async def set_quota(self, name: str, quota_bytes: int | None) -> None:
-        """See `hybrid.ports.Pool`."""
-        await self._set(name, "refquota", "none" if quota_bytes is None else str(quota_bytes))
-
-    async def mount(self, name: str, path: str) -> None:
-        """See `hybrid.ports.Pool`."""
-        await self._mounts.mount(self._full(name), path)
-
-    async def unmount(self, name: str) -> None:
-        """See `hybrid.ports.Pool`."""
-        await self._mounts.unmount(self._full(name))
-
-    async def clear_dead_mounts(self) -> list[str]:
-        """See `hybrid.ports.Pool`. Works also while the daemon is down."""
-        return await self._mounts.clear_dead(self.root)
 
     # ------------------------------------------------------------------------------------------- snapshots
 
     async def snapshot(self, name: str, snapshot_name: str) -> Snapshot:
         """See `hybrid.ports.Pool`."""
-        full = f"{self._full(name)}@{names.check_snapshot(snapshot_name)}"
+        full = self._new_snapshot(name, snapshot_name)
         await self._zfs.act(f"no snapshot of {name}", "snapshot", full)
         return await self._taken(name, full)
 
@@ -192,6 +54,55 @@ class ZfsCommandPool:
         """See `hybrid.ports.Pool`."""
         found = await self._survey.changed([self._full(name) for name in names])
         return frozenset(name.removeprefix(self.root + "/") for name in found)
+
+    async def snapshots(self, names: Sequence[str], snapshot_name: str) -> tuple[Snapshot, ...]:
+        """See `hybrid.ports.Pool`. One command where it takes several, else one each."""
+        fulls = [self._new_snapshot(name, snapshot_name) for name in names]
+        if self.capabilities.many_snapshots_at_once:
+            await self._take_at_once(fulls)
+            return tuple([await self._taken(name, full) for name, full in zip(names, fulls, strict=True)])
+        taken: list[Snapshot] = []
+        try:
+            for name in names:
+                taken.append(await self.snapshot(name, snapshot_name))
+        except BaseException:
+            for name, one in zip(names, taken, strict=False):
+                await self.destroy_snapshot(name, one.guid)
+            raise
+        return tuple(taken)
+
+    async def snapshot_path(self, name: str, guid: Guid) -> str | None:
+        """See `hybrid.ports.Pool`. The module mounts what is looked into, and takes it away again by itself."""
+        full = await self._snapshot(name, guid)
+        if not self.capabilities.snapshot_directory:
+            return None
+        where = await self._mountpoint(name)
+        return None if where is None else f"{where}/.zfs/snapshot/{full.partition('@')[2]}"
+
+    async def diff(self, name: str, older: Guid, newer: Guid | None) -> list[Change] | None:
+        """See `hybrid.ports.Pool`."""
+        start = await self._snapshot(name, older)
+        if newer is None:
+            end = self._full(name)
+        elif await self._base(name, newer, older) == start:
+            end = await self._snapshot(name, newer)
+        where = await self._mountpoint(name) if self.capabilities.diff else None
+        if where is None:
+            return None
+        ended = await self._children.run(("zfs", "diff", "-FH", start, end), DIFF_S)
+        if ended.status != 0:
+            raise parsing.failure(f"{name} cannot be compared", ended.stderr)
+        return diffing.changes(ended.stdout, where)
+
+    async def bookmark(self, name: str, guid: Guid, tag: str) -> None:
+        """See `hybrid.ports.Pool`. There are none by this driver."""
+
+    async def bookmarks(self, name: str) -> dict[str, Guid]:
+        """See `hybrid.ports.Pool`."""
+        return {}
+
+    async def forget_bookmark(self, name: str, tag: str) -> None:
+        """See `hybrid.ports.Pool`."""
 
     async def destroy_snapshot(self, name: str, guid: Guid) -> None:
         """See `hybrid.ports.Pool`."""
@@ -215,94 +126,50 @@ class ZfsCommandPool:
 
     # --------------------------------------------------------------------------------------------- streams
 
-    async def send(self, name: str, guid: Guid, base: Guid | None) -> ByteSource:
-        """See `hybrid.ports.Pool`."""
+    async def send(
+        self, name: str, guid: Guid, base: Guid | None, takes: int = 0, resume: Partial | None = None
+    ) -> ByteSource:
+        """See `hybrid.ports.Pool`. A plain stream, which every receiver takes."""
         full = await self._snapshot(name, guid)
         if base is None:
             return await self._sender(full)
         return await self._sender(full, await self._base(name, guid, base))
 
-    async def receive(self, name: str) -> ByteSink:
+    async def receive(self, name: str, resumable: bool = False) -> ByteSink:
         """See `hybrid.ports.Pool`."""
         self._full(name)
-        return ReceivingSink(lambda begin: self._approve(name, begin))
+        return ReceivingSink(lambda begin: self._approve(name, begin, resumable))
 
-    async def estimate(self, name: str, guid: Guid, base: Guid | None) -> int | None:
+    async def partial(self, name: str) -> Partial | None:
+        """See `hybrid.ports.Pool`. Nothing is kept by this driver."""
+        return None
+
+    async def abandon(self, name: str) -> None:
+        """See `hybrid.ports.Pool`."""
+
+    async def estimate(self, name: str, guid: Guid, base: Guid | None, takes: int = 0) -> int | None:
         """See `hybrid.ports.Pool`. This command cannot tell."""
         await self._snapshot(name, guid)
         return None
 
-    async def space(self) -> Space:
-        """See `hybrid.ports.Pool`."""
-        values = await self._zfs.values(self.pool, "used", "available")
-        used, free = int(values["used"]), int(values["available"])
-        return Space(used + free, free)
-
-    async def reserve(self, wanted_bytes: int) -> int:
-        """See `hybrid.ports.Pool`."""
-        return await self._reserve.keep(wanted_bytes)
-
-    async def health(self) -> Health:
-        """See `hybrid.ports.Pool`. `zpool status` does not list damaged files: there may be many."""
-        said = await self._zpool("status", self.pool)
-        read_only = False
-        if self.capabilities.driver == "openzfs":
-            read_only = (await self._zpool("get", "-H", "-o", "value", "readonly", self.pool)).strip() == "on"
-        return health.parse(said, self.pool, read_only)
-
-    async def check(self) -> None:
-        """See `hybrid.ports.Pool`. Dead mounts count as sick until each is unmounted, also when the daemon is back."""
-        word = (await self._zpool("list", "-H", "-o", "health", self.pool)).strip()
-        if health.state(word) in ("faulted", "suspended"):
-            raise StorageSick(f"pool {self.pool} is {word.lower()}", "its disks are gone or fail", "see zpool status")
-        dead = await self._mounts.dead(self.root)
-        if dead:
-            raise StorageSick(f"{len(dead)} mounts are dead", "their daemon ended", "unmount and mount them again")
-
-    async def _zpool(self, *arguments: str) -> str:
-        """What `zpool` says within the time of a check."""
-        ended = await self._children.run(("zpool", *arguments), CHECK_S)
-        if ended.status != 0:
-            raise parsing.failure("the pool does not answer", ended.stderr)
-        return ended.stdout.decode(errors="replace")
-
     # ---------------------------------------------------------------------------------------------- within
 
-    def _surveying(self, reactor: Reactor) -> Survey:
-        """Pool version 23 ends a transaction group for whoever sets a property."""
-        written, end_group = "unique", ["zfs", "set", "hybrid:looked=1", f"{self.root}/temporary"]
-        if self.capabilities.knows_written:
-            written, end_group = "written", ["zpool", "sync", self.pool]
-        return Survey(reactor, self._zfs, f"{self.root}/sites", written, end_group)
+    def _new_snapshot(self, name: str, snapshot_name: str) -> str:
+        return f"{self._full(name)}@{names.check_snapshot(snapshot_name)}"
 
-    def _full(self, name: str) -> str:
-        return f"{self.root}/{names.check_dataset(name)}"
+    async def _take_at_once(self, fulls: Sequence[str]) -> None:
+        """All of these snapshots in one transaction group, or none."""
+        await self._zfs.act(f"no snapshots {fulls[0]}, …", "snapshot", *fulls)
 
     async def _refuse_unreplayed(self, name: str, snapshot_name: str) -> None:
         """Raises `Busy` while the intent log holds what live data do not: it has to be mounted before a snapshot."""
-        full = f"{self._full(name)}@{names.check_snapshot(snapshot_name)}"
+        full = self._new_snapshot(name, snapshot_name)
         await self._zfs.act(f"no snapshot of {name}", "snapshot", full)
         await self._zfs.act(f"{full} was not destroyed", "destroy", full)
 
-    async def _set(self, name: str, key: str, value: str) -> None:
-        await self._zfs.act(f"{key} of {name} was not set", "set", f"{key}={value}", self._full(name))
-
-    async def _refuse_mounted(self, name: str) -> None:
+    async def _mountpoint(self, name: str) -> str | None:
         values = await self._zfs.values(self._full(name), "mounted", "mountpoint")
-        if values["mounted"] == "yes":
-            raise Busy(f"{name} is in use", f"it is mounted at {values['mountpoint']}")
-
-    async def _snapshot(self, name: str, guid: Guid) -> str:
-        """The full name of a snapshot, checked just now."""
-        known = self._index.find(name, guid)
-        if known is not None:
-            full = f"{self._full(name)}@{known.name}"
-            if (await self._zfs.guids([full])).get(full) == guid:
-                return full
-        found = next((one for one in await self.history(name) if one.guid == guid), None)
-        if found is None:
-            raise NoSuchSnapshot(f"{name} has no snapshot {guid}")
-        return f"{self._full(name)}@{found.name}"
+        return values["mountpoint"] if values["mounted"] == "yes" else None
 
     async def _taken(self, name: str, full: str) -> Snapshot:
         """A snapshot that was taken just now."""
@@ -342,19 +209,33 @@ class ZfsCommandPool:
         argv = ("zfs", "send", full) if base is None else ("zfs", "send", "-i", base, full)
         return await ChildSource.start(self._children, self._sends, argv, failing)
 
-    async def _approve(self, name: str, begin: Begin) -> Taker:
+    async def _approve(self, name: str, begin: Begin, resumable: bool) -> Taker:
         """Check a stream against its target and start what takes it."""
+        refusal = features.refusal(begin.features, self.capabilities.takes)
+        if refusal is not None:
+            raise StreamRefused(f"{name} did not take the stream", *refusal)
         try:
             await self._refuse_mounted(name)
-            newest = await self._newest(name)
-            refuse_misfit(name, begin, () if newest is None else (newest,), False)
+            if not await self._goes_on(name, begin):
+                newest = await self._newest(name)
+                refuse_misfit(name, begin, () if newest is None else (newest,), False)
         except NoSuchDataset:
             self._index.forget(name)
             refuse_misfit(name, begin, None, True)
         self._zfs.acts += 1
-        return _Extending(await self._receiver(name, begin), self._zfs, self._index, name, begin)
+        return _Extending(await self._receiver(name, begin, resumable), self._zfs, self._index, name, begin)
 
-    async def _receiver(self, name: str, begin: Begin) -> Taker:
+    async def _goes_on(self, name: str, begin: Begin) -> bool:
+        """Whether the stream goes on with what is here of one; if not, that is abandoned. Raises `StreamRefused`."""
+        there = await self.partial(name)
+        if begin.features & features.RESUMING:
+            refuse_other(name, begin, there)
+            return True
+        if there is not None:
+            await self.abandon(name)
+        return False
+
+    async def _receiver(self, name: str, begin: Begin, resumable: bool) -> Taker:
         """What takes an approved stream."""
 
         def failing(ended: Ended) -> StorageError:
@@ -389,16 +270,3 @@ class _Extending:
             self._index.add(self._name, taken)
         else:
             self._index.learn(self._name, (taken,))
-
-
-def _options(*settings: str) -> list[str]:
-    return [part for setting in settings for part in ("-o", setting)]
-
-
-def _writable(values: Mapping[str, str] | None) -> list[str]:
-    """Options of a dataset that will be written to: nothing mounts it by itself."""
-    raw: dict[str, str] = {}
-    for key, value in (values or {}).items():
-        raw |= pieces(names.check_key(key), value)
-    given = [f"{key}={value}" for key, value in raw.items()]
-    return _options("mountpoint=none", "canmount=noauto", "readonly=off", *given)

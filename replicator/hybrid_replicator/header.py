@@ -6,6 +6,7 @@ Checks what a ZFS send stream says of itself against what was announced. Pure.
 
 from __future__ import annotations
 
+from hybrid.storage import features
 from hybrid.storage.begin import COMPOUND, FILESYSTEM, LENGTH, SUBSTREAM, Begin, NotAStream, parse
 from hybrid.wire import Offer
 
@@ -16,9 +17,6 @@ MAX_PAYLOAD = 64 * 1024
 
 _FLAGS = 0b1111
 """Clone, case-insensitive data, free records, spill blocks."""
-_FEATURES = sum(1 << bit for bit in (2, 16, 17, 19, 20, 22, 23, 25, 27, 28, 29))
-"""Spill, embedded, LZ4, large blocks, resuming, compressed, large dnodes, zstd, switch to large blocks, long names,
-large microzaps. Not: deduplicated, redacted, raw, with holds."""
 
 
 class BadStream(ValueError):
@@ -45,8 +43,9 @@ def check(begin: Begin, offer: Offer) -> None:
         raise BadStream(f"the stream is {what}")
     if begin.objset_type != FILESYSTEM:
         raise BadStream(f"the stream is not of a file system (objset type {begin.objset_type})")
-    if begin.features & ~_FEATURES:
-        raise BadStream(f"the stream uses features that are not taken: {begin.features & ~_FEATURES:#x}")
+    refusal = features.refusal(begin.features, features.SAFE)
+    if refusal is not None:
+        raise BadStream(refusal[0])
     if begin.flags & ~_FLAGS:
         raise BadStream(f"the stream has unknown flags: {begin.flags & ~_FLAGS:#x}")
     if begin.payload_bytes > MAX_PAYLOAD:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import subprocess
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
@@ -14,9 +14,9 @@ from twisted.internet import reactor as _reactor
 
 from hybrid.errors import OutOfSpace, QuotaReached, StorageError
 from hybrid.model import Guid
-from hybrid.ports import Pool
-from hybrid.storage.memory import MemoryPool
-from hybrid.storage.openzfs import OpenZfsPool, unavailable
+from hybrid.ports import Capabilities, Pool
+from hybrid.storage.memory import MEMORY, MemoryPool
+from hybrid.storage.openzfs import OPENZFS, OpenZfsPool, unavailable
 from hybrid.storage.parsing import failure
 from hybrid.storage.zfs import ZFS_FUSE, ZfsCommandPool
 
@@ -49,8 +49,8 @@ class Hands(Protocol):
 class MemoryHands:
     """Hands in a pool in memory."""
 
-    def __init__(self, seed: str) -> None:
-        self.memory = MemoryPool(now=lambda: 1_795_000_000.0, seed=seed, size_bytes=SMALL_BYTES)
+    def __init__(self, seed: str, capabilities: Capabilities = MEMORY) -> None:
+        self.memory = MemoryPool(lambda: 1_795_000_000.0, seed, SMALL_BYTES, capabilities)
         self.pool: Pool = self.memory
 
     async def write(self, name: str, path: str, data: bytes) -> None:
@@ -148,9 +148,22 @@ class CommandCore:
     def __init__(self, host: Any) -> None:
         self._host = host
 
-    def snapshot(self, name: str) -> None:
+    def snapshot(self, names: Sequence[str]) -> None:
+        """See `ZfsCore`. One by one."""
+        for name in names:
+            self._run("snapshot", name)
+
+    def bookmark(self, name: str, snapshot: str) -> None:
+        """See `ZfsCore`. There are none by these commands."""
+        raise AssertionError(name)
+
+    def bookmarks(self, dataset: str) -> dict[str, Guid]:
         """See `ZfsCore`."""
-        self._run("snapshot", name)
+        raise AssertionError(dataset)
+
+    def destroy_bookmarks(self, names: Sequence[str]) -> None:
+        """See `ZfsCore`."""
+        raise AssertionError(names)
 
     def destroy_snapshot(self, name: str) -> None:
         """See `ZfsCore`."""
@@ -168,15 +181,18 @@ class CommandCore:
         """See `ZfsCore`. Cannot be told by these commands."""
         return frozenset()
 
-    def send(self, name: str, base: str | None, fd: int) -> None:
-        """See `ZfsCore`."""
+    def send(
+        self, name: str, base: str | None, fd: int, flags: Collection[str], resume: tuple[int, int] | None
+    ) -> None:
+        """See `ZfsCore`. Plain, from the beginning."""
+        assert not flags and resume is None
         self._run("send", *(() if base is None else ("-i", base)), name, stdout=fd)
 
-    def receive(self, name: str, origin: str | None, fd: int) -> None:
+    def receive(self, name: str, origin: str | None, fd: int, resumable: bool, raw: bool) -> None:
         """See `ZfsCore`."""
         self._run("receive", name.partition("@")[0], stdin=fd)
 
-    def send_space(self, name: str, base: str | None) -> int:
+    def send_space(self, name: str, base: str | None, flags: Collection[str]) -> int:
         """See `ZfsCore`."""
         return 300_000
 
@@ -200,6 +216,7 @@ def _zfs_pair(host: Any, driver: Callable[[str], Pool]) -> Iterator[tuple[Hands,
 
 DRIVERS = [
     pytest.param("memory"),
+    pytest.param("memory-like-openzfs"),
     pytest.param("zfs-fuse", marks=pytest.mark.zfs),
     pytest.param("openzfs", marks=pytest.mark.zfs),
 ]
@@ -218,6 +235,8 @@ def pair(request: pytest.FixtureRequest) -> Iterator[tuple[Hands, Hands]]:
     """Two empty pools of one driver: where things happen, and where streams go."""
     if request.param == "memory":
         yield MemoryHands("here"), MemoryHands("there")
+    elif request.param == "memory-like-openzfs":
+        yield MemoryHands("here", OPENZFS), MemoryHands("there", OPENZFS)
     elif request.param == "openzfs":
         host = request.getfixturevalue("openzfs")
         if unavailable():
