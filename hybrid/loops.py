@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
+
+from hybrid.detach import detach
 
 Deed = Callable[[], Coroutine[Any, Any, object] | None]
 """What is done each time. One that has nothing to wait for returns `None`: then a turn costs one timer, no more."""
@@ -52,7 +53,7 @@ class _Loop:
         if self._call is not None and self._call.active():
             self._call.cancel()
 
-    def _wait(self, _: object = None) -> None:
+    def _wait(self) -> None:
         """Until the next turn that has not been missed."""
         if self._stopped:
             return
@@ -71,7 +72,7 @@ class _Loop:
         if run is None:
             self._wait()
         else:
-            Deferred.fromCoroutine(self._survive(run)).addBoth(self._wait)
+            detach(self._survive(run), self._wait)
 
     async def _survive(self, run: Coroutine[Any, Any, object]) -> None:
         try:

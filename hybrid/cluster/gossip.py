@@ -24,6 +24,7 @@ from hybrid.cluster.ledger import Ledger, Merged
 from hybrid.cluster.news import Name
 from hybrid.cluster.parcels import parcel
 from hybrid.cluster.syncing import Asks, Syncing
+from hybrid.detach import detach
 from hybrid.model import NodeId, SiteId
 from hybrid.wire import Compare, Done, Gossip, Pull
 
@@ -254,7 +255,7 @@ class Gossiping(Service):
 
     def _sync(self, node: NodeId) -> None:
         if self.running and (self._small() or self._syncing.busy() < SYNCS):
-            Deferred.fromCoroutine(self._compare(node))
+            detach(self._compare(node))
 
     async def _compare(self, node: NodeId) -> None:
         self._behind.discard(node)

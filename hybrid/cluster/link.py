@@ -20,6 +20,7 @@ from hybrid import wire
 from hybrid.cluster.answering import UNSUPPORTED, Answers, peer_answer
 from hybrid.cluster.framed import Connections, Framed
 from hybrid.cluster.identity import Identity
+from hybrid.detach import detach
 from hybrid.errors import PeerError
 from hybrid.model import NodeId
 
@@ -212,7 +213,7 @@ class AcceptedLink(ControlLink):
         elif self._serving >= MAX_SERVED:
             self._reply(number, BUSY)
         else:
-            Deferred.fromCoroutine(self._serve(number, message))
+            detach(self._serve(number, message))
 
     def _greet(self, message: wire.Message | None) -> None:
         if not isinstance(message, wire.Hello):

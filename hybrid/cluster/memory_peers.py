@@ -19,6 +19,7 @@ from twisted.internet.interfaces import IReactorTime
 from hybrid import wire
 from hybrid.cluster.answering import Answers, RequestHandler, StreamHandler, peer_answer
 from hybrid.cluster.memory_stream import MemoryStream, fail, fire
+from hybrid.detach import detach
 from hybrid.errors import PeerError
 from hybrid.model import NodeId
 from hybrid.ports import ByteSource
@@ -351,7 +352,7 @@ class MemoryPeers(Service):
                 encoded = wire.encode(said)
                 self._network.deliver(self.node, sender, lambda peers: reply(encoded))
 
-        Deferred.fromCoroutine(answer())
+        detach(answer())
 
     async def offer(self, node: NodeId, offer: msgspec.Struct, source: ByteSource) -> msgspec.Struct:
         """See `hybrid.ports.Peers`."""
@@ -375,7 +376,7 @@ class MemoryPeers(Service):
                 self._network.closed(stream)
             stream.answered(wire.encode(reply))
 
-        Deferred.fromCoroutine(answer())
+        detach(answer())
 
     def _check_link(self, node: NodeId) -> None:
         if not self._network.linked(self.node, node):

@@ -17,6 +17,7 @@ from twisted.logger import Logger
 from hybrid.cluster.answering import RequestHandler
 from hybrid.cluster.membership import Deeds, Membership
 from hybrid.cluster.packets import CALL, Packet
+from hybrid.detach import detach
 from hybrid.errors import PeerError
 from hybrid.model import NodeId
 from hybrid.wire import Done, Ping
@@ -128,7 +129,7 @@ class Pulse(Service):
         try:
             for node, packet in step(self._reactor.seconds()):
                 if packet.kind == CALL:
-                    Deferred.fromCoroutine(self._call(node, packet.number))
+                    detach(self._call(node, packet.number))
                 else:
                     self._datagrams.send(node, packet)
             self._notice()

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 
+from hybrid.detach import detach
 from hybrid.errors import Conflict, HybridError
 from hybrid.model import SiteId
 
@@ -28,7 +29,7 @@ def in_background(what: str, deed: Callable[[], Coroutine[Any, Any, object]]) ->
         except Exception:
             SiteTasks.log.failure("{what} failed", what=what)
 
-    Deferred.fromCoroutine(logged())
+    detach(logged())
 
 
 class SiteTasks:

@@ -11,6 +11,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from hybrid.detach import detach
 from hybrid.errors import Busy
 
 T = TypeVar("T")
@@ -23,7 +24,8 @@ class Tasks:
     log = Logger()
 
     def __init__(self) -> None:
-        self._running: set[Deferred[None]] = set()
+        self._running = 0
+        self._waiting: list[Deferred[None]] = []
 
     def start(self, what: str, task: Callable[[], Awaitable[object]]) -> None:
         """Run `task` until it ends; `what` names it in the log."""
@@ -34,17 +36,22 @@ class Tasks:
             except Exception:
                 self.log.failure("{what} failed", what=what)
 
-        running = Deferred.fromCoroutine(run())
-        self._running.add(running)
-        running.addBoth(lambda _: self._running.discard(running))
+        self._running += 1
+        detach(run(), self._one_ended)
+
+    def _one_ended(self) -> None:
+        self._running -= 1
+        if not self._running:
+            waiting, self._waiting = self._waiting, []
+            for last in waiting:
+                last.callback(None)
 
     async def ended(self) -> None:
         """Wait until nothing is under way."""
         while self._running:
-            waiting: list[Deferred[None]] = [Deferred() for _ in self._running]
-            for running, note in zip(list(self._running), waiting, strict=True):
-                running.addBoth(note.callback)
-            await DeferredList(waiting)
+            last: Deferred[None] = Deferred()
+            self._waiting.append(last)
+            await last
 
 
 async def patiently(clock: IReactorTime, call: Callable[[], Awaitable[T]]) -> T:

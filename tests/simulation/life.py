@@ -48,7 +48,8 @@ class Life:
         """A call that leaves a trace."""
         if name == "set_properties":
             return await self._one_by_one(deed, *args)
-        await self._reach(name)
+        if not self.reaches():
+            await self._reach(name)
         before = self._chance.random() < 0.5
         if before:
             await self._while()
@@ -65,7 +66,8 @@ class Life:
     async def _one_by_one(self, deed: Callable[..., Awaitable[Any]], dataset: str, properties: dict[str, Any]) -> None:
         """As ZFS does it: values first, removals last."""
         for key in sorted(properties, key=lambda key: properties[key] is None):
-            await self._reach("set_properties")
+            if not self.reaches():
+                await self._reach("set_properties")
             await deed(dataset, {key: properties[key]})
             await self._while()
 
@@ -75,6 +77,10 @@ class Life:
         seconds = self._chance.random() ** 4
         self.clock.callLater(seconds, passed.callback, None)
         await passed
+
+    def reaches(self) -> bool:
+        """Whether a call gets through as always: it is alive, and the disk answers."""
+        return self._disk.answers and not self._buried and not self.clock.dead
 
     async def _reach(self, name: str) -> None:
         if self._buried:
@@ -120,10 +126,13 @@ class _Reached:
         attribute = getattr(self._driver, name)
         if not inspect.iscoroutinefunction(attribute):
             return attribute
-        through = self._life.call if name in CHANGING else self._life.look
+        life = self._life
 
-        def call(*args: Any, **kw: Any) -> Awaitable[Any]:
-            return through(name, attribute, *args, **kw)
+        def change(*args: Any, **kw: Any) -> Awaitable[Any]:
+            return life.call(name, attribute, *args, **kw)
 
-        self.__dict__[name] = call
+        def look(*args: Any, **kw: Any) -> Awaitable[Any]:
+            return attribute(*args, **kw) if life.reaches() else life.look(name, attribute, *args, **kw)
+
+        self.__dict__[name] = call = change if name in CHANGING else look
         return call
