@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
+
+import msgspec
 
 from hybrid.cluster.candidates import Registers
 from hybrid.cluster.picks import Pick
@@ -64,8 +67,7 @@ class Resume:
 Decision = Stay | Stand | Reaffirm | PublishBid | Fence | AwaitPick | Resume
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
+class Look(msgspec.Struct, frozen=True, kw_only=True):
     """One look at one site; the fields are those of `Elections.decide`."""
 
     me: NodeId
@@ -77,7 +79,7 @@ class Look:
     fit: bool
     free_space_ok: bool
     dcs: Mapping[NodeId, str]
-    loads: Mapping[NodeId, float] = field(default_factory=dict)
+    loads: Mapping[NodeId, float] = MappingProxyType({})
     sick: frozenset[NodeId] = frozenset()
     pick: Pick | None = None
 

@@ -150,8 +150,12 @@ class Gossiping(Service):
     def _round(self) -> None:
         """Never raises: what fails now is found by comparing."""
         try:
+            made: dict[tuple[Name, ...], tuple[Gossip, list[Name]]] = {}
             for peer, names in self._ledger.news.round(self._targets()).items():
-                self._tell(peer, names)
+                told = tuple(names)
+                if told not in made:
+                    made[told] = parcel(self._ledger, told)
+                self._tell(peer, *made[told])
         except Exception:
             self.log.failure("telling the news failed")
         if self._ledger.news:
@@ -170,8 +174,7 @@ class Gossiping(Service):
     def _small(self) -> bool:
         return len(self._lives.known) <= ALL_UP_TO
 
-    def _tell(self, peer: NodeId, names: Sequence[Name]) -> None:
-        news, left = parcel(self._ledger, names)
+    def _tell(self, peer: NodeId, news: Gossip, left: Sequence[Name]) -> None:
         if news == NOTHING:
             return
         if self._links.send(peer, news):
@@ -190,9 +193,9 @@ class Gossiping(Service):
         """Merge what `sender` told; whether any of it was new."""
         if not self._listens(sender, news):
             return False
-        ignored = self._ledger.vouching.ignored.total()
+        doubts = self._ledger.vouching.doubts
         merged = self._ledger.merge(news, sender, spread=not news.quiet)
-        if self._ledger.vouching.ignored.total() > ignored:
+        if self._ledger.vouching.doubts > doubts:
             self.log.debug("{sender} passed on what is not believed: {why}", sender=sender, why=self.ignored())
         if merged:
             self._changed(merged)

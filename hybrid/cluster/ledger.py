@@ -10,7 +10,6 @@ commutative, associative and idempotent, and needs no tombstones (a node that ho
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from sys import intern
 from types import MappingProxyType
 from typing import TypeVar
@@ -35,8 +34,7 @@ SHARED = NodeId("")
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Merged:
+class Merged(msgspec.Struct, frozen=True):
     """What a merge changed."""
 
     sites: frozenset[SiteId] = frozenset()
@@ -47,6 +45,9 @@ class Merged:
 
     def __bool__(self) -> bool:
         return bool(self.sites or self.nodes or self.shared or self.disputed)
+
+
+NOTHING_NEW = Merged()
 
 
 class Saved(msgspec.Struct, frozen=True, kw_only=True):
@@ -200,12 +201,16 @@ class Ledger:
         nodes = {node for node, register in gossip.nodes.items() if self._merge_node(node, register, sender, told_by)}
         disputed = self._merge_disputed(gossip, sender)
         sites = {
-            site for node, site, word in _entries(gossip.sites) if self._merge_word(site, node, word, sender, told_by)
+            site
+            for node, words in gossip.sites.items()
+            for site, word in words.items()
+            if self._merge_word(site, node, word, sender, told_by)
         }
-        sites |= {
-            site for node, site, copy in _entries(gossip.copies) if self._merge_copy(site, node, copy, sender, told_by)
-        }
+        for node, copies in gossip.copies.items():
+            sites.update(site for site, copy in copies.items() if self._merge_copy(site, node, copy, sender, told_by))
         shared = {key for key, entry in gossip.shared.items() if self._merge_shared(key, entry, told_by)}
+        if not (sites or nodes or shared or disputed):
+            return NOTHING_NEW
         return Merged(frozenset(sites), frozenset(nodes), frozenset(shared), frozenset(disputed))
 
     def expel(self, node: NodeId) -> None:
@@ -282,7 +287,7 @@ class Ledger:
 
     def _merge_disputed(self, gossip: Gossip, sender: NodeId | None) -> set[SiteId]:
         """Where others hold a later word of this node than it has: an earlier life said it. Outdo it."""
-        if self._gave_way:
+        if self._gave_way or not any(self.me in said for said in (gossip.copies, gossip.sites, gossip.nodes)):
             return set()
         node, mine = gossip.nodes.get(self.me), self._nodes.get(self.me)
         about_me = node is not None and (mine is None or node.version > mine.version)
@@ -433,7 +438,3 @@ class Ledger:
 def _said(version: Version) -> Version | None:
     """In sums a part that was never said does not count."""
     return version if version != _UNSAID else None
-
-
-def _entries(said: Mapping[NodeId, Mapping[SiteId, T]]) -> Iterator[tuple[NodeId, SiteId, T]]:
-    return ((node, site, entry) for node, entries in said.items() for site, entry in entries.items())

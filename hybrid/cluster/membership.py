@@ -128,6 +128,8 @@ class Membership:
 
     def changes(self) -> list[tuple[NodeId, str, str]]:
         """`(node, from, to)` since this was asked the last time: `unheard`, `alive`, `suspect`, `dead`."""
+        if not self._beliefs.changes:
+            return []
         changes = [(node, STATES[before], STATES[after]) for node, before, after in self._beliefs.changes]
         self._beliefs.changes.clear()
         return changes
@@ -269,7 +271,7 @@ class Membership:
     def _done(self, active_s: float) -> Deeds:
         """What to do now, and see that rumours and greetings go on."""
         if self._agenda.due_s != math.inf:
-            if self._rumours and not self._gossiping and self._beliefs.living:
+            if not self._gossiping and self._rumours and self._beliefs.living:
                 self._gossiping = True
                 self._agenda.at(active_s + GOSSIP_S, self._gossip)
             if self._beliefs.fresh and not self._greeting:
@@ -311,11 +313,11 @@ class Membership:
 
     def _sliced(self, count: int) -> list[Update]:
         """The next entries of the table."""
-        members, updates = self._beliefs.members, []
+        members, table, updates = self._beliefs.members, self._slice, []
         for _ in range(min(count, len(members))):
-            if not self._slice:
-                self._slice = list(members)
-            member = members.get(self._slice.pop())
+            if not table:
+                table.extend(members)
+            member = members.get(table.pop())
             if member is not None and member.told is not None:
                 updates.append(member.told)
         return updates

@@ -188,7 +188,11 @@ class MemoryNetwork:
         link, peers = self._links.get(node, {}).get(peer), self._running.get(node)
         if link is None or peers is None:
             raise PeerError(f"link between {node} and {peer} lost", "", "it is tried again by itself")
-        late = peers.clock.callLater(deadline_s, fail, event, PeerError(f"{peer} did not answer", f"in {deadline_s} s"))
+
+        def give_up() -> None:
+            fail(event, PeerError(f"{peer} did not answer", f"in {deadline_s} s"))
+
+        late = peers.clock.callLater(deadline_s, give_up)
         link.waiting[event] = node
         try:
             await event

@@ -9,36 +9,33 @@ is owed to each of these. What never arrives is found by comparing: `hybrid.clus
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+
+import msgspec
 
 from hybrid.model import NodeId, SiteId
 
 
-@dataclass(frozen=True, slots=True)
-class Word:
+class Word(msgspec.Struct, frozen=True, gc=False):
     """What `node` says about `site`, to everybody."""
 
     node: NodeId
     site: SiteId
 
 
-@dataclass(frozen=True, slots=True)
-class CopyOf:
+class CopyOf(msgspec.Struct, frozen=True, gc=False):
     """What `node` says of its copy of `site`, to those that hold it too."""
 
     node: NodeId
     site: SiteId
 
 
-@dataclass(frozen=True, slots=True)
-class Self:
+class Self(msgspec.Struct, frozen=True, gc=False):
     """What `node` says about itself."""
 
     node: NodeId
 
 
-@dataclass(frozen=True, slots=True)
-class Value:
+class Value(msgspec.Struct, frozen=True, gc=False):
     """A shared value."""
 
     key: str

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import msgspec
 
 from hybrid.cluster.candidates import CLAIMING, ailing, largest_claim
@@ -21,7 +19,7 @@ def as_owner(look: Look, patience: Patience, timing: Timing, mine: SiteRegister,
     if given is not None:
         return given
     against = rivals(look.registers, look.live, look.me)
-    look = replace(look, spec=_agreed(look, against))
+    look = msgspec.structs.replace(look, spec=_agreed(look, against))
     if mine.awaiting or (against and look.asks):
         patience.over(look.site)
         asked = _picked(look, mine, claim, against)

@@ -16,6 +16,7 @@ MAX_PARTS = 500
 MAX_BYTES = 1024 * 1024
 """Bytes in one message, unless a single part is larger."""
 
+Part = SiteRegister | Copy | NodeRegister | Shared
 _encode = msgspec.msgpack.Encoder().encode
 _UNSAID = Version(0, 0)
 
@@ -49,14 +50,17 @@ def parcel(ledger: Registered, names: Iterable[Name]) -> tuple[Gossip, list[Name
     shared: dict[str, Shared] = {}
     left: list[Name] = []
     parts = size = 0
+    part: Part | None = None
     for name in names:
+        if part is not None:  # the size of the last one concerns nobody
+            parts, size = parts + 1, size + len(_encode(part))
         if parts >= MAX_PARTS or size >= MAX_BYTES:
             left.append(name)
+            part = None
             continue
         part = part_of(ledger, name)
         if part is None:
             continue
-        parts, size = parts + 1, size + len(_encode(part))
         match name, part:
             case Word(node, site), SiteRegister():
                 sites.setdefault(node, {})[site] = part
@@ -69,7 +73,7 @@ def parcel(ledger: Registered, names: Iterable[Name]) -> tuple[Gossip, list[Name
     return Gossip(nodes=nodes, sites=sites, copies=copies, shared=shared), left
 
 
-def part_of(ledger: Registered, name: Name) -> SiteRegister | Copy | NodeRegister | Shared | None:
+def part_of(ledger: Registered, name: Name) -> Part | None:
     """What `name` stands for; `None` if nothing was ever said."""
     match name:
         case Word(node, site) if ledger.speaks_of(node):

@@ -100,10 +100,10 @@ class Pulse(Service):
 
     def _received(self, sender: NodeId, packet: Packet) -> None:
         if self.running:
-            self._take(lambda now_s: self._membership.received(sender, packet, now_s))
+            self._take(self._membership.received, sender, packet)
 
     def _met(self, node: NodeId) -> None:
-        self._take(lambda now_s: self._membership.met(node, now_s))
+        self._take(self._membership.met, node)
 
     async def _pinged(self, sender: NodeId, message: msgspec.Struct) -> Done:
         return Done()
@@ -114,7 +114,7 @@ class Pulse(Service):
         except PeerError:
             return
         if self.running:
-            self._take(lambda now_s: self._membership.called(node, number, now_s))
+            self._take(self._membership.called, node, number)
             if self._membership.only_called(node) == WARN_AFTER:
                 self.log.warn(
                     "node {node} answers over its link, but its datagrams do not arrive, or ours do not: "
@@ -124,10 +124,10 @@ class Pulse(Service):
 
     # ------------------------------------------------------------------------------------------------------- deeds
 
-    def _take(self, step: Callable[[float], Deeds]) -> None:
+    def _take(self, step: Callable[..., Deeds], *told: object) -> None:
         """Do what the protocol says. Never raises: without its timer this node would be dead for the others."""
         try:
-            for node, packet in step(self._reactor.seconds()):
+            for node, packet in step(*told, self._reactor.seconds()):
                 if packet.kind == CALL:
                     detach(self._call(node, packet.number))
                 else:

@@ -173,9 +173,13 @@ def _state(spec: SiteSpec, owner: SiteRegister | None, troubles: list[str]) -> S
 
 def _holders(registers: Registers, live: frozenset[NodeId], owner: NodeId | None) -> tuple[NodeId, ...]:
     """Living nodes that hold it: the owner first, then as elections would prefer them."""
-    held = [node for node, register in registers.items() if node in live and register.role in HOLDING]
-    held.sort(key=lambda node: rank(node, registers[node]), reverse=True)
-    return tuple(sorted(held, key=lambda node: node != owner))
+    held = [
+        (node == owner, rank(node, register), node)
+        for node, register in registers.items()
+        if node in live and register.role in HOLDING
+    ]
+    held.sort(reverse=True)
+    return tuple(node for _, _, node in held)
 
 
 def _awaiting(registers: Registers, live: frozenset[NodeId]) -> tuple[Claim, ...]:
@@ -221,11 +225,11 @@ _REASONS = ("rollback", "undo", "conflict", "modified")
 
 def stashes(registers: Registers) -> tuple[Stash, ...]:
     """Of all nodes, also of silent ones, oldest first; each history once, though several nodes set it aside."""
+    told = [stash for register in registers.values() for stash in register.stashes]
+    if not told:
+        return ()
     by_head: dict[Guid, Stash] = {}
-    for stash in sorted(
-        (stash for register in registers.values() for stash in register.stashes),
-        key=lambda stash: (_REASONS.index(stash.why), stash.id),
-    ):
+    for stash in sorted(told, key=lambda stash: (_REASONS.index(stash.why), stash.id)):
         by_head.setdefault(stash.head, stash)
     return tuple(sorted(by_head.values(), key=lambda stash: (stash.head_at_s, stash.id)))
 

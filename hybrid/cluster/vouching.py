@@ -33,6 +33,8 @@ class Vouching:
         self._me, self._seals, self._key_of = me, seals, key_of
         self.ignored: Counter[str] = Counter()
         """Parts that were not believed: why to how many."""
+        self.doubts = 0
+        """How many in all."""
 
     def signed(self, part: Part, site: SiteId | None = None) -> Part:
         """`part`, which this node says about `site` (`None`: about itself), with its signature."""
@@ -46,12 +48,15 @@ class Vouching:
             return True
         key = part.key if isinstance(part, NodeRegister) else self._key_of(writer)
         if not key:
-            self.ignored["its writer is not known"] += 1
-            return False
+            return self._doubted("its writer is not known")
         payload = _payload(writer, part, site)
         if self._seals.belongs(key, writer) and self._seals.valid(key, payload, part.seal):
             return True
-        self.ignored["not signed by its writer"] += 1
+        return self._doubted("not signed by its writer")
+
+    def _doubted(self, why: str) -> bool:
+        self.ignored[why] += 1
+        self.doubts += 1
         return False
 
 

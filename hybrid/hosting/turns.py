@@ -48,6 +48,9 @@ class Turns:
         """
         if wanted and not self._waiting and len(wanted) + under_way > AT_ONCE:
             self._begin_s = now_s + self._jitter() * JITTER_S
+        if not wanted:
+            self._waiting = {}
+            return []
         self._waiting = {
             site: _Waiting(claim, self._waiting[site].since_s if site in self._waiting else now_s)
             for site, claim in wanted.items()
