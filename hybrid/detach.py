@@ -1,8 +1,8 @@
 """
 Runs a coroutine that nobody waits for. Shell.
 
-`Deferred.fromCoroutine` makes a Deferred, a context and what is needed to cancel it. Most of what a node begins by itself
-(a message it takes in, a look at what is due) ends without ever waiting: here that costs a call, no more.
+`Deferred.fromCoroutine` makes a Deferred, a context and what is needed to cancel it. Most of what a node begins by
+itself (a message it takes in, a look at what is due) ends without ever waiting: here that costs a call, no more.
 """
 
 from __future__ import annotations

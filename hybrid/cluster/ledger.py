@@ -9,7 +9,7 @@ commutative, associative and idempotent, and needs no tombstones (a node that ho
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from sys import intern
 from types import MappingProxyType
 from typing import TypeVar
