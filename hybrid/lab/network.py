@@ -64,18 +64,19 @@ class Network:
         return f"{self.name}-{node}"
 
     @property
-    def _switch(self) -> str:
+    def switch(self) -> str:
+        """The name of the network namespace of the switch."""
         return f"{self.name}-sw"
 
     def build(self) -> None:
         """Make all of it. The caller keeps other labs from building at the same moment (`claimed.exclusive`)."""
         self._subnet = free_subnet(run("ip", "-4", "-o", "addr"), run("ip", "-4", "route", "show", "table", "all"))
-        run("ip", "netns", "add", self._switch)
-        run("ip", "-n", self._switch, "link", "add", "br0", "type", "bridge")
-        run("ip", "-n", self._switch, "link", "set", "br0", "up")
+        run("ip", "netns", "add", self.switch)
+        run("ip", "-n", self.switch, "link", "add", "br0", "type", "bridge")
+        run("ip", "-n", self.switch, "link", "set", "br0", "up")
         for node in self.nodes:
             self._add_node(node)
-        run("ip", "link", "add", self.name, "type", "veth", "peer", "name", _PORT + "root", "netns", self._switch)
+        run("ip", "link", "add", self.name, "type", "veth", "peer", "name", _PORT + "root", "netns", self.switch)
         self._plug_in("root")
         run("ip", "addr", "add", f"{self.subnet[254]}/24", "dev", self.name)
         run("ip", "link", "set", self.name, "up")
@@ -90,18 +91,18 @@ class Network:
     def _add_node(self, node: str) -> None:
         namespace = self.namespace(node)
         run("ip", "netns", "add", namespace)
-        run("ip", "link", "add", "e0", "netns", namespace, "type", "veth", "peer", _PORT + node, "netns", self._switch)
+        run("ip", "link", "add", "e0", "netns", namespace, "type", "veth", "peer", _PORT + node, "netns", self.switch)
         self._plug_in(node)
         run("ip", "-n", namespace, "link", "set", "lo", "up")
         run("ip", "-n", namespace, "addr", "add", f"{self.address(node)}/24", "dev", "e0")
         run("ip", "-n", namespace, "link", "set", "e0", "up")
 
     def _plug_in(self, port: str) -> None:
-        run("ip", "-n", self._switch, "link", "set", _PORT + port, "master", "br0", "up")
+        run("ip", "-n", self.switch, "link", "set", _PORT + port, "master", "br0", "up")
 
     @property
     def _in_switch(self) -> tuple[str, ...]:
-        return ("nsenter", f"--net={NETNS / self._switch}")
+        return ("nsenter", f"--net={NETNS / self.switch}")
 
     def power_cycle(self, node: str) -> None:
         """What a power cut does to a node's network: all it made itself (bridges, rules, addresses) is gone."""
@@ -115,7 +116,7 @@ class Network:
 
     def set_link(self, node: str, up: bool) -> None:
         """Plug the cable of a node in or out."""
-        run("ip", "-n", self._switch, "link", "set", _PORT + node, "up" if up else "down")
+        run("ip", "-n", self.switch, "link", "set", _PORT + node, "up" if up else "down")
 
     def cut(self, groups: Iterable[Iterable[str]]) -> None:
         """Nodes of different groups do not hear each other any more. What was cut before stays cut."""
@@ -148,10 +149,10 @@ class Network:
     def limit(self, node: str, bits: int | None) -> None:
         """Let at most so many bits a second reach `node`, with a short queue; `None`: as many as come."""
         device = _PORT + node
-        succeeds(("tc", "-n", self._switch, "qdisc", "del", "dev", device, "root"))
+        succeeds(("tc", "-n", self.switch, "qdisc", "del", "dev", device, "root"))
         if bits is not None:
             shape = ("tbf", "rate", str(bits), "burst", "32kb", "latency", "400ms")
-            run("tc", "-n", self._switch, "qdisc", "add", "dev", device, "root", *shape)
+            run("tc", "-n", self.switch, "qdisc", "add", "dev", device, "root", *shape)
 
     def _rules(self, text: str) -> None:
         run(*self._in_switch, "nft", "-f", "-", stdin=text)

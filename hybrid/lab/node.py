@@ -76,6 +76,8 @@ class Node:
         self.disk = base / "disk.img"
         self.cgroup = network.namespace(name)
         self.pool = f"{network.name}{name}"
+        self.environment: dict[str, str] = {}
+        """Beyond this process's own, for all that runs in it from the next boot on."""
         for folder in (*_PRIVATE.values(), *_FRESH.values(), "state", "cgroup"):
             (base / folder).mkdir(parents=True, exist_ok=True)
 
@@ -157,6 +159,7 @@ class Node:
         command = [*outer, "--mount-proc", "bash", "-c", script, self.name, *argv]
         environment = {
             **os.environ,
+            **self.environment,
             crashpoint.VARIABLE: str(self._crash),
             "PATH": f"{Path(sys.executable).parent}:/usr/sbin:/usr/bin:/sbin:/bin",
         }

@@ -32,6 +32,7 @@ DATASET_PROPERTIES = "used", "referenced", "usedbysnapshots", "readonly", "mount
 _OURS: tuple[tuple[str, type[StorageError]], ...] = (
     ("out of space", OutOfSpace),
     ("no space left on device", OutOfSpace),
+    ("greater than available space", OutOfSpace),
     ("quota exceeded", QuotaReached),
     ("dataset already exists", AlreadyExists),
     ("conflicting snapshot", AlreadyExists),

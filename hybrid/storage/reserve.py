@@ -7,11 +7,11 @@ up is the one thing it still does, and makes the rest possible again.
 
 from __future__ import annotations
 
-from hybrid.errors import NoSuchDataset
+from hybrid.errors import NoSuchDataset, OutOfSpace
 from hybrid.storage.commands import ZfsCommands
 
-KEEP_PART = 0.75
-"""Of the free space of a pool that is too full for the whole reserve: the rest is left for what is under way."""
+PARTS = (1.0, 0.97, 0.75, 0.5)
+"""Of the free space of a pool that is too full for the whole reserve: what is tried, as what is free changes always."""
 
 
 class Reserve:
@@ -28,7 +28,16 @@ class Reserve:
             await self._zfs.act(f"{self._name} was not created", "create", *options, self._name)
             kept = 0
         free = int((await self._zfs.values(self._root, "available"))["available"])
-        wanted = wanted_bytes if wanted_bytes <= kept + free else min(wanted_bytes, kept + int(free * KEEP_PART))
+        if wanted_bytes <= kept + free:
+            return await self._set(kept, wanted_bytes)
+        for part in PARTS:
+            try:
+                return await self._set(kept, min(wanted_bytes, kept + int(free * part)))
+            except OutOfSpace:
+                continue
+        return kept
+
+    async def _set(self, kept: int, wanted: int) -> int:
         if wanted != kept:
             value = f"refreservation={wanted or 'none'}"
             await self._zfs.act(f"the reserve of {self._root} was not changed", "set", value, self._name)

@@ -63,6 +63,8 @@ def test_a_value_with_a_piece_missing_is_left_out() -> None:
     ("message", "kind"),
     [
         ("cannot create snapshot 'p/hybrid/sites/a@2': out of space", OutOfSpace),
+        ("cannot set property for 'p/r': size is greater than available space", OutOfSpace),
+        ("cannot scrub p: pool I/O is currently suspended", StorageSick),
         ("cannot create 'p/hybrid/sites/a': dataset already exists", AlreadyExists),
         ("cannot promote 'p/c': conflicting snapshot 's1' from parent 'p/a@s1'", AlreadyExists),
         ("cannot open 'p/hybrid/sites/a': dataset does not exist", NoSuchDataset),

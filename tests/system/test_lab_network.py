@@ -15,6 +15,7 @@ import pytest
 
 from hybrid.lab import claimed
 from hybrid.lab.cgroups import found
+from hybrid.lab.faults.nemesis import relayed
 from hybrid.lab.leftovers import remove_leftovers
 from hybrid.lab.network import NETNS, free_subnet
 from hybrid.lab.node import Node
@@ -59,6 +60,18 @@ def started_nodes(nodes: Nodes, serve: list[str]) -> Nodes:
     for node in nodes.values():
         node.wait_until(lambda node=node: get(node.address) == node.name, "answering")  # type: ignore[misc]  # bound now
     return nodes
+
+
+def test_a_node_far_away(started_nodes: Nodes) -> None:
+    """A delayed line carries everything, late, in both directions; afterwards it is as before."""
+    n1, _, n3 = started_nodes.values()
+    with relayed(n1.network, n3, 0.1):
+        begin_s = time.monotonic()
+        assert get(n3.address) == "n3"
+        assert time.monotonic() - begin_s >= 0.4
+        assert hears(n1, n3) and hears(n3, n1)
+    assert get(n3.address) == "n3"
+    assert hears(n1, n3) and hears(n3, n1)
 
 
 def test_cuts_and_heals(started_nodes: Nodes) -> None:

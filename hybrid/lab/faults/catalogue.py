@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hybrid.lab.faults import chaos, crashes, deaths, disks, halts, partitions
+from hybrid.lab.faults import chaos, clocks, clumsy, crashes, deaths, disks, distance, halts, losses, partitions, room
 from hybrid.lab.faults.fault import Fault
 
 FAULTS: tuple[Fault, ...] = (
     *deaths.FAULTS,
     *halts.FAULTS,
     *partitions.FAULTS,
+    *distance.FAULTS,
+    *clocks.FAULTS,
+    *room.FAULTS,
+    *losses.FAULTS,
+    *clumsy.FAULTS,
     *crashes.FAULTS,
     *disks.FAULTS,
     *chaos.FAULTS,

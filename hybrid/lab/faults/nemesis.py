@@ -5,12 +5,15 @@ What is done to the nodes, each with its undoing: contexts that put everything r
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from hybrid.lab.cluster import Lab
-from hybrid.lab.network import Network, Pair, between
+from hybrid.lab.command import run
+from hybrid.lab.network import NETNS, Network, Pair, between
 from hybrid.lab.node import Node, Part
 from hybrid.lab.processes import send
 
@@ -76,6 +79,35 @@ def slow(network: Network, nodes: Sequence[Node], bits: int) -> Iterator[None]:
     finally:
         for node in nodes:
             network.limit(node.name, None)
+
+
+@contextmanager
+def relayed(network: Network, node: Node, delay_s: float, flip_every: int = 0) -> Iterator[None]:
+    """
+    Every frame to and from `node` takes `delay_s` longer; of the large ones to it, one in `flip_every` is changed.
+
+    A process stands between the node's port and the switch: this kernel has no netem.
+    """
+    port, inner, outer = f"p-{node.name}", f"r-{node.name}", f"q-{node.name}"
+    inside = ("nsenter", f"--net={NETNS / network.switch}")
+    argv = [*inside, sys.executable, "-m", "hybrid.lab.relay", port, inner, str(delay_s), str(flip_every)]
+    run(*inside, "ip", "link", "add", outer, "type", "veth", "peer", "name", inner)
+    relay = None
+    try:
+        run(*inside, "ip", "link", "set", inner, "up")
+        relay = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", *argv], stdout=subprocess.PIPE)
+        assert relay.stdout is not None
+        relay.stdout.readline()  # it listens
+        run(*inside, "ip", "link", "set", port, "nomaster")
+        run(*inside, "ip", "link", "set", outer, "master", "br0", "up")
+        yield
+    finally:
+        run(*inside, "ip", "link", "set", outer, "nomaster")
+        run(*inside, "ip", "link", "set", port, "master", "br0", "up")
+        if relay is not None:
+            relay.kill()
+            relay.communicate()
+        run(*inside, "ip", "link", "del", outer)
 
 
 @contextmanager

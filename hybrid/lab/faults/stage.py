@@ -76,6 +76,16 @@ class Stage:
             self._collect()
             self.evidence.epochs = max(0, self._epoch() - before)
 
+    @contextmanager
+    def quiet(self) -> Iterator[None]:
+        """Nobody writes while the block runs, and all copies are equal when it begins."""
+        self._writers.stop()
+        try:
+            self.site.await_copies(max(1.0, self._end_s - time.monotonic()))
+            yield
+        finally:
+            self._writers.start({node.name: node.address for node in self.lab.nodes.values()})
+
     def _collect(self) -> None:
         seen = self.evidence
         seen.ended_s = time.monotonic()
@@ -130,6 +140,15 @@ class Stage:
     def storage_ok(self, node: Node) -> bool:
         """Whether `node` says of itself that its storage answers."""
         return all(seen["storage_ok"] for seen in self.lab.api(node.name).items("/nodes") if seen["name"] == node.name)
+
+    def findings(self) -> list[str]:
+        """What the first live node that answers says is not as it should be."""
+        for node in self.lab.live():
+            try:
+                return list(self.lab.api(node.name).call("GET", "/status", deadline_s=3.0)["findings"])
+            except LabError:
+                continue
+        return []
 
     def acks(self) -> list[Ack]:
         """What was acknowledged so far in this scenario."""
