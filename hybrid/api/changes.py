@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hybrid.api.render import node_name
+from hybrid.cluster.room import MEANS, level, percent
 from hybrid.model import Fact, NodeId, SendFailed, SiteId, SnapshotFailed, StorageFailed
 from hybrid.view import NodeView, SiteView, View, difference
 
@@ -56,11 +57,23 @@ def _node(old: NodeView | None, new: NodeView) -> list[Told]:
         told.append(Told("node-up", f"node {new.name} is up", node=new.id))
     if old is not None and old.live and not new.live:
         told.append(Told("node-down", f"node {new.name} is down", node=new.id))
+    told += _room(old, new)
     known = old.alarms if old is not None else ()
     told += [Told("alarm", f"{new.name}: {alarm}", node=new.id) for alarm in new.alarms if alarm not in known]
     if old is not None and old.storage_ok and not new.storage_ok:
         told.append(Told("trouble", f"the storage of {new.name} does not answer", node=new.id))
     return told
+
+
+def _room(old: NodeView | None, new: NodeView) -> list[Told]:
+    """Its pool reached a level, or has room again. A pool of unknown size says nothing."""
+    if old is None or not old.size_bytes or not new.size_bytes:
+        return []
+    before, now = level(old.size_bytes, old.free_bytes), level(new.size_bytes, new.free_bytes)
+    if now == before:
+        return []
+    text = f"the pool of {new.name} is {percent(new.size_bytes, new.free_bytes)} % full"
+    return [Told("pool-level", f"{text}: {MEANS[now]}" if now else f"{text} again", node=new.id)]
 
 
 def _site(old: SiteView | None, new: SiteView, view: View) -> list[Told]:

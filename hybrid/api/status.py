@@ -10,12 +10,11 @@ from hybrid.api import schema
 from hybrid.api.moments import rfc3339
 from hybrid.api.render import node_name
 from hybrid.cluster.placement import replicas
+from hybrid.cluster.room import MEANS, Level, level, percent
 from hybrid.model import NodeId
 from hybrid.view import SiteView, View
 
 MAX_FINDINGS = 50
-FULL_PART = 0.1
-"""A pool with less than this part free is worth a finding."""
 
 
 def summarise(view: View, now_s: float, decisions: int = 0) -> schema.Status:
@@ -111,7 +110,17 @@ def _critical(view: View) -> list[str]:
     down = [f"site {site.spec.name} is unavailable{_why(site)}" for site in _sites(view) if site.state == "unavailable"]
     sick = [f"the storage of {node.name} does not answer" for node in view.nodes.values() if not node.storage_ok]
     alarms = [f"{node.name}: {alarm}" for node in view.nodes.values() for alarm in node.alarms]
-    return [*down, *sick, *alarms]
+    return [*down, *sick, *_filled(view, full=True), *alarms]
+
+
+def _filled(view: View, full: bool) -> list[str]:
+    """Pools that are `full`, or that are filling up, fullest first."""
+    found = [
+        (percent(node.size_bytes, node.free_bytes), node.name, MEANS[reached])
+        for node in view.nodes.values()
+        if node.live and (reached := level(node.size_bytes, node.free_bytes)) and (reached is Level.FULL) == full
+    ]
+    return [f"the pool of {name} is {part} % full: {means}" for part, name, means in sorted(found, reverse=True)]
 
 
 def _degraded(view: View) -> list[str]:
@@ -120,11 +129,6 @@ def _degraded(view: View) -> list[str]:
         f"node {node.name} ({node.dc}) is down" + (": its copies are made again elsewhere" if node.lost else "")
         for node in view.nodes.values()
         if not node.live
-    ]
-    full = [
-        f"the pool of {node.name} is {100 - 100 * node.free_bytes // node.size_bytes} % full"
-        for node in view.nodes.values()
-        if node.live and node.size_bytes and node.free_bytes < FULL_PART * node.size_bytes
     ]
     troubled = [
         f"site {site.spec.name}: {site.trouble}"
@@ -142,7 +146,7 @@ def _degraded(view: View) -> list[str]:
         for site in _sites(view)
         if site.holders and len(site.holders) - 1 < min(site.spec.copies, possible)
     ]
-    return [*dead, *full, *troubled, *late, *few]
+    return [*dead, *_filled(view, full=False), *troubled, *late, *few]
 
 
 def _sites(view: View) -> list[SiteView]:
