@@ -10,15 +10,14 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from hybrid.errors import HybridError, StorageError, StorageSick
-from hybrid.ports import Capabilities, Pool
+from hybrid.ports import Pool
 from hybrid.settings import Settings
+from hybrid.storage.abilities import abilities, warnings
 from hybrid.storage.children import Children, Reactor
 from hybrid.storage.openzfs import OpenZfsPool, unavailable
-from hybrid.storage.pools import pool_exists
+from hybrid.storage.pools import pool_exists, pool_properties
 from hybrid.storage.zfs import ZfsCommandPool
 
-OPENZFS_BY_COMMAND = Capabilities(driver="openzfs", knows_written=True)
-"""The module is there, pyzfs is not."""
 UP_S = 60.0
 """How long a daemon that this node starts itself may take to answer."""
 AGAIN_S = 0.25
@@ -53,11 +52,14 @@ async def _openzfs(reactor: Reactor, settings: Settings) -> Pool:
     if not (await Children(reactor).has("zfs")):
         raise StorageError("no OpenZFS", "the command `zfs` is missing", "apt install zfsutils-linux")
     await _pool_is_there(reactor, settings, ())
-    reason = unavailable()
+    properties, reason = await pool_properties(reactor, settings.pool), unavailable()
+    for warning in warnings(settings.pool, properties):
+        _log.warn("{warning}", warning=warning)
+    capabilities = abilities(properties, library=not reason)
     if reason:
         _log.warn("OpenZFS through the zfs command: {reason}", reason=reason)
-        return ZfsCommandPool(reactor, settings.pool, capabilities=OPENZFS_BY_COMMAND)
-    return OpenZfsPool(reactor, settings.pool)
+        return ZfsCommandPool(reactor, settings.pool, capabilities=capabilities)
+    return OpenZfsPool(reactor, settings.pool, capabilities=capabilities)
 
 
 async def _zfs_fuse_answers(reactor: Reactor, settings: Settings, prefix: Sequence[str]) -> None:

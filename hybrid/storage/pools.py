@@ -12,6 +12,8 @@ from hybrid.storage.children import Children, Ended, Reactor
 MIN_BYTES = 64 * 1024 * 1024
 POOL_S = 120.0
 
+_ELSEWHERE = ("in use from other system", "was previously in use", "is in use by", "imported by another", "multihost")
+"""How `zpool import` says that another machine has it, or had it when it died."""
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}\Z")
 _RESERVED = re.compile(r"(mirror|raidz|draid|spare|log|cache|special|dedup|c\d).*")
 
@@ -22,6 +24,15 @@ async def pool_exists(reactor: Reactor, name: str, prefix: Sequence[str] = ()) -
     if ended.status != 0 and "no such pool" not in ended.stderr:
         raise parsing.failure(f"pool {name} cannot be looked up", ended.stderr)
     return ended.status == 0
+
+
+async def pool_properties(reactor: Reactor, name: str, prefix: Sequence[str] = ()) -> dict[str, str]:
+    """All properties of an imported pool, with its features (`feature@…`). Raises `NoSuchDataset`, `StorageError`."""
+    ended = await _zpool(reactor, prefix, "get", "-Hp", "-o", "property,value", "all", _checked(name))
+    if ended.status != 0:
+        raise _pool_failure(f"pool {name} cannot be looked at", ended)
+    rows = [line.split("\t") for line in ended.stdout.decode(errors="replace").splitlines()]
+    return {row[0]: row[1] for row in rows if len(row) == 2}
 
 
 async def create_pool(
@@ -94,6 +105,12 @@ def _pool_failure(what: str, ended: Ended) -> StorageError:
         return AlreadyExists(what, ended.stderr)
     if "no such pool" in ended.stderr or "no pools available" in ended.stderr:
         return NoSuchDataset(what, "no such pool is found", "is its disk attached?")
+    if any(words in ended.stderr for words in _ELSEWHERE):
+        return StorageError(
+            what,
+            " ".join(ended.stderr.split())[:500],
+            "make sure that no other machine uses it, export it there; never force it while one might",
+        )
     return parsing.failure(what, ended.stderr)
 
 
