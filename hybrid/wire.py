@@ -24,6 +24,7 @@ from hybrid.model import (
     Snapshot,
     Version,
 )
+from hybrid.ports import Partial
 
 MAX_FRAME = 8 * 1024 * 1024
 PROTOCOL = 1
@@ -119,13 +120,17 @@ class AskHistory(msgspec.Struct, frozen=True, tag=True):
     dataset: str
 
 
-class HistoryHeld(msgspec.Struct, frozen=True, tag=True):
+class HistoryHeld(msgspec.Struct, frozen=True, tag=True, omit_defaults=True):
     """`None` when the dataset is not there. Oldest first."""
 
     history: tuple[Snapshot, ...] | None
+    takes: int = 0
+    """Features of streams that this node's pool takes: see `hybrid.ports.Capabilities`."""
+    part: Partial | None = None
+    """What is here of a stream of the dataset that was cut."""
 
 
-class Offer(msgspec.Struct, frozen=True, tag=True, kw_only=True):
+class Offer(msgspec.Struct, frozen=True, tag=True, kw_only=True, omit_defaults=True):
     """The header of a replication stream."""
 
     dataset: str
@@ -137,6 +142,8 @@ class Offer(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     spec: SiteSpec | None = None
     properties: dict[str, str] = {}
     """For images and stashes: user properties to set after a complete receive."""
+    goes_on: bool = False
+    """It goes on with the part that the receiver said it has."""
 
 
 class Taken(msgspec.Struct, frozen=True, tag=True):

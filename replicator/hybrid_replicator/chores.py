@@ -82,6 +82,7 @@ class Chores:
         self._every(SPREAD_EVERY_S, "spread", self._copies.spread)
         self._every(HOLD_EVERY_S, "hold", self._hold)
         self._every(CHECK_EVERY_S, "check", self._check)
+        self._every(HOLD_EVERY_S, "give up", self._receiver.parts.sweep)
 
     def _every(self, period_s: float, name: str, chore: Callable[[], Awaitable[None]]) -> None:
         """Begin `chore` when its last beginning is `period_s` ago and it has ended."""

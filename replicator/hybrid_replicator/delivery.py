@@ -6,6 +6,7 @@ What a peer holds is remembered only as long as nothing goes wrong; after any er
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import msgspec
@@ -13,14 +14,15 @@ from twisted.internet.defer import DeferredLock
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from hybrid.errors import NoSuchSnapshot, PeerError
+from hybrid.errors import NoSuchSnapshot, PeerError, StorageError
 from hybrid.history import History
 from hybrid.model import NO_CLAIM, Claim, Guid, NodeId, SiteId, SiteSpec, Snapshot
-from hybrid.ports import ByteSource, Peers, Pool
+from hybrid.ports import ByteSource, Partial, Peers, Pool
 from hybrid.wire import AskHistory, HistoryHeld, Offer, Refused, Taken
 from hybrid_replicator.index import HistoryIndex
 from hybrid_replicator.names import site_dataset
 from hybrid_replicator.plan import Nothing, NothingInCommon, SendImageFirst, Step, TheyDiverged, plan
+from hybrid_replicator.resuming import Resuming
 
 ATTEMPTS = 4
 """Looks at the peer's history within one delivery: an image, a base that moved, a modified replica."""
@@ -97,6 +99,9 @@ class Delivery:
         self._sending: dict[str, list[Guid]] = {}
         self._images: set[tuple[str, NodeId]] = set()
         self._locks: dict[tuple[str, NodeId], DeferredLock] = {}
+        self._takes: dict[NodeId, int] = {}
+        """Features of streams that each peer takes, as it said last."""
+        self._resuming = Resuming()
 
     async def bring(
         self, site: SiteId, node: NodeId, claim: Claim, spec: SiteSpec | None, cut: Cut
@@ -128,8 +133,14 @@ class Delivery:
         for attempt in range(ATTEMPTS):
             ours = self._index.history(dataset)
             theirs = await self._theirs(dataset, node, ours)
+            rest = self._resuming.next(dataset, node, ours, theirs)
+            if rest is not None:
+                offer = Offer(dataset=dataset, claim=claim, base=rest[0].base, to=rest[1], spec=spec, goes_on=True)
+                total += await self._go_on(node, offer, cut, rest[0])
+                continue
             image_there = image is not None and (image[0], node) in self._images
-            match plan(ours, theirs, image[1] if image else None, image_there):
+            marks = await self._bookmarks(dataset, ours, theirs)
+            match plan(ours, theirs, image[1] if image else None, image_there, marks):
                 case Nothing(None):
                     return None
                 case Nothing(head) if head is not None:
@@ -187,7 +198,30 @@ class Delivery:
         self.answered_s[node] = self._clock.seconds()
         if not isinstance(answer, HistoryHeld):
             raise PeerError(f"{node} did not say what it holds of {dataset}", f"it answered {type(answer).__name__}")
+        self._takes[node] = answer.takes
+        self._resuming.told(dataset, node, answer.part)
         return answer.history
+
+    async def _bookmarks(self, dataset: str, ours: History, theirs: History | None) -> Collection[Guid]:
+        """Where increments may begin besides our snapshots; asked only where the peer's head is none of these."""
+        if not self._pool.capabilities.bookmarks or not theirs or theirs[-1] in ours:
+            return ()
+        return (await self._pool.bookmarks(dataset)).values()
+
+    async def _go_on(self, node: NodeId, offer: Offer, cut: Cut, part: Partial) -> int:
+        """
+        Bytes sent of the rest of a stream that was cut; 0 if it cannot be gone on with.
+
+        The peer gives up the part then, or as soon as another stream comes.
+        """
+        self._heads.pop((offer.dataset, node), None)
+        try:
+            return await self._send(node, offer, cut, part)
+        except (NotTaken, StorageError) as error:
+            if isinstance(error, NotTaken) and error.reason in ("busy", "stale", "owner"):
+                raise
+            self.log.warn("a cut stream of {dataset} begins anew: {why}", dataset=offer.dataset, why=str(error))
+            return 0
 
     async def copy(self, dataset: str, guid: Guid, bases: tuple[Guid | None, ...], node: NodeId, cut: Cut) -> int:
         """
@@ -214,6 +248,12 @@ class Delivery:
             if to is None:
                 raise NoSuchSnapshot(f"{dataset} has no snapshot {guid} any more")
             offer = Offer(dataset=dataset, claim=NO_CLAIM, base=None, to=to, properties=self._index.properties(dataset))
+            rest = self._resuming.next(dataset, node, (to,), None)
+            if rest is not None:
+                goes_on = msgspec.structs.replace(offer, base=rest[0].base, goes_on=True)
+                sent = await self._go_on(node, goes_on, cut, rest[0])
+                if sent:
+                    return sent
             for base in bases[:-1]:
                 try:
                     return await self._send(node, msgspec.structs.replace(offer, base=base), cut)
@@ -234,13 +274,13 @@ class Delivery:
         self._images.add((image, node))
         return sent
 
-    async def _send(self, node: NodeId, offer: Offer, cut: Cut) -> int:
+    async def _send(self, node: NodeId, offer: Offer, cut: Cut, part: Partial | None = None) -> int:
         """Bytes sent until the peer said it has taken them."""
         ends = [guid for guid in (offer.base, offer.to.guid) if guid is not None]
         sending = self._sending.setdefault(offer.dataset, [])
         sending += ends
         try:
-            size_bytes, opened = await self._open(offer)
+            size_bytes, opened = await self._open(node, offer, part)
             source = CountedSource(opened)
             await cut.watch(source)
             answer = await self._peers.offer(node, msgspec.structs.replace(offer, size_bytes=size_bytes), source)
@@ -256,12 +296,13 @@ class Delivery:
             case _:
                 raise PeerError(f"{node} did not say that it holds {offer.dataset}@{offer.to.name}", str(answer))
 
-    async def _open(self, offer: Offer) -> tuple[int | None, ByteSource | None]:
-        """Size, where known, and bytes of the stream; nothing where the peer only has to cut back."""
+    async def _open(self, node: NodeId, offer: Offer, part: Partial | None) -> tuple[int | None, ByteSource | None]:
+        """Size (at most), where known, and bytes of the stream; nothing where the peer only has to cut back."""
         if offer.base == offer.to.guid:
             return 0, None
-        size_bytes = await self._pool.estimate(offer.dataset, offer.to.guid, offer.base)
-        return size_bytes, await self._pool.send(offer.dataset, offer.to.guid, offer.base)
+        takes = self._takes.get(node, 0)
+        size_bytes = await self._pool.estimate(offer.dataset, offer.to.guid, offer.base, takes)
+        return size_bytes, await self._pool.send(offer.dataset, offer.to.guid, offer.base, takes, part)
 
     def _mistook(self, dataset: str, node: NodeId, image: tuple[str, Guid] | None) -> None:
         """What we thought the peer holds was wrong."""

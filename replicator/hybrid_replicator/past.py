@@ -8,7 +8,7 @@ a crash leaves of that is removed at the next start. The files themselves are to
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
@@ -80,10 +80,10 @@ class Past:
         for clone in sorted(self._left_over):
             await self._remove(clone)
 
-    async def recover(self) -> None:
-        """At start: remove all that an earlier process left under `temporary/`."""
+    async def recover(self, wanted: Callable[[str], Awaitable[bool]]) -> None:
+        """At start: remove all that an earlier process left under `temporary/`, but what is `wanted`."""
         for dataset in await self._pool.datasets():
-            if dataset.name.startswith(TEMPORARY):
+            if dataset.name.startswith(TEMPORARY) and not await wanted(dataset.name):
                 await self._remove(dataset.name)
 
     def _live(self, site: SiteId) -> str:

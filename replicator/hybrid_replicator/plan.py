@@ -6,6 +6,7 @@ The sender's line is the main line (it holds the claim), so a peer that went on 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from hybrid.history import Ahead, Behind, Diverged, Equal, History, Unrelated, compare, guids
@@ -53,7 +54,13 @@ class NothingInCommon:
 Plan = Nothing | Step | SendImageFirst | TheyDiverged | NothingInCommon
 
 
-def plan(ours: History, theirs: History | None, origin: Guid | None, origin_held: bool = False) -> Plan:
+def plan(
+    ours: History,
+    theirs: History | None,
+    origin: Guid | None,
+    origin_held: bool = False,
+    bookmarks: Collection[Guid] = (),
+) -> Plan:
     """
     What brings a peer to our head.
 
@@ -62,11 +69,16 @@ def plan(ours: History, theirs: History | None, origin: Guid | None, origin_held
         theirs: The peer's line; `None` when it has no such dataset.
         origin: The snapshot of an image that our line was cloned from, if it was.
         origin_held: The peer is known to hold `origin`.
+        bookmarks: Snapshots of our line that are gone, and from which an increment may begin all the same.
     """
     if not ours:
         return Nothing(None)
     to = ours[-1]
     if theirs:
+        marked = _newest(theirs, bookmarks)
+        if marked > _newest(theirs, guids(ours)):
+            base = theirs[marked].guid
+            return Step(base, to) if marked == len(theirs) - 1 else TheyDiverged(base, to)
         match compare(guids(ours), guids(theirs)):
             case Equal(head):
                 return Nothing(head)
@@ -79,3 +91,9 @@ def plan(ours: History, theirs: History | None, origin: Guid | None, origin_held
     if origin is not None and not origin_held:
         return SendImageFirst(origin)
     return Step(origin, to) if theirs is None else NothingInCommon(origin, to)
+
+
+def _newest(line: History, wanted: Collection[Guid]) -> int:
+    """The place in `line` of the newest snapshot that is one of `wanted`; -1: none is."""
+    known = frozenset(wanted)
+    return max((place for place, snapshot in enumerate(line) if snapshot.guid in known), default=-1)

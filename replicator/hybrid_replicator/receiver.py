@@ -16,7 +16,7 @@ from twisted.logger import Logger
 from hybrid.cluster.sanity import leaps
 from hybrid.errors import Busy, HybridError, OutOfSpace, PeerError, QuotaReached, StreamRefused
 from hybrid.model import Fact, NodeId, Received, SiteId
-from hybrid.ports import ByteSink, IncomingStream, Pool
+from hybrid.ports import ByteSink, IncomingStream, Partial, Pool
 from hybrid.wire import Offer, Refused, Taken
 from hybrid_replicator.fit import Beside, CutBack, Diverges, Extends, Fresh, Held, Misfit, fit
 from hybrid_replicator.gate import Gates
@@ -24,7 +24,8 @@ from hybrid_replicator.header import BadStream
 from hybrid_replicator.holds import BaseHolds
 from hybrid_replicator.index import HistoryIndex
 from hybrid_replicator.intake import limit_bytes, take_in
-from hybrid_replicator.names import SEEN, SPEC, STASH_TAG, TEMPORARY, kind_of, site_of
+from hybrid_replicator.names import SEEN, SPEC, STASH_TAG, kind_of, site_of
+from hybrid_replicator.parts import Parts, received_at
 from hybrid_replicator.ports import Fences
 from hybrid_replicator.snapshots import Snapshots
 from hybrid_replicator.stash import Stashes
@@ -54,6 +55,7 @@ class Receiver:
     ) -> None:
         self._clock, self._pool, self._index, self._fences, self._gates = clock, pool, index, fences, gates
         self._snapshots, self._stashes, self._holds, self._report = snapshots, stashes, holds, report
+        self.parts = Parts(clock, pool)
         self._under_way: set[str] = set()
         self._unsure: set[str] = set()
         """Datasets of which a stream ended in an error: what is on disk is known when they were read again."""
@@ -174,25 +176,37 @@ class Receiver:
     async def _extend(self, site: SiteId, offer: Offer, stream: IncomingStream) -> Taken | Refused:
         limit = await self._room(offer)
         try:
-            await take_in(offer, stream, lambda: self._pool.receive(offer.dataset), limit)
+            await take_in(offer, stream, lambda: self._pool.receive(offer.dataset, resumable=True), limit)
         except StreamRefused as error:
+            if offer.goes_on:
+                await self.parts.give_up(offer.dataset)
             history = await self._index.reread(offer.dataset)
             if await self._snapshots.keep_present(site) is not None:
                 await self._stashes.stash(site, history[-1].guid, "modified")
                 return Refused("base", "the replica had been modified; that is set aside now")
             return Refused("broken" if history[-1].guid == offer.base else "base", str(error))
+        except BaseException:
+            await self.parts.kept(offer.dataset)
+            raise
         return await self._checked(offer)
+
+    async def part(self, dataset: str) -> Partial | None:
+        """What is here of a stream of `dataset` that was cut."""
+        if dataset in self._under_way:
+            return None
+        return await self.parts.of(dataset if dataset in self._index else received_at(dataset))
 
     async def _put_in_place(
         self, offer: Offer, stream: IncomingStream, properties: dict[str, str], instead: SiteId | None
     ) -> Taken | Refused:
         """Receive a new dataset; with `instead`, what is in its place is set aside once the new one is complete."""
         limit = await self._room(offer)
-        temporary = TEMPORARY + "receive-" + offer.dataset.replace("/", "-")
-        await discard(self._pool, temporary)
+        temporary = received_at(offer.dataset)
+        if not offer.goes_on:
+            await discard(self._pool, temporary)
 
         async def open_sink() -> ByteSink:
-            return await self._pool.receive(temporary)
+            return await self._pool.receive(temporary, resumable=True)
 
         try:
             await take_in(offer, stream, open_sink, limit)
@@ -202,8 +216,9 @@ class Receiver:
             if instead is not None:
                 await self._stashes.stash(instead, None, "conflict")
             await patiently(self._clock, lambda: self._pool.rename(temporary, offer.dataset))
-        except BaseException:
-            await discard(self._pool, temporary)
+        except BaseException as error:
+            if isinstance(error, StreamRefused) or not await self.parts.kept(temporary):
+                await discard(self._pool, temporary)
             raise
         await self._index.refresh(offer.dataset)
         return await self._checked(offer)

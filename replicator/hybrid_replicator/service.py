@@ -142,7 +142,7 @@ class Replicator(Service):
 
     async def recover(self) -> None:
         """See `hybrid.deeds.TimeMachine`. The pool is prepared."""
-        await self._past.recover()
+        await self._past.recover(self._receiver.parts.left)
         await self._index.load()
         await self._stashes.recover()
         self._recovered = True
@@ -201,7 +201,8 @@ class Replicator(Service):
             return HistoryHeld(None)
         if request.dataset not in self._index:
             await self._index.refresh(request.dataset)
-        return HistoryHeld(self._index.history(request.dataset) if request.dataset in self._index else None)
+        history = self._index.history(request.dataset) if request.dataset in self._index else None
+        return HistoryHeld(history, self._pool.capabilities.takes, await self._receiver.part(request.dataset))
 
     # --------------------------------------------------------------------------------------------- what is known
 

@@ -70,3 +70,12 @@ def test_every_plan_ends_at_our_head_and_starts_at_something_both_have(
             assert not set(ours) & set(theirs)
         case SendImageFirst():
             raise AssertionError("the image is there")
+
+
+def test_a_base_that_is_gone_here_is_as_good_where_a_bookmark_stands() -> None:
+    """An increment from it; nothing of the peer's is set aside but what it wrote after it."""
+    assert plan(line(1, 4), line(1, 2), None, bookmarks=[Guid(2)]) == Step(Guid(2), line(4)[0])
+    assert plan(line(4), line(2), IMAGE, bookmarks=[Guid(2)]) == Step(Guid(2), line(4)[0])
+    assert plan(line(1, 4), line(1, 2, 3), None, bookmarks=[Guid(2), Guid(7)]) == TheyDiverged(Guid(2), line(4)[0])
+    assert plan(line(1, 2, 4), line(1, 2), None, bookmarks=[Guid(1)]) == Step(Guid(2), line(4)[0])
+    assert plan(line(4), line(7), None, bookmarks=[Guid(2)]) == NothingInCommon(None, line(4)[0])
