@@ -71,7 +71,7 @@ mutations: setup ## rules broken on purpose, one at a time: the simulation must 
 	@mkdir -p build
 	@$(BIN)/python -m tests.simulation.mutants
 
-bench: setup ## ours beside the named peers: AREA=scale
+bench: setup ## ours beside the named peers: AREA=scale, AREA=replication (needs the Debian package sanoid for one peer)
 	@mkdir -p build
 	@$(BIN)/python -m tests.bench.$(AREA)
 

@@ -49,7 +49,8 @@ class Frames:
             end = at + _HEADER.size + length
             if len(self._buffer) < end:
                 break
-            found.append(bytes(self._buffer[at + _HEADER.size : end]))
+            with memoryview(self._buffer) as whole:  # a slice of the buffer itself would be one copy more
+                found.append(bytes(whole[at + _HEADER.size : end]))
             at = end
         del self._buffer[:at]
         return found

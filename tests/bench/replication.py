@@ -1,0 +1,201 @@
+"""
+Replication beside raw ZFS and syncoid: `make bench AREA=replication`, which writes `build/bench-replication.json`.
+
+Two nodes in processes of their own, with real pools and mutual TLS on loopback. Everything is compared in one run, in
+turns, and medians count. `SITES=100` in the environment makes it smaller, `ONLY=stream,cycle` does a part. What cannot
+be measured here has `ok: null` and says why.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.bench import histories
+from tests.bench.stage import SITES, Machine, Stage, site_name, stage
+
+COUNT = int(os.environ.get("SITES", "1000"))
+STREAM_MB = int(os.environ.get("STREAM_MB", "192"))
+ROUNDS = 3
+IDLE_S = 40.0
+SYNCOID_SITES = 10
+Row = dict[str, Any]
+
+
+def row(
+    case: str,
+    unit: str,
+    ours: float | None,
+    peer: float | None = None,
+    peer_name: str | None = None,
+    target: float | None = None,
+    reason: str = "",
+    *,
+    more_is_better: bool = False,
+) -> Row:
+    """One line of the file: the target is of the ratio where there is a peer, else of our own figure."""
+    ratio = None if peer is None or not ours else (ours / peer if more_is_better else peer / ours)
+    judged = ours if peer_name is None else ratio
+    good = None if target is None or judged is None else judged >= target if peer_name else judged <= target
+    return {
+        "case": case,
+        "unit": unit,
+        "ours": None if ours is None else round(ours, 4),
+        "peer": None if peer is None else round(peer, 4),
+        "peer_name": peer_name,
+        "ratio": None if ratio is None else round(ratio, 3),
+        "target": target,
+        "ok": good,
+        "reason": reason or ("" if good is not None else "no target is stated for it"),
+    }
+
+
+# ------------------------------------------------------------------------------------------------ a large stream
+
+
+def stream(where: Stage) -> list[Row]:
+    """The same increments, in turns through the nodes and through a pipe of `zfs send` and `zfs receive`."""
+    a, b, large = where.a, where.b, site_name(0)
+    live, data = mounted(a, large), STREAM_MB * 1024 * 1024
+    base = a.order("snapshot", site=large)["name"]
+    a.order("push", site=large)
+    source, target = f"{a.pool}/{SITES}/{large}", f"{b.pool}/hybrid/trash/raw"
+    piped(a, b, f"{source}@{base}", target)
+    ours, raw = [], []
+    for _ in range(ROUNDS):
+        a.run("dd", "if=/dev/urandom", f"of={live}/data", "bs=1M", f"count={STREAM_MB}", "conv=fsync", "status=none")
+        newer = a.order("snapshot", site=large)["name"]
+        raw.append(data / piped(a, b, f"-i {source}@{base} {source}@{newer}", target) / 1e6)
+        ours.append(data / a.order("push", site=large)["seconds"] / 1e6)
+        base = newer
+    case = f"one stream of {STREAM_MB} MB to the other node"
+    name = "zfs send | zfs receive"
+    here, there = statistics.median(ours), statistics.median(raw)
+    return [row(case, "MB/s", here, there, name, 0.9, more_is_better=True)]
+
+
+def piped(a: Machine, b: Machine, what: str, target: str) -> float:
+    """Seconds that raw ZFS takes from one pool to the other."""
+    send = " ".join([*a.host.prefix, "zfs", "send", what])
+    receive = " ".join([*b.host.prefix, "zfs", "receive", "-u", target])
+    began_s = time.monotonic()
+    subprocess.run(["bash", "-o", "pipefail", "-c", f"{send} | {receive}"], check=True, timeout=600)
+    return time.monotonic() - began_s
+
+
+def mounted(machine: Machine, site: str) -> str:
+    """Mount a site, if it is not; where."""
+    path, dataset = machine.host.where / "live" / machine.pool / site, f"{machine.pool}/{SITES}/{site}"
+    if machine.run("zfs", "get", "-H", "-o", "value", "mounted", dataset).strip() != "yes":
+        path.mkdir(parents=True, exist_ok=True)
+        machine.script([f"zfs set mountpoint={path} {dataset}", f"zfs mount {dataset} || zfs mount | grep -q {path}"])
+    return str(path)
+
+
+# ------------------------------------------------------------------------------------------- a thousand datasets
+
+
+def cycle(where: Stage) -> list[Row]:
+    """A tenth of all sites changes; how much work until all of it is on the other node; and work where nothing does."""
+    a, sites = where.a, [site_name(number) for number in range(COUNT)]
+    busy = sites[: max(1, COUNT // 10)]
+    paths = [mounted(a, site) for site in busy]
+    a.order("own", sites=sites)
+    change(where, paths, 0)
+    works, receivers, waits = [], [], []
+    for number in range(1, ROUNDS + 1):
+        a_cpu_s, b_cpu_s = a.cpu_s(), where.b.cpu_s()
+        waits.append(change(where, paths, number))
+        works.append(a.cpu_s() - a_cpu_s)
+        receivers.append(where.b.cpu_s() - b_cpu_s)
+    what = f"{COUNT} datasets, {len(busy)} of them changed"
+    told = "with the storage daemon" if where.fuse else "without the kernel's threads"
+    return [
+        row(f"{what}: work of the owner", "CPU s per 30 s", statistics.median(works), None, None, 10.0, told),
+        row(f"{what}: work of the other node", "CPU s per 30 s", statistics.median(receivers), None, None, 10.0, told),
+        row(f"{what}: until all is on the other node", "s", statistics.median(waits), None, None, 30.0),
+        *syncoid(where, busy[:SYNCOID_SITES]),
+        idle(where),
+    ]
+
+
+def change(where: Stage, paths: list[str], number: int) -> float:
+    """Write to each site; seconds from the last write until the other node has them all."""
+    where.a.tell("expect", count=len(paths))
+    where.a.script([f"echo {number}{'x' * 4000} > {path}/page" for path in paths])
+    began_s = time.monotonic()
+    where.a.heard()
+    return time.monotonic() - began_s
+
+
+def idle(where: Stage) -> Row:
+    """Nothing changes."""
+    began_s, before_s = time.monotonic(), where.a.cpu_s()
+    time.sleep(IDLE_S)
+    percent = 100 * (where.a.cpu_s() - before_s) / (time.monotonic() - began_s)
+    return row(f"{COUNT} datasets, nothing changes", "% of a core", percent, None, None, 1.0)
+
+
+def syncoid(where: Stage, sites: list[str]) -> list[Row]:
+    """The same kind of change, in turns to the other node and by syncoid, from its snapshot on."""
+    case, name, a, extra = (
+        "a changed dataset, snapshotted: until it is on the other pool",
+        "syncoid",
+        where.a,
+        "hybsyncoid",
+    )
+    rows = [row(case, "s", None, None, "zrepl", None, "zrepl is not in Debian, and its releases cannot be had here")]
+    if shutil.which(name) is None:
+        return [*rows, row(case, "s", None, None, name, None, "not installed: apt install sanoid")]
+    a.host.create_pool(extra, "2G")
+    try:
+        argv, ours, theirs = [name, "--no-sync-snap", "--quiet"], [], []
+        for site in sites:
+            dataset = f"{a.pool}/{SITES}/{site}"
+            first = a.host.run(*argv, dataset, f"{extra}/{site}", check=False)
+            if first.returncode != 0:
+                return [*rows, row(case, "s", None, None, name, None, f"it fails: {first.stderr.decode()[:200]}")]
+            a.script([f"echo {site} > {mounted(a, site)}/page"])
+            ours.append(float(a.order("bring", site=site)["seconds"]))
+            began_s = time.monotonic()
+            a.host.run(*argv, dataset, f"{extra}/{site}")
+            theirs.append(time.monotonic() - began_s)
+        told = f"syncoid between two pools of one machine, without ssh; medians of {len(sites)}"
+        return [*rows, row(case, "s", statistics.median(ours), statistics.median(theirs), name, 1.0, told)]
+    finally:
+        a.host.destroy_pool(extra)
+
+
+def main() -> None:
+    """Measure, and write it down."""
+    only = os.environ.get("ONLY", "stream,cycle,index").split(",")
+    rows: list[Row] = []
+    cases: dict[str, Callable[[Stage], list[Row]]] = {"stream": stream, "cycle": cycle}
+    if any(case in only for case in cases):
+        with stage("16G") as where:
+            where.furnish(COUNT)
+            where.begin()
+            for case, measure in cases.items():
+                if case in only:
+                    rows += measure(where)
+    if "index" in only:
+        rows += histories.measure(row)
+    path = Path("build/bench-replication.json")
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(rows, indent=2) + "\n")
+    for one in rows:
+        mark = {True: "ok", False: "MISSED", None: one["reason"]}[one["ok"]]
+        print(f"{one['case']:70} {one['ours']} {one['unit']}  {one['peer_name'] or ''} {one['peer'] or ''}  {mark}")
+    if any(one["ok"] is False for one in rows):
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()
