@@ -11,24 +11,55 @@ from typing import Literal, Protocol
 import msgspec
 
 from hybrid.history import History
-from hybrid.model import Claim, Guid, Manifest, NodeId, SiteId, SiteSpec, Snapshot, Stash
-from hybrid.ports import Executed
+from hybrid.model import Claim, Guid, Manifest, Mark, NodeId, SiteId, SiteSpec, Snapshot, Stash
+from hybrid.ports import ByteSource, Executed
 from hybrid.view import Pending, View
 
 StashReason = Literal["conflict", "rollback", "undo", "modified"]
+
+
+Kind = Literal["file", "directory", "link", "other"]
+Form = Literal["file", "tar", "zip"]
+"""How a path is read out: a regular file as it is; a file or folder as an archive."""
 
 
 class Entry(msgspec.Struct, frozen=True):
     """A directory entry of a snapshot."""
 
     name: str
-    kind: Literal["file", "directory", "link", "other"]
+    """Text as in `hybrid.filenames`, here and in all paths."""
+    kind: Kind
     size_bytes: int
     modified_at_s: int
 
 
-MAX_FILE_READ = 64 * 1024 * 1024
-"""The largest file `read_file` returns."""
+class Folder(msgspec.Struct, frozen=True):
+    """Some entries of a directory, by name."""
+
+    entries: tuple[Entry, ...]
+    more: bool = False
+    """There are others after the last of these."""
+
+
+class Difference(msgspec.Struct, frozen=True, kw_only=True):
+    """One path that is not the same in two moments."""
+
+    change: Literal["added", "changed", "deleted", "renamed"]
+    path: str
+    """From the site's root; of a deleted one, where it was."""
+    was: str = ""
+    """Of a renamed one: where it was. Content and attributes may have changed besides."""
+    kind: Kind
+    old_bytes: int = 0
+    new_bytes: int = 0
+
+
+class Differences(msgspec.Struct, frozen=True):
+    """What is different, by path."""
+
+    changes: tuple[Difference, ...]
+    complete: bool = True
+    """`False`: there is more than is told."""
 
 
 class TimeMachine(Protocol):
@@ -59,25 +90,47 @@ class TimeMachine(Protocol):
     async def unstash(self, stash_id: str, why: StashReason) -> Stash:
         """Swap: the stash becomes the main line, what was the main line after their base becomes the returned stash."""
 
-    async def browse(self, site: SiteId, guid: Guid, path: str) -> list[Entry]:
-        """The directory `path` as it was in a snapshot, by name. Raises `NoSuchPath`, `NoSuchSnapshot`."""
+    def stash_history(self, site: SiteId, stash_id: str) -> History:
+        """What lies in a stash on this node, oldest first, without what the main line has; empty: it is not here."""
 
-    async def read_file(self, site: SiteId, source: Guid | str, path: str) -> bytes:
+    async def browse(self, site: SiteId, guid: Guid, path: str, after: str, limit: int) -> Folder:
         """
-        The content of the regular file `path` as it was: one file for a person to look at or download.
+        The directory `path` as it was in a snapshot of the main line or of a stash, on any node that holds it.
 
         Args:
-            source: A snapshot's guid on the main line, or the id of a stash (read at the stash's head).
-            path: From the site's root, with or without the leading slash; links are not followed.
+            path: From the site's root, with or without the leading slash, in `browse` and all below; no link that
+                leads out of the site is followed.
+            after: Only entries after this name.
+            limit: As many at most.
 
         Raises:
-            NoSuchPath: Not there, not a regular file, or it leads out of the site.
-            NoSuchSnapshot: This node does not hold `source`.
-            TooLarge: More than `MAX_FILE_READ` bytes; nothing of it was read.
+            NoSuchPath: Not there, not a directory, or it leads out of the site.
+            NoSuchSnapshot: This node does not hold it.
+            TooLarge: More entries than can be listed.
+            Busy: Too many others look into snapshots.
         """
 
-    async def restore(self, site: SiteId, guid: Guid, path: str) -> int:
-        """Bring `path` (file or folder) back into the mounted live data as it was. Returns files written."""
+    async def read(self, site: SiteId, guid: Guid, path: str, form: Form) -> ByteSource:
+        """
+        What `path` held: a regular file as it was, or a file or folder as an archive; links are not followed.
+
+        It ends by itself when nobody reads it for two minutes. Raises as `browse`; the source does for what is met on
+        the way.
+        """
+
+    async def compare(self, site: SiteId, old: Guid, new: Guid, path: str) -> Differences:
+        """What is different in the directory `path` at `new` from what it was at `old`. Raises as `browse`."""
+
+    async def restore(self, site: SiteId, guid: Guid, path: str, copy: str) -> tuple[int, str]:
+        """
+        Bring `path` (file or folder) of a snapshot back into the mounted live data.
+
+        Args:
+            copy: Beside what is there now, as `name (copy).ending`; empty: in its place.
+
+        Returns:
+            Files and links written, and the path where they are now.
+        """
 
     async def unite(self, site: SiteId, stash_id: str) -> int:
         """
@@ -193,14 +246,33 @@ class Hosting(Protocol):
     async def undo(self, site: SiteId, progress: Progress) -> Stash:
         """Undo the newest rollback (or undo). Raises `Conflict` when there is none."""
 
-    async def browse(self, site: SiteId, guid: Guid, path: str) -> list[Entry]:
-        """See `TimeMachine.browse`."""
+    def stash_history(self, site: SiteId, stash_id: str) -> History:
+        """See `TimeMachine.stash_history`; also on a node that is not the owner."""
 
-    async def read_file(self, site: SiteId, source: Guid | str, path: str) -> bytes:
-        """See `TimeMachine.read_file`; also on a node that is not the owner but holds `source`."""
+    async def browse(self, site: SiteId, guid: Guid, path: str, after: str, limit: int) -> Folder:
+        """See `TimeMachine.browse`; also on a node that is not the owner but holds the snapshot. So the next two."""
 
-    async def restore(self, site: SiteId, guid: Guid, path: str, progress: Progress) -> int:
+    async def read(self, site: SiteId, guid: Guid, path: str, form: Form) -> ByteSource:
+        """See `TimeMachine.read`."""
+
+    async def compare(self, site: SiteId, old: Guid, new: Guid, path: str) -> Differences:
+        """See `TimeMachine.compare`."""
+
+    async def restore(self, site: SiteId, guid: Guid, path: str, copy: str, progress: Progress) -> tuple[int, str]:
         """See `TimeMachine.restore`; a snapshot of the present is taken first."""
+
+    async def mark(self, site: SiteId, mark: Mark) -> SiteSpec:
+        """
+        Keep a snapshot for good, under a name if it has one; marked already: name and note are replaced.
+
+        Raises `NoSuchSnapshot`; `Conflict`: the name is another's, or the site has as many marks as it may.
+        """
+
+    async def unmark(self, site: SiteId, guid: Guid) -> SiteSpec:
+        """Let retention decide about a snapshot again. Not marked: fine."""
+
+    async def adopt(self, site: SiteId, stash_id: str, progress: Progress) -> Stash:
+        """Make a stash the main line; what was that before is kept as the returned stash, and `undo` brings it back."""
 
     async def execute(self, site: SiteId, argv: Sequence[str], stdin: bytes) -> Executed:
         """Run a command in its container."""

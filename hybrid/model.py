@@ -119,6 +119,18 @@ def image_dataset(image: str) -> str:
     return "images/" + image.replace("@", "-")
 
 
+class Mark(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A snapshot that a person wants to keep."""
+
+    guid: Guid
+    name: str = ""
+    """By which people call it; unique within its site, or empty."""
+    note: str = ""
+    at_s: int
+    """When it was marked."""
+    by: str
+
+
 class SiteSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """
     What a site should be. Written by its owner only; replicated with its dataset; larger `version` wins.
@@ -153,6 +165,8 @@ class SiteSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     home_dc: str = ""
     consistency: Literal["available", "strict"] = "available"
     """Cut off: `available` goes on, and histories are settled later; `strict` stops rather than be written twice."""
+    marks: tuple[Mark, ...] = ()
+    """Snapshots that retention keeps until they are unmarked, oldest mark first."""
 
 
 MAIL = "mail"

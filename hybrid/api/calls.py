@@ -10,6 +10,7 @@ import msgspec
 from hybrid.api.names import nearest, shown
 from hybrid.api.problems import CONTENT_TYPE, Problem
 from hybrid.errors import BadRequest
+from hybrid.ports import ByteSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,8 @@ class Answer:
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
     """With a `content-type` where there is a body. Names in lower case."""
+    stream: ByteSource | None = None
+    """In place of `body`: what is too large, or not known yet. Who has the answer reads it to its end or aborts it."""
 
     def with_headers(self, **more: str) -> Answer:
         """The same with more headers (`_` in a name stands for `-`)."""

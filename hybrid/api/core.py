@@ -136,7 +136,7 @@ class Core:
         candidates = destinations(self._parts, route, call)
         for node in candidates[:-1]:
             answer = await self._told(call, self._from(node, route, call, key))
-            if answer.status not in (404, 503):
+            if not problems.may_be_elsewhere(answer.status, answer.body):
                 return answer
         return await self._from(candidates[-1], route, call, key)
 

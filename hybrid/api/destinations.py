@@ -29,8 +29,8 @@ def destinations(parts: Parts, route: Route, call: Call) -> list[NodeId]:
             return [lookup.owner(view, call.params["site"])]
         case "holder":
             return [lookup.holder(view, call.params["site"])]
-        case "stash":
-            return [view.me] if call.passed_on else _nodes_with_stash(view, call.params["site"])
+        case "moment":
+            return [view.me] if call.passed_on else _nodes_with_moment(view, call.params["site"])
         case "operation":
             return [lookup.operation_node(view, call.params["operation"])]
         case "place":
@@ -67,8 +67,10 @@ def _named(view: View, call: Call) -> NodeId:
     return seen.id
 
 
-def _nodes_with_stash(view: View, reference: str) -> list[NodeId]:
-    """Live nodes, those likelier to hold the stash first: this one, the holders, all others."""
+def _nodes_with_moment(view: View, reference: str) -> list[NodeId]:
+    """Live nodes, those likelier to hold a moment first: the owner, this one, the holders, for stashes all others."""
     site = lookup.site(view, reference)
-    live = [seen.id for seen in view.nodes.values() if seen.live and seen.id != view.me]
-    return list(dict.fromkeys([view.me, *(holder for holder in site.holders if holder in live), *sorted(live)]))
+    live = [seen.id for seen in view.nodes.values() if seen.live]
+    likely = [*([site.owner] if site.owner else []), *([view.me] if view.me in site.holders else []), *site.holders]
+    others = sorted(live) if site.stashes else []
+    return list(dict.fromkeys([*(node for node in likely if node in live), *others])) or [view.me]

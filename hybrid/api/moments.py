@@ -1,7 +1,7 @@
 """
 Naming a moment of a site's history: a guid, a snapshot's name, a time, or an age; and finding its snapshot. Pure.
 
-`15502784117466430219`, `hyb-000042-abcdefgh-0001832`, `2026-11-20T14:05:00Z`, `90s`, `10m ago`, `2h`, `1d`.
+`15502784117466430219`, `hyb-000042-abcdefgh-0001832`, `2026-11-20T14:05:00Z`, `90s`, `10m ago`, `2h`, `1d`, `now`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from hybrid.errors import BadRequest, NoSuchSnapshot
 from hybrid.history import History
 from hybrid.model import Guid, Snapshot
 
-FORMS = "a guid, a snapshot's name, a time like 2026-11-20T14:05:00Z, or an age like 60s, 10m, 2h, 1d"
+FORMS = "a guid, a snapshot's name, a time like 2026-11-20T14:05:00Z, an age like 60s, 10m, 2h, 1d, or `now`"
 _AGE = re.compile(r"([0-9]{1,9})\s*([smhdw])(?:\s+ago)?")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _GUID = re.compile(r"[0-9]{1,20}")
@@ -50,12 +50,19 @@ class Ago:
     age_s: float
 
 
-Moment = ByGuid | ByName | At | Ago
+@dataclass(frozen=True, slots=True)
+class Newest:
+    """The newest snapshot."""
+
+
+Moment = ByGuid | ByName | At | Ago | Newest
 
 
 def parse(text: str) -> Moment:
     """Read one of the forms. Raises `BadRequest` naming them all."""
     text = text.strip()
+    if text.lower() == "now":
+        return Newest()
     if age := _AGE.fullmatch(text.lower()):
         return Ago(float(age[1]) * _SECONDS[age[2]])
     if _GUID.fullmatch(text) and int(text) < 2**64:
@@ -82,6 +89,8 @@ def find(history: History, moment: Moment, now_s: float) -> Snapshot:
         case ByName(name):
             found = next((snapshot for snapshot in history if snapshot.name == name), None)
             wanted = f"no snapshot is called {shown(name)}"
+        case Newest():
+            found, wanted = (history[-1] if history else None), "there is no snapshot yet"
         case At(at_s):
             found = _newest_before(history, at_s)
             wanted = f"no snapshot is as old as {rfc3339(at_s)}"

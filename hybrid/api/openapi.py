@@ -17,6 +17,7 @@ _DESCRIBED = {
     "node": "name or id of a node",
     "operation": "id of an operation",
     "stash": "id of a stash",
+    "mark": "the name under which a snapshot is kept, or its guid",
     "token": "id of a token (the part between the underscores)",
 }
 

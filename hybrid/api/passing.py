@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import msgspec
 
@@ -10,15 +11,19 @@ from hybrid.api.calls import Actor, Answer, Call, problem_answer
 from hybrid.api.pieces import PIECE, Pieces
 from hybrid.api.problems import Refusal, of_error, problem
 from hybrid.api.render import node_name
-from hybrid.errors import PeerError, TooLarge
+from hybrid.errors import Busy, NoSuchPath, PeerError, TooLarge
 from hybrid.model import NodeId
-from hybrid.ports import Peers
+from hybrid.ports import ByteSource, Peers
 from hybrid.view import View
 from hybrid.wire import ApiAnswer, ApiCall
 
 MORE = "x-hybrid-more"
 """`<key> <total bytes>`: the answer's body is only the first piece. Never leaves the cluster."""
+STREAM = "x-hybrid-stream"
+"""`<key>`: the answer is a stream, to be fetched piece by piece. Never leaves the cluster."""
 MAX_ANSWER = 128 * 1024 * 1024
+NEXT, DROP = "NEXT", "DROP"
+"""Methods between nodes, of streams by their key."""
 _READ_ONLY = "read:"
 """Marks an actor who may not write, in `ApiCall.actor`."""
 
@@ -58,8 +63,15 @@ class Passing:
             body = await self._whole(node, answered, deadline_s)
         except PeerError as error:
             raise _unreachable(node_name(view, node), error, reads=call.method in ("GET", "HEAD")) from error
-        headers = {name: value for name, value in answered.headers.items() if name != MORE}
-        return Answer(answered.status, body, headers)
+        headers = {name: value for name, value in answered.headers.items() if name not in (MORE, STREAM)}
+        key = answered.headers.get(STREAM)
+        return Answer(answered.status, body, headers, self._fetched(node, key, deadline_s) if key else None)
+
+    def _fetched(self, node: NodeId, key: str, deadline_s: float) -> ByteSource:
+        async def ask(method: str) -> ApiAnswer:
+            return await self._request(node, ApiCall(method=method, path=key), deadline_s)
+
+        return _Fetched(ask)
 
     async def _request(self, node: NodeId, message: ApiCall, deadline_s: float) -> ApiAnswer:
         reply = await self._peers.request(node, message, deadline_s)
@@ -88,6 +100,8 @@ class Passing:
     async def _passed_on(self, sender: NodeId, message: msgspec.Struct) -> msgspec.Struct:
         """Answer a call that another node passed on: it has checked who asks."""
         assert isinstance(message, ApiCall)
+        if message.method in (NEXT, DROP):
+            return await self._next(message)
         if message.method == "PIECE":
             start = int(message.query) if message.query.isdigit() else 0
             return ApiAnswer(status=200, body=self._pieces.piece(message.path, start, self._monotonic_s()) or b"")
@@ -103,7 +117,25 @@ class Passing:
                 passed_on=True,
             )
         )
-        return self._first_piece(answer)
+        return self._first_piece(answer) if answer.stream is None else await self._kept(answer, answer.stream)
+
+    async def _kept(self, answer: Answer, stream: ByteSource) -> ApiAnswer:
+        """The answer with the key of its stream."""
+        key = self._pieces.keep_stream(stream, self._monotonic_s())
+        if key is None:
+            await stream.abort()
+            return self._first_piece(problem_answer(of_error(Busy("too many downloads", "from this node", "wait"))))
+        return ApiAnswer(status=answer.status, body=b"", headers={**answer.headers, STREAM: key})
+
+    async def _next(self, message: ApiCall) -> ApiAnswer:
+        """What comes next of a stream, 204 at its end; or let go of it."""
+        if message.method == DROP:
+            await self._pieces.drop_stream(message.path)
+            return ApiAnswer(status=204, body=b"")
+        piece = await self._pieces.stream_piece(message.path, self._monotonic_s())
+        if piece is None:
+            raise NoSuchPath("the rest of the download is not here", "nobody asked for it for a while", "begin again")
+        return ApiAnswer(status=200 if piece else 204, body=piece)
 
     def _first_piece(self, answer: Answer) -> ApiAnswer:
         """The answer as one message; what does not fit is kept to be fetched."""
@@ -115,6 +147,32 @@ class Passing:
         key = self._pieces.keep(answer.body, self._monotonic_s())
         headers = {**answer.headers, MORE: f"{key} {len(answer.body)}"}
         return ApiAnswer(status=answer.status, body=answer.body[:PIECE], headers=headers)
+
+
+class _Fetched:
+    """A `ByteSource` that another node keeps: it reads on when it is asked for more."""
+
+    def __init__(self, ask: Callable[[str], Awaitable[ApiAnswer]]) -> None:
+        self._ask, self._is_over = ask, False
+
+    async def read(self) -> bytes:
+        """See `hybrid.ports.ByteSource`."""
+        if self._is_over:
+            return b""
+        try:
+            answer = await self._ask(NEXT)
+        except BaseException:
+            self._is_over = True
+            raise
+        self._is_over = answer.status != 200
+        return answer.body
+
+    async def abort(self) -> None:
+        """See `hybrid.ports.ByteSource`. What the other node does not hear it finds out by itself."""
+        if not self._is_over:
+            self._is_over = True
+            with suppress(PeerError):
+                await self._ask(DROP)
 
 
 def _unreachable(name: str, error: PeerError, reads: bool) -> Refusal:

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 
+from hybrid.ports import ByteSource
+
 PIECE = 4 * 1024 * 1024
 """Bytes in one piece: half of what a message may have."""
 KEEP_S = 120.0
 MAX_TOTAL = 192 * 1024 * 1024
+STREAM_PIECE = 1024 * 1024
+MAX_STREAMS = 64
 
 
 class Pieces:
@@ -17,6 +21,7 @@ class Pieces:
     def __init__(self, new_key: Callable[[], str]) -> None:
         self._new_key = new_key
         self._bodies: OrderedDict[str, tuple[float, bytes]] = OrderedDict()
+        self._streams: OrderedDict[str, tuple[float, ByteSource]] = OrderedDict()
 
     def keep(self, body: bytes, now_s: float) -> str:
         """Remember `body`; returns its key."""
@@ -36,6 +41,38 @@ class Pieces:
         if start + PIECE >= len(kept[1]):
             del self._bodies[key]
         return kept[1][start : start + PIECE]
+
+    def keep_stream(self, source: ByteSource, now_s: float) -> str | None:
+        """Remember a stream, which ends by itself when nobody reads it; `None` when there are too many."""
+        while self._streams and next(iter(self._streams.values()))[0] < now_s - 2 * KEEP_S:
+            self._streams.popitem(last=False)
+        if len(self._streams) >= MAX_STREAMS:
+            return None
+        key = self._new_key()
+        self._streams[key] = (now_s, source)
+        return key
+
+    async def stream_piece(self, key: str, now_s: float) -> bytes | None:
+        """
+        The next bytes of a stream, about `STREAM_PIECE`; empty at its end; `None` when `key` is not known (any more).
+
+        It is forgotten at its end, and when it fails, which is raised.
+        """
+        _, source = self._streams.pop(key, (0.0, None))
+        if source is None:
+            return None
+        found = bytearray()
+        while len(found) < STREAM_PIECE and (data := await source.read()):
+            found += data
+        if found:
+            self._streams[key] = (now_s, source)
+        return bytes(found)
+
+    async def drop_stream(self, key: str) -> None:
+        """Nobody reads on."""
+        _, source = self._streams.pop(key, (0.0, None))
+        if source is not None:
+            await source.abort()
 
     def _expire(self, now_s: float) -> None:
         """Drop what nobody fetched."""

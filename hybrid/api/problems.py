@@ -90,6 +90,16 @@ def of_error(error: errors.HybridError, operation: str = "") -> Problem:
     return problem(status, code, error.what, error.why, error.try_, operation=operation, retry_after_s=retry_after_s)
 
 
+def may_be_elsewhere(status: int, body: bytes) -> bool:
+    """Whether another node may have what was not found here: nobody else has a path that a snapshot does not hold."""
+    if status != 404:
+        return status == 503
+    try:
+        return msgspec.json.decode(body, type=Problem).code != "no-such-path"
+    except msgspec.MsgspecError:
+        return True
+
+
 def internal(reference: str) -> Problem:
     """Something nobody foresaw; the log has the rest under `reference` (a request's or an operation's id)."""
     return problem(

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 from hybrid.api import schema
 from hybrid.api.moments import rfc3339
-from hybrid.deeds import Deleted, Entry
-from hybrid.model import Manifest, NodeId, Port, Snapshot, Stash
+from hybrid.deeds import Deleted
+from hybrid.model import Manifest, NodeId, Port
 from hybrid.ports import Executed
 from hybrid.view import NodeView, Pending, SiteView, View
 
@@ -107,35 +107,6 @@ def image(manifest: Manifest) -> schema.Image:
         ports=_ports(manifest.ports),
         memory_bytes=manifest.memory_bytes,
         pids=manifest.pids,
-    )
-
-
-def snapshot(taken: Snapshot, now_s: float) -> schema.SnapshotAnswer:
-    """One moment."""
-    return schema.SnapshotAnswer(
-        guid=str(taken.guid),
-        name=taken.name,
-        created_at=rfc3339(taken.created_at_s),
-        age_s=max(0, int(now_s - taken.created_at_s)),
-    )
-
-
-def stash(kept: Stash) -> schema.StashAnswer:
-    """History set aside."""
-    return schema.StashAnswer(
-        id=kept.id,
-        site=kept.site,
-        why=kept.why,
-        base=None if kept.base is None else str(kept.base),
-        head=str(kept.head),
-        head_at=rfc3339(kept.head_at_s),
-    )
-
-
-def entry(found: Entry) -> schema.EntryAnswer:
-    """A directory entry."""
-    return schema.EntryAnswer(
-        name=found.name, kind=found.kind, size_bytes=found.size_bytes, modified_at=rfc3339(found.modified_at_s)
     )
 
 

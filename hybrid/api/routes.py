@@ -11,12 +11,13 @@ import msgspec
 from hybrid.api.calls import Answer, Call
 from hybrid.api.parts import Parts
 
+SITE = "/v1/sites/{site}"
 Endpoint = Callable[[Parts, Call], Awaitable[Answer]]
-At = Literal["here", "owner", "holder", "stash", "operation", "place", "named"]
+At = Literal["here", "owner", "holder", "moment", "operation", "place", "named"]
 """
-Which node answers. `here`: any, from its own view. `owner`: the site's owner. `holder`: any with its history. `stash`:
-whoever has the stash. `operation`: the node that runs it. `place`: the first owner of a site to be made. `named`: the
-one in `?node=`, else any.
+Which node answers. `here`: any, from its own view. `owner`: the site's owner. `holder`: any with its history. `moment`:
+the owner, or whoever else has the snapshot or stash it is about. `operation`: the node that runs it. `place`: the first
+owner of a site to be made. `named`: the one in `?node=`, else any.
 """
 
 

@@ -33,14 +33,6 @@ Policy = Annotated[
     ),
 ]
 Domains = Annotated[tuple[str, ...], Meta(max_length=100, description="Host names; the first is the canonical one.")]
-MomentText = Annotated[
-    str,
-    Meta(
-        min_length=1,
-        max_length=128,
-        description="A snapshot's guid or name, a time (the newest at or before it), or an age (60s, 10m, 2h, 1d).",
-    ),
-]
 
 
 class Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -101,19 +93,6 @@ class PickOf(Body, frozen=True):
 
     node: str
     """Name or id of one of those in the decision."""
-
-
-class RollbackTo(Body, frozen=True):
-    """Which moment the whole site shall go back to."""
-
-    to: MomentText
-
-
-class RestorePath(Body, frozen=True):
-    """Which file or folder to bring back, from which moment."""
-
-    snapshot: MomentText
-    path: Annotated[str, Meta(min_length=1, max_length=4096)]
 
 
 class Command(Body, frozen=True):
@@ -292,45 +271,6 @@ class Image(msgspec.Struct, frozen=True, kw_only=True):
     ports: tuple[PortAnswer, ...]
     memory_bytes: int
     pids: int
-
-
-class SnapshotAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """A moment of a site one can go back to."""
-
-    guid: str
-    name: str
-    created_at: str
-    age_s: int
-
-
-class StashAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """History set aside: what a rollback undid, or one side of a partition."""
-
-    id: str
-    site: str
-    why: Literal["conflict", "rollback", "undo", "modified"]
-    base: str | None
-    head: str
-    head_at: str
-
-
-class EntryAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """A directory entry."""
-
-    name: str
-    kind: Literal["file", "directory", "link", "other"]
-    size_bytes: int
-    modified_at: str
-
-
-class Listing(msgspec.Struct, frozen=True, kw_only=True):
-    """A directory as it was in a snapshot."""
-
-    items: tuple[EntryAnswer, ...]
-    snapshot: SnapshotAnswer
-    path: str
-    as_of: str
-    from_node: str
 
 
 class CommandResult(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,16 +8,14 @@ import msgspec
 
 from hybrid.api import schema
 from hybrid.api.calls import Answer, Call
-from hybrid.api.endpoints import choices, cluster, history, jobs, sites
+from hybrid.api.endpoints import choices, cluster, jobs, sites
 from hybrid.api.openapi import document
 from hybrid.api.parts import Parts
-from hybrid.api.routes import Query, Route
+from hybrid.api.pasttable import PAST
+from hybrid.api.routes import SITE, Query, Route
 from hybrid.release import __version__
 from hybrid.view import SiteState
 
-SITE = "/v1/sites/{site}"
-_SNAPSHOT = Query("snapshot", "guid, name, time or age of a snapshot", required=True)
-_PATH = Query("path", "from the site's root", required=True)
 _LIMIT = Query("limit", "how many at most", "integer")
 _NODE = Query("node", "name or id of the node to ask; the answering one if not said")
 
@@ -256,96 +254,6 @@ _CHOICES = (
     ),
 )
 
-_HISTORY = (
-    Route(
-        method="GET",
-        template=f"{SITE}/snapshots",
-        endpoint=history.list_snapshots,
-        summary="Moments one can go back to, newest first",
-        query=(_LIMIT,),
-        answer=schema.Page[schema.SnapshotAnswer],
-        at="holder",
-    ),
-    Route(
-        method="POST",
-        template=f"{SITE}/snapshots",
-        endpoint=history.take_snapshot,
-        summary="Take a snapshot now",
-        body=schema.Empty,
-        answer=schema.SnapshotAnswer,
-        status=201,
-        at="owner",
-        deadline_s=60.0,
-    ),
-    Route(
-        method="POST",
-        template=f"{SITE}/rollback",
-        endpoint=history.roll_back,
-        summary="Make a site as it was; what came after is kept",
-        body=schema.RollbackTo,
-        answer=schema.Operation,
-        status=202,
-        at="owner",
-    ),
-    Route(
-        method="POST",
-        template=f"{SITE}/undo",
-        endpoint=history.undo,
-        summary="Undo the newest rollback (or undo)",
-        body=schema.Empty,
-        answer=schema.Operation,
-        status=202,
-        at="owner",
-    ),
-    Route(
-        method="POST",
-        template=f"{SITE}/restore",
-        endpoint=history.restore,
-        summary="Bring one file or folder back as it was",
-        body=schema.RestorePath,
-        answer=schema.Operation,
-        status=202,
-        at="owner",
-    ),
-    Route(
-        method="GET",
-        template=f"{SITE}/browse",
-        endpoint=history.browse,
-        summary="A directory as it was",
-        query=(_SNAPSHOT, Query("path", "from the site's root; the root itself if not said")),
-        answer=schema.Listing,
-        at="owner",
-        deadline_s=60.0,
-    ),
-    Route(
-        method="GET",
-        template=f"{SITE}/files",
-        endpoint=history.read_file,
-        summary="A file as it was in a snapshot",
-        query=(_SNAPSHOT, _PATH),
-        answer=bytes,
-        at="owner",
-        deadline_s=60.0,
-    ),
-    Route(
-        method="GET",
-        template=f"{SITE}/stashes",
-        endpoint=history.list_stashes,
-        summary="History that was set aside",
-        answer=schema.Page[schema.StashAnswer],
-    ),
-    Route(
-        method="GET",
-        template=f"{SITE}/stashes/{{stash}}/file",
-        endpoint=history.read_stash_file,
-        summary="A file as it is in a stash",
-        query=(_PATH,),
-        answer=bytes,
-        at="stash",
-        deadline_s=60.0,
-    ),
-)
-
 _JOBS = (
     Route(
         method="GET",
@@ -393,4 +301,4 @@ _DESCRIPTION = Route(
     public=True,
 )
 
-ROUTES: tuple[Route, ...] = (*_CLUSTER, *_SITES, *_CHOICES, *_HISTORY, *_JOBS, _DESCRIPTION)
+ROUTES: tuple[Route, ...] = (*_CLUSTER, *_SITES, *_CHOICES, *PAST, *_JOBS, _DESCRIPTION)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import cast
 
 from twisted.internet.defer import Deferred
@@ -20,6 +21,7 @@ from hybrid.api.jsonbody import MAX_BYTES
 from hybrid.api.names import short_node
 from hybrid.api.problems import Refusal, of_error, problem
 from hybrid.api.requests import BoundedRequest
+from hybrid.api.sending import Sending
 from hybrid.api.stream import EventStream, start_of
 from hybrid.api.tokens import Tokens
 from hybrid.errors import BadRequest, HybridError, TooLarge
@@ -86,8 +88,15 @@ class ApiResource(Resource):
             request=call.request_id,
             seconds=self._clock.seconds() - began_s,
         )
-        if not gone:
-            _write(request, answer.with_headers(x_request_id=call.request_id))
+        answer = answer.with_headers(x_request_id=call.request_id)
+        if answer.stream is not None and (gone or call.method == "HEAD"):
+            await answer.stream.abort()
+            answer = replace(answer, stream=None)
+        if answer.stream is not None:
+            _begin(request, answer)
+            await Sending(self._clock, request, answer.stream).send()
+        elif not gone:
+            _write(request, answer)
 
     def _call(self, request: BoundedRequest) -> Call:
         """The call in a request, nobody's yet."""
@@ -163,12 +172,17 @@ def _header(request: Request, name: bytes) -> str:
 
 def _write(request: Request, answer: Answer) -> None:
     """Send an answer."""
+    _begin(request, answer)
+    if answer.status != 204:
+        request.setHeader(b"content-length", b"%d" % len(answer.body))
+        request.write(answer.body)
+    request.finish()
+
+
+def _begin(request: Request, answer: Answer) -> None:
+    """Everything but the body."""
     request.setResponseCode(answer.status)
     for name, value in answer.headers.items():
         request.setHeader(name.encode("ascii"), value.encode("latin-1", "replace"))
     request.setHeader(b"cache-control", b"no-store")
     request.setHeader(b"server", b"hybrid")
-    if answer.status != 204:
-        request.setHeader(b"content-length", b"%d" % len(answer.body))
-        request.write(answer.body)
-    request.finish()

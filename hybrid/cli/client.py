@@ -16,6 +16,7 @@ from hybrid.cli.exits import DENIED, TIMEOUT, UNREACHABLE, CliError, of_problem
 from hybrid.cli.paths import Json, with_query
 
 CONNECT_S = 4.0
+PIECE = 256 * 1024
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -62,7 +63,7 @@ class Client:
             CliError: The API's problem; or no node can be reached; or none answered in time.
         """
         data = raw if raw is not None else b"" if body is None else json.dumps(body).encode()
-        headers = {"Authorization": f"Bearer {self._credentials.token}", "Accept": "application/json"}
+        headers = self._headers("application/json")
         if data:
             headers["Content-Type"] = "application/json"
         if method == "POST":
@@ -71,12 +72,28 @@ class Client:
         try:
             response = Response(answer.status, _lower(answer), answer.read())
         except (OSError, http.client.HTTPException) as error:
-            raise CliError("the answer broke off", _text(error), "try again", UNREACHABLE) from error
+            raise _broke_off(error) from error
         finally:
             connection.close()
         if response.status >= 400:
             raise _problem(response)
         return response
+
+    def stream(self, path: str) -> Iterator[bytes]:
+        """GET content of any size, piece by piece. Raises `CliError` as `call`, also when it breaks off on the way."""
+        connection, answer = self._first("GET", path, b"", self._headers("*/*"))
+        try:
+            if answer.status >= 400:
+                raise _problem(Response(answer.status, _lower(answer), answer.read()))
+            while data := answer.read(PIECE):
+                yield data
+        except (OSError, http.client.HTTPException) as error:
+            raise _broke_off(error) from error
+        finally:
+            connection.close()
+
+    def _headers(self, accept: str) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self._credentials.token}", "Accept": accept}
 
     def events(self, last_id: str, since: int) -> Iterator[tuple[str, Json]]:
         """
@@ -88,7 +105,7 @@ class Client:
         Raises:
             CliError: As `call`.
         """
-        headers = {"Authorization": f"Bearer {self._credentials.token}", "Accept": "text/event-stream"}
+        headers = self._headers("text/event-stream")
         if last_id:
             headers["Last-Event-ID"] = last_id
         path = "/v1/events" if last_id else f"/v1/events?since={since}"
@@ -179,6 +196,10 @@ def _server_sent(lines: http.client.HTTPResponse) -> Iterator[tuple[str, Json]]:
             data = ""
             if event:
                 yield last_id, event
+
+
+def _broke_off(error: Exception) -> CliError:
+    return CliError("the answer broke off", _text(error), "try again", UNREACHABLE)
 
 
 def _problem(response: Response) -> CliError:

@@ -15,7 +15,8 @@ from hybrid.cli.session import Session
 MODULES = {
     "hybrid.cli.verbs.cluster": ("status", "decisions", "node", "image", "token"),
     "hybrid.cli.verbs.site": ("site",),
-    "hybrid.cli.verbs.snap": ("snap", "stash"),
+    "hybrid.cli.verbs.snap": ("snap",),
+    "hybrid.cli.verbs.stash": ("stash",),
     "hybrid.cli.verbs.jobs": ("op", "events", "api"),
     "hybrid.cli.verbs.processes": ("init", "join", "run", "proxy", "dns", "demo"),
     "hybrid.cli.completion": ("completion",),

@@ -80,7 +80,17 @@ class Rolling:
                 await self._terms.open(site, fresh)
         return stash
 
-    async def restore(self, site: SiteId, guid: Guid, path: str, progress: Progress) -> int:
+    async def adopt(self, site: SiteId, stash_id: str, progress: Progress) -> Stash:
+        """See `hybrid.deeds.Hosting.adopt`. It counts as a rollback, which `undo` undoes."""
+        if all(stash.id != stash_id for stash in self._machine.stashes(site)):
+            raise NoSuchSnapshot(
+                f"stash {stash_id} is not on the node that owns the site",
+                "it is copied there within a minute where there is room",
+                "try again, or move the site to a node that has it",
+            )
+        return await self._switch(site, progress, lambda: self._machine.unstash(stash_id, "rollback"))
+
+    async def restore(self, site: SiteId, guid: Guid, path: str, copy: str, progress: Progress) -> tuple[int, str]:
         """See `hybrid.deeds.Hosting.restore`."""
         if not path.strip("/"):
             raise BadRequest("restore of everything is a rollback", "", "name a file or folder, or use rollback")
@@ -88,7 +98,7 @@ class Rolling:
         with progress.step("keep the present"):
             await self._machine.snapshot(site, claim, only_if_changed=True)
         with progress.step("restore"):
-            return await self._machine.restore(site, guid, path)
+            return await self._machine.restore(site, guid, path, copy)
 
     def _claim(self, site: SiteId) -> Claim:
         holding = self._holdings.need(site)

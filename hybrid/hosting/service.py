@@ -8,21 +8,22 @@ from typing import Protocol
 import msgspec
 
 from hybrid.cluster.placement import free_number
-from hybrid.deeds import CreateSite, Deleted, Entry, Progress, TimeMachine
-from hybrid.errors import Conflict, ImageError, NoSuchSite, StorageError
+from hybrid.deeds import CreateSite, Deleted, Differences, Folder, Form, Progress, TimeMachine
+from hybrid.errors import Conflict, ImageError, NoSuchSite, NoSuchSnapshot, StorageError
 from hybrid.history import History
 from hybrid.hosting.choices import Choices
 from hybrid.hosting.claims import Claims
 from hybrid.hosting.creation import Creation, find_image, new_site_id, new_spec
 from hybrid.hosting.deletions import Deletions
 from hybrid.hosting.holdings import Holding, Holdings
+from hybrid.hosting.marks import marked, unmarked
 from hybrid.hosting.moving import Moving
 from hybrid.hosting.names import check_domain, check_free, check_policy, edited
 from hybrid.hosting.rolling import Rolling
 from hybrid.hosting.tasks import SiteTasks, in_background
 from hybrid.hosting.terms import Terms
-from hybrid.model import Guid, Manifest, NodeId, SiteId, SiteSpec, Snapshot, Stash, Version
-from hybrid.ports import Containers, Executed
+from hybrid.model import Guid, Manifest, Mark, NodeId, SiteId, SiteSpec, Snapshot, Stash, Version
+from hybrid.ports import ByteSource, Containers, Executed
 from hybrid.view import Pending, View
 
 
@@ -76,13 +77,21 @@ class HostingService:
         """See `hybrid.deeds.Hosting`."""
         return sorted((manifest for _, manifest in self._images.known()), key=lambda manifest: manifest.name)
 
-    async def browse(self, site: SiteId, guid: Guid, path: str) -> list[Entry]:
+    def stash_history(self, site: SiteId, stash_id: str) -> History:
         """See `hybrid.deeds.Hosting`."""
-        return await self._machine.browse(site, guid, path)
+        return self._machine.stash_history(site, stash_id)
 
-    async def read_file(self, site: SiteId, source: Guid | str, path: str) -> bytes:
+    async def browse(self, site: SiteId, guid: Guid, path: str, after: str, limit: int) -> Folder:
         """See `hybrid.deeds.Hosting`."""
-        return await self._machine.read_file(site, source, path)
+        return await self._machine.browse(site, guid, path, after, limit)
+
+    async def read(self, site: SiteId, guid: Guid, path: str, form: Form) -> ByteSource:
+        """See `hybrid.deeds.Hosting`."""
+        return await self._machine.read(site, guid, path, form)
+
+    async def compare(self, site: SiteId, old: Guid, new: Guid, path: str) -> Differences:
+        """See `hybrid.deeds.Hosting`."""
+        return await self._machine.compare(site, old, new, path)
 
     # -------------------------------------------------------------------------------------------------- making
 
@@ -178,10 +187,35 @@ class HostingService:
         self._owned(site)
         return await self._tasks.run(site, "undo", lambda: self._rolling.undo(site, progress))
 
-    async def restore(self, site: SiteId, guid: Guid, path: str, progress: Progress) -> int:
+    async def adopt(self, site: SiteId, stash_id: str, progress: Progress) -> Stash:
         """See `hybrid.deeds.Hosting`."""
         self._owned(site)
-        return await self._tasks.run(site, "restore", lambda: self._rolling.restore(site, guid, path, progress))
+        return await self._tasks.run(site, "adopt", lambda: self._rolling.adopt(site, stash_id, progress))
+
+    async def restore(self, site: SiteId, guid: Guid, path: str, copy: str, progress: Progress) -> tuple[int, str]:
+        """See `hybrid.deeds.Hosting`."""
+        self._owned(site)
+        return await self._tasks.run(site, "restore", lambda: self._rolling.restore(site, guid, path, copy, progress))
+
+    async def mark(self, site: SiteId, mark: Mark) -> SiteSpec:
+        """See `hybrid.deeds.Hosting`."""
+        self._owned(site)
+        if all(snapshot.guid != mark.guid for snapshot in self._machine.history(site)):
+            raise NoSuchSnapshot(f"site {site} has no snapshot {mark.guid}")
+        return await self._tasks.run(site, "mark", lambda: self._respecified(site, lambda spec: marked(spec, mark)))
+
+    async def unmark(self, site: SiteId, guid: Guid) -> SiteSpec:
+        """See `hybrid.deeds.Hosting`."""
+        self._owned(site)
+        return await self._tasks.run(site, "unmark", lambda: self._respecified(site, lambda spec: unmarked(spec, guid)))
+
+    async def _respecified(self, site: SiteId, change: Callable[[SiteSpec], SiteSpec]) -> SiteSpec:
+        """Change what concerns no container."""
+        spec = self._owned(site).spec
+        new = change(spec)
+        if new != spec:
+            await self._holdings.write_spec(new)
+        return new
 
     async def execute(self, site: SiteId, argv: Sequence[str], stdin: bytes) -> Executed:
         """See `hybrid.deeds.Hosting`."""

@@ -116,7 +116,7 @@ class Api:
     def stash_file(self, site: str, stash: str, path: str) -> bytes | None:
         """A file as it is in a stash; `None` when it is not there."""
         try:
-            return self.fetch("GET", f"/sites/{site}/stashes/{quote(stash)}/file?path={quote(path)}", deadline_s=60.0)
+            return self.fetch("GET", f"/sites/{site}/files?snapshot={quote(stash)}&path={quote(path)}", deadline_s=60.0)
         except ApiError as error:
             if error.status == 404:
                 return None

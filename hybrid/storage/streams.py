@@ -20,7 +20,7 @@ from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from hybrid.errors import StorageError, StorageSick
+from hybrid.errors import HybridError, StorageError, StorageSick
 from hybrid.storage.children import Child, Children, Ended, Slots
 
 PIECE_BYTES = 256 * 1024
@@ -33,7 +33,7 @@ TIDY_S = 10.0
 COMMIT_S = 300.0
 """From the last byte of a stream to its being on disk."""
 
-Failing = Callable[[Ended], StorageError]
+Failing = Callable[[Ended], HybridError]
 """What the bad end of a child means."""
 
 
@@ -100,10 +100,13 @@ class ChildSource:
         self._cut = False
 
     @classmethod
-    async def start(cls, children: Children, slots: Slots, argv: Sequence[str], failing: Failing) -> ChildSource:
-        """Start the child when a slot is free. Raises `StorageSick`."""
+    async def start(
+        cls, children: Children, slots: Slots, argv: Sequence[str], failing: Failing, stdin: bytes = b""
+    ) -> ChildSource:
+        """Start the child when a slot is free, and give it `stdin`. Raises `StorageSick`."""
         child = _Sending(children.reactor, argv)
         await start_in_slot(children, slots, child)
+        child.process.write(stdin)
         children.close_input(child)
         return cls(child, failing)
 

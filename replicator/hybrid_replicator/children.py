@@ -8,33 +8,41 @@ from collections.abc import Sequence
 import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessExitedAlready
-from twisted.internet.interfaces import IProcessTransport, IReactorProcess, IReactorTime
+from twisted.internet.interfaces import IProcessTransport, IReactorTime
 from twisted.internet.protocol import ProcessProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from hybrid.deeds import MAX_FILE_READ, Entry
+from hybrid.deeds import Differences, Folder, Form
 from hybrid.errors import HybridError, NoSuchPath, OutOfSpace, QuotaReached, StorageError, StorageSick, TooLarge
+from hybrid.ports import ByteSource
+from hybrid.storage.children import Children, Ended, Reactor, Slots
+from hybrid.storage.streams import ChildSource
 from hybrid_replicator.filework import (
     Answer,
-    Content,
+    Compare,
+    Compared,
     Copied,
     CopyTree,
+    Counted,
     Listed,
-    ListEntries,
+    ListFolder,
     NotDone,
-    ReadContent,
+    ReadOut,
+    Tidy,
     Trouble,
-    United,
     UniteMail,
     Work,
+    complained,
     decode_answer,
     encode,
 )
 
 LOOK_S = 30.0
 COPY_S = 1800.0
-MAX_ANSWER = MAX_FILE_READ + 64 * 1024 * 1024
+MAX_ANSWER = 64 * 1024 * 1024
+READ_AT_ONCE = 16
+"""Downloads; others wait for one to end, for two minutes."""
 
 _ERRORS: dict[Trouble, type[HybridError]] = {
     "no such path": NoSuchPath,
@@ -50,7 +58,7 @@ class ChildFiles:
 
     def __init__(
         self,
-        reactor: IReactorProcess,
+        reactor: Reactor,
         clock: IReactorTime,
         look_s: float = LOOK_S,
         copy_s: float = COPY_S,
@@ -59,29 +67,50 @@ class ChildFiles:
         """`look_s` and `copy_s` are the deadlines of looks and of restores; `command` is the child's, by full path."""
         self._reactor, self._clock = reactor, clock
         self._look_s, self._copy_s, self._command = look_s, copy_s, command
+        self._children, self._downloads = Children(reactor), Slots(reactor, READ_AT_ONCE)
 
-    async def entries(self, root: str, path: str) -> list[Entry]:
+    async def folder(self, root: str, path: str, after: str, limit: int) -> Folder:
         """See `hybrid_replicator.ports.Files`."""
-        answer = await self._do(ListEntries(root, path), self._look_s)
+        answer = await self._do(ListFolder(root, path, after, limit), self._look_s)
         assert isinstance(answer, Listed)  # the child answers what it was asked
-        return answer.entries
+        return answer.folder
 
-    async def content(self, root: str, path: str) -> bytes:
+    async def read(self, root: str, path: str, form: Form) -> ByteSource:
         """See `hybrid_replicator.ports.Files`."""
-        answer = await self._do(ReadContent(root, path, MAX_FILE_READ), self._look_s)
-        assert isinstance(answer, Content)  # see above
-        return answer.data
+        work = ReadOut(root, path, form)
 
-    async def copy(self, root: str, live_root: str, path: str) -> int:
+        def failing(ended: Ended) -> HybridError:
+            return _error(work, complained(ended.stderr))
+
+        source = await ChildSource.start(self._children, self._downloads, self._command, failing, encode(work))
+        try:
+            return _Begun(source, await source.read())
+        except BaseException:
+            await source.abort()
+            raise
+
+    async def compare(self, old_root: str, root: str, path: str) -> Differences:
         """See `hybrid_replicator.ports.Files`."""
-        answer = await self._do(CopyTree(root, live_root, path), self._copy_s)
+        answer = await self._do(Compare(old_root, root, path), self._copy_s)
+        assert isinstance(answer, Compared)  # see above
+        return answer.differences
+
+    async def copy(self, root: str, live_root: str, path: str, copy: str) -> tuple[int, str]:
+        """See `hybrid_replicator.ports.Files`."""
+        answer = await self._do(CopyTree(root, live_root, path, copy), self._copy_s)
         assert isinstance(answer, Copied)  # see above
-        return answer.files
+        return answer.files, answer.path
+
+    async def tidy(self, live_root: str) -> int:
+        """See `hybrid_replicator.ports.Files`."""
+        answer = await self._do(Tidy(live_root), self._copy_s)
+        assert isinstance(answer, Counted)  # see above
+        return answer.steps
 
     async def unite(self, base: str | None, root: str, live_root: str, path: str, tag: str) -> int:
         """See `hybrid_replicator.ports.Files`."""
         answer = await self._do(UniteMail(base, root, live_root, path, tag), self._copy_s)
-        assert isinstance(answer, United)  # see above
+        assert isinstance(answer, Counted)  # see above
         return answer.steps
 
     async def _do(self, work: Work, deadline_s: float) -> Answer:
@@ -96,8 +125,28 @@ class ChildFiles:
             if late.active():
                 late.cancel()
         if isinstance(answer, NotDone):
-            raise _ERRORS[answer.trouble](f"{work.path!r} could not be had", answer.why)
+            raise _error(work, answer)
         return answer
+
+
+def _error(work: Work, refused: NotDone) -> HybridError:
+    return _ERRORS[refused.trouble](f"{work.path!r} could not be had", refused.why)
+
+
+class _Begun:
+    """A `ByteSource` whose first bytes came already: what cannot be read at all was refused before."""
+
+    def __init__(self, source: ByteSource, first: bytes) -> None:
+        self._source, self._first = source, first
+
+    async def read(self) -> bytes:
+        """See `hybrid.ports.ByteSource`."""
+        first, self._first = self._first, b""
+        return first or await self._source.read()
+
+    async def abort(self) -> None:
+        """See `hybrid.ports.ByteSource`."""
+        await self._source.abort()
 
 
 class _Child(ProcessProtocol):

@@ -14,9 +14,9 @@ from twisted.logger import Logger
 
 from hybrid.errors import NoSuchDataset
 from hybrid.history import History
-from hybrid.model import Guid, SiteId, Snapshot, Stash
+from hybrid.model import Guid, SiteId, SiteSpec, Snapshot, Stash
 from hybrid.ports import Dataset, Pool
-from hybrid_replicator.names import IMAGES, JOURNAL, SITES, STASH, STASHED, STASHED_AT, TEMPORARY, site_dataset
+from hybrid_replicator.names import IMAGES, JOURNAL, SITES, SPEC, STASH, STASHED, STASHED_AT, TEMPORARY, site_dataset
 from hybrid_replicator.tasks import side_by_side
 
 READ_AT_ONCE = 4
@@ -31,6 +31,14 @@ class Line:
     origin: tuple[str, Guid] | None = None
     properties: dict[str, str] = field(default_factory=dict)
     stash: Stash | None = None
+
+
+def written_spec(properties: dict[str, str]) -> SiteSpec | None:
+    """The spec that came with a site's data; `None` where there is none that can be read."""
+    try:
+        return msgspec.json.decode(properties.get(SPEC, ""), type=SiteSpec)
+    except msgspec.MsgspecError:
+        return None
 
 
 class HistoryIndex:

@@ -1,7 +1,8 @@
 """
 Opens paths below a directory and never outside it, whatever links lie there: `openat2(2)`, Linux 5.6 and later. Shell.
 
-The kernel resolves the path in one step (`RESOLVE_BENEATH`), so there is no moment between a check and a use.
+The kernel resolves the path in one step (`RESOLVE_BENEATH`), so there is no moment between a check and a use. Where it
+cannot (an older one, or a filter of system calls), each component is opened from the one before, and no link followed.
 """
 
 from __future__ import annotations
@@ -48,7 +49,31 @@ def open_beneath(directory: int, path: str, flags: int, links: bool = True) -> i
         if ctypes.get_errno() not in (errno.EAGAIN, errno.EINTR):
             break
     code = ctypes.get_errno()
+    if code in (errno.ENOSYS, errno.EPERM):
+        return walk_beneath(directory, path, flags)
     raise OSError(code, os.strerror(code), path)
+
+
+def walk_beneath(directory: int, path: str, flags: int) -> int:
+    """`open_beneath` without `openat2`: one component after the other, links never followed. Raises `OSError`."""
+    if path.startswith("/"):
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), path)
+    *above, last = [part for part in path.split("/") if part not in ("", ".")] or ["."]
+    here = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        device = os.fstat(here).st_dev
+        for part, how in [*((part, os.O_PATH | os.O_DIRECTORY) for part in above), (last, flags)]:
+            if part == "..":
+                raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), path)
+            opened = os.open(part, how | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=here)
+            os.close(here)
+            here = opened
+            if os.fstat(here).st_dev != device:
+                raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), path)
+        return here
+    except BaseException:
+        os.close(here)
+        raise
 
 
 def open_root(path: str) -> int:

@@ -12,6 +12,7 @@ SITES, IMAGES, STASH, TRASH, TEMPORARY = "sites/", "images/", "stash/", "trash/"
 JOURNAL = "stash/journal"
 """The dataset whose properties `intent-<site-id>` are the journal: at most one intent per site."""
 _INTENT = "intent-"
+_RESTORING = "restoring-"
 
 SPEC, CLAIM, SEEN = "spec", "claim", "seen"
 """Properties of `sites/<id>`: JSON of the spec, the claim held here, the largest claim heard of."""
@@ -62,6 +63,16 @@ def intent_key(site: SiteId) -> str:
 def is_intent(key: str) -> bool:
     """Whether a property of `JOURNAL` is an intent."""
     return key.startswith(_INTENT)
+
+
+def restoring_key(site: SiteId) -> str:
+    """The property of `JOURNAL` that says that files are being restored in `site`."""
+    return _RESTORING + site
+
+
+def restored_site(key: str) -> SiteId | None:
+    """The site that a `restoring_key` is about; `None` for any other property."""
+    return SiteId(key.removeprefix(_RESTORING)) if key.startswith(_RESTORING) else None
 
 
 def base_tag(peer: NodeId) -> str:

@@ -1,33 +1,32 @@
 """
-Looks into snapshots, and brings files back out of them. Shell.
+Looks into snapshots, compares them, and brings files back out of them. Shell.
 
-A snapshot is seen through a throw-away clone, mounted read-only at a private place for as long as one call lasts; what
-a crash leaves of that is removed at the next start. The files themselves are touched by a child process only.
+Snapshots are seen through windows; the files themselves are touched by a child process only.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from pathlib import Path
+from collections import OrderedDict
+from contextlib import AsyncExitStack
 
-from twisted.internet.defer import DeferredSemaphore
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from hybrid.deeds import Entry
-from hybrid.errors import Conflict, NoSuchDataset, NoSuchSnapshot
+from hybrid import crashpoint
+from hybrid.deeds import Differences, Folder, Form
+from hybrid.errors import Conflict, HybridError, NoSuchSnapshot
 from hybrid.model import Guid, SiteId, Stash
-from hybrid.ports import Pool
+from hybrid.ports import ByteSource, Pool
 from hybrid_replicator.index import HistoryIndex
-from hybrid_replicator.names import TEMPORARY, stash_dataset
+from hybrid_replicator.names import JOURNAL, restored_site, restoring_key, stash_dataset
 from hybrid_replicator.ports import Files, LiveRoot
-from hybrid_replicator.tasks import patiently
-from hybrid_replicator.temporary import discard
+from hybrid_replicator.windows import Windows
 
-AT_ONCE = 4
-"""Snapshots looked into at the same time; others wait."""
+IDLE_S = 120.0
+"""A download of which nobody took a byte for so long is ended."""
+COMPARED_KEPT = 8
+"""Comparisons remembered: snapshots do not change, and pages of one are asked for one after the other."""
 
 
 class Past:
@@ -36,55 +35,81 @@ class Past:
     log = Logger()
 
     def __init__(
-        self,
-        clock: IReactorTime,
-        pool: Pool,
-        index: HistoryIndex,
-        files: Files,
-        live_root: LiveRoot,
-        place: Path,
-        number: Callable[[], int],
+        self, clock: IReactorTime, pool: Pool, index: HistoryIndex, files: Files, live_root: LiveRoot, windows: Windows
     ) -> None:
-        """`place` is the directory below which clones are mounted; `number()` never returns the same one twice."""
         self._clock, self._pool, self._index, self._files = clock, pool, index, files
-        self._live_root, self._place, self._number = live_root, place, number
-        self._slots = DeferredSemaphore(AT_ONCE)
-        self._left_over: set[str] = set()
+        self._live_root, self._windows = live_root, windows
+        self._compared: OrderedDict[tuple[Guid, Guid, str], Differences] = OrderedDict()
+        self._cut_short: set[SiteId] = set()
+        """Sites in which an earlier process may have left half a file."""
 
-    async def browse(self, site: SiteId, guid: Guid, path: str) -> list[Entry]:
+    async def browse(self, site: SiteId, guid: Guid, path: str, after: str, limit: int) -> Folder:
         """See `hybrid.deeds.TimeMachine.browse`."""
-        async with self._seen(site, guid) as root:
-            return await self._files.entries(root, path)
+        async with self._windows.look(site, guid) as root:
+            return await self._files.folder(root, path, after, limit)
 
-    async def read_file(self, site: SiteId, source: Guid | str, path: str) -> bytes:
-        """See `hybrid.deeds.TimeMachine.read_file`."""
-        async with self._seen(site, self._guid(site, source)) as root:
-            return await self._files.content(root, path)
+    async def read(self, site: SiteId, guid: Guid, path: str, form: Form) -> ByteSource:
+        """See `hybrid.deeds.TimeMachine.read`."""
+        async with AsyncExitStack() as looking:
+            root = await looking.enter_async_context(self._windows.look(site, guid))
+            source = await self._files.read(root, path, form)
+            return _Lent(self._clock, source, looking.pop_all())
 
-    async def restore(self, site: SiteId, guid: Guid, path: str) -> int:
+    async def compare(self, site: SiteId, old: Guid, new: Guid, path: str) -> Differences:
+        """See `hybrid.deeds.TimeMachine.compare`."""
+        key = (old, new, path)
+        if key not in self._compared:
+            async with self._windows.look(site, old) as before, self._windows.look(site, new) as after:
+                self._compared[key] = await self._files.compare(before, after, path)
+            while len(self._compared) > COMPARED_KEPT:
+                self._compared.popitem(last=False)
+        return self._compared[key]
+
+    async def restore(self, site: SiteId, guid: Guid, path: str, copy: str) -> tuple[int, str]:
         """See `hybrid.deeds.TimeMachine.restore`. What is not in the snapshot stays as it is."""
         live_root = self._live(site)
-        async with self._seen(site, guid) as root:
-            return await self._files.copy(root, live_root, path)
+        async with self._windows.look(site, guid, keep=False) as root:
+            await self._pool.set_properties(JOURNAL, {restoring_key(site): f"{guid}"})
+            crashpoint.reached("restore-written")
+            try:
+                restored = await self._files.copy(root, live_root, path, copy)
+            except HybridError:
+                self._cut_short.add(site)  # its child may have been killed
+                raise
+            await self._pool.set_properties(JOURNAL, {restoring_key(site): None})
+            return restored
 
     async def unite(self, site: SiteId, stash_id: str) -> int:
         """See `hybrid.deeds.TimeMachine.unite`."""
         live_root, stash = self._live(site), self._stash(site, stash_id)
-        async with self._slots, AsyncExitStack() as seen:
-            root = await seen.enter_async_context(self._mounted(site, stash.head))
-            base = await seen.enter_async_context(self._mounted(site, stash.base)) if stash.base is not None else None
+        async with AsyncExitStack() as looking:
+            root = await looking.enter_async_context(self._windows.look(site, stash.head, keep=False))
+            base = None
+            if stash.base is not None:
+                base = await looking.enter_async_context(self._windows.look(site, stash.base, keep=False))
             return await self._files.unite(base, root, live_root, "", f"{stash.head:016x}")
 
     async def sweep(self) -> None:
-        """Remove clones that could not be removed when they should have been."""
-        for clone in sorted(self._left_over):
-            await self._remove(clone)
+        """Remove what was left over, once the site is open here."""
+        await self._windows.sweep()
+        for site in sorted(self._cut_short):
+            live_root = self._live_root(site)
+            if live_root is not None:
+                self._cut_short.discard(site)
+                await self._tidy(site, live_root)
 
-    async def recover(self, wanted: Callable[[str], Awaitable[bool]]) -> None:
-        """At start: remove all that an earlier process left under `temporary/`, but what is `wanted`."""
-        for dataset in await self._pool.datasets():
-            if dataset.name.startswith(TEMPORARY) and not await wanted(dataset.name):
-                await self._remove(dataset.name)
+    async def recover(self) -> None:
+        """At start: remember in which sites a restore was cut short. The journal is there."""
+        properties = (await self._pool.dataset(JOURNAL)).properties
+        self._cut_short |= {site for key in properties if (site := restored_site(key)) is not None}
+
+    async def _tidy(self, site: SiteId, live_root: str) -> None:
+        try:
+            await self._files.tidy(live_root)
+            await self._pool.set_properties(JOURNAL, {restoring_key(site): None})
+        except HybridError as error:
+            self._cut_short.add(site)
+            self.log.warn("what a restore left in {site} is not removed yet: {error}", site=site, error=str(error))
 
     def _live(self, site: SiteId) -> str:
         live_root = self._live_root(site)
@@ -92,47 +117,56 @@ class Past:
             raise Conflict(f"site {site} is not open on this node", "", "ask its owner")
         return live_root
 
-    def _guid(self, site: SiteId, source: Guid | str) -> Guid:
-        return self._stash(site, source).head if isinstance(source, str) else source
-
     def _stash(self, site: SiteId, stash_id: str) -> Stash:
         stash = self._index.stash_in(stash_dataset(stash_id))
         if stash is None or stash.site != site:
             raise NoSuchSnapshot(f"site {site} has no stash {stash_id} on this node")
         return stash
 
-    @asynccontextmanager
-    async def _seen(self, site: SiteId, guid: Guid) -> AsyncIterator[str]:
-        """Where the snapshot is mounted meanwhile, when it is its turn."""
-        async with self._slots, self._mounted(site, guid) as path:
-            yield path
 
-    @asynccontextmanager
-    async def _mounted(self, site: SiteId, guid: Guid) -> AsyncIterator[str]:
-        holder = self._index.holder(site, guid)
-        if holder is None:
-            raise NoSuchSnapshot(f"site {site} has no snapshot {guid} on this node")
-        name = f"look-{self._number()}"
-        path = str(self._place / name)
-        await self._pool.clone(holder, guid, TEMPORARY + name)
+class _Lent:
+    """A `ByteSource` that keeps its window open until it has ended, which it does by itself when nobody reads."""
+
+    log = Logger()
+
+    def __init__(self, clock: IReactorTime, source: ByteSource, looking: AsyncExitStack) -> None:
+        self._clock, self._source, self._looking = clock, source, looking
+        self._timer: IDelayedCall | None = None
+        self._rest()
+
+    async def read(self) -> bytes:
+        """See `hybrid.ports.ByteSource`."""
+        self._busy()
         try:
-            await self._pool.set_readonly(TEMPORARY + name, True)
-            await patiently(self._clock, lambda: self._pool.mount(TEMPORARY + name, path))
-            yield path
+            data = await self._source.read()
+        except BaseException:
+            await self.abort()
+            raise
+        if data:
+            self._rest()
+        else:
+            await self._give_back()
+        return data
+
+    async def abort(self) -> None:
+        """See `hybrid.ports.ByteSource`."""
+        self._busy()
+        try:
+            await self._source.abort()
         finally:
-            await self._remove(TEMPORARY + name)
+            await self._give_back()
 
-    async def _remove(self, clone: str) -> None:
-        """Unmount and destroy a clone. What cannot be removed now is by `sweep`."""
-        self._left_over.add(clone)
-        try:
-            await patiently(self._clock, lambda: self._pool.unmount(clone))
-            await patiently(self._clock, lambda: discard(self._pool, clone))
-        except NoSuchDataset:
-            self.log.debug("{clone} is gone already", clone=clone)
-        except Exception:
-            self.log.failure("{clone} could not be removed yet", clone=clone)
-            return
-        self._left_over.discard(clone)
-        with suppress(OSError):
-            os.rmdir(self._place / clone.removeprefix(TEMPORARY))
+    async def _give_back(self) -> None:
+        looking, self._looking = self._looking, AsyncExitStack()
+        await looking.aclose()
+
+    def _rest(self) -> None:
+        self._timer = self._clock.callLater(IDLE_S, self._nobody_reads)
+
+    def _busy(self) -> None:
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+
+    def _nobody_reads(self) -> None:
+        self.log.info("a download of which nothing was taken for {seconds:.0f} s is ended", seconds=IDLE_S)
+        Deferred.fromCoroutine(self.abort()).addErrback(lambda failure: self.log.failure("ending it failed", failure))

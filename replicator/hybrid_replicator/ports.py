@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from hybrid.deeds import Entry
+from hybrid.deeds import Differences, Folder, Form
 from hybrid.model import Claim, Guid, NodeId, SiteId
+from hybrid.ports import ByteSource
 from hybrid.view import SiteView
 
 
@@ -36,14 +37,28 @@ Heads = Callable[[SiteId], Mapping[NodeId, tuple[Guid, ...]]]
 class Files(Protocol):
     """Work on files below a directory that is not trusted. Every call has a deadline."""
 
-    async def entries(self, root: str, path: str) -> list[Entry]:
-        """The directory `path` below `root`, by name. Raises `NoSuchPath`."""
+    async def folder(self, root: str, path: str, after: str, limit: int) -> Folder:
+        """The directory `path` below `root`: at most `limit` entries after the name `after`. Raises `NoSuchPath`."""
 
-    async def content(self, root: str, path: str) -> bytes:
-        """The regular file `path` below `root`, links not followed. Raises `NoSuchPath`, `TooLarge`."""
+    async def read(self, root: str, path: str, form: Form) -> ByteSource:
+        """What `path` below `root` holds, begun: links are not followed. Raises `NoSuchPath`, `TooLarge`."""
 
-    async def copy(self, root: str, live_root: str, path: str) -> int:
-        """Bring `path` from `root` to the same place below `live_root`. Returns files written. Raises `NoSuchPath`."""
+    async def compare(self, old_root: str, root: str, path: str) -> Differences:
+        """What is different in the directory `path` below `root` from that below `old_root`. Raises `NoSuchPath`."""
+
+    async def copy(self, root: str, live_root: str, path: str, copy: str) -> tuple[int, str]:
+        """
+        Bring `path` from `root` to the same place below `live_root`; with `copy` beside it, as `name (copy).ending`.
+
+        Returns:
+            Files and links written, and where it is now.
+
+        Raises:
+            NoSuchPath, OutOfSpace, QuotaReached: Of a copy nothing is there then.
+        """
+
+    async def tidy(self, live_root: str) -> int:
+        """Remove what a copy that was cut short left below `live_root`. Returns how many leftovers there were."""
 
     async def unite(self, base: str | None, root: str, live_root: str, path: str, tag: str) -> int:
         """

@@ -19,12 +19,12 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from hybrid.deeds import Entry, StashReason
+from hybrid.deeds import Differences, Folder, Form, StashReason
 from hybrid.errors import AlreadyExists, Busy, NoSuchDataset, NoSuchSnapshot
 from hybrid.history import History
 from hybrid.loops import Loops
 from hybrid.model import Claim, Fact, Guid, NodeId, SiteId, SiteSpec, Snapshot, Stash
-from hybrid.ports import IncomingStream, Peers, Pool
+from hybrid.ports import ByteSource, IncomingStream, Peers, Pool
 from hybrid.view import SiteView, View
 from hybrid.wire import AskHistory, HistoryHeld, Refused
 from hybrid_replicator.bases import Bases
@@ -34,8 +34,8 @@ from hybrid_replicator.delivery import Delivery
 from hybrid_replicator.forgetting import Forgetting
 from hybrid_replicator.gate import Gates
 from hybrid_replicator.holds import BaseHolds
-from hybrid_replicator.index import HistoryIndex
-from hybrid_replicator.names import TRASH, TRASHED, kind_of, site_dataset
+from hybrid_replicator.index import HistoryIndex, written_spec
+from hybrid_replicator.names import TRASH, TRASHED, kind_of, site_dataset, stash_dataset
 from hybrid_replicator.outbox import Outbox
 from hybrid_replicator.owned import Duty, Owned
 from hybrid_replicator.past import Past
@@ -47,6 +47,7 @@ from hybrid_replicator.sender import Sender
 from hybrid_replicator.snapshots import Snapshots
 from hybrid_replicator.stash import Stashes
 from hybrid_replicator.tasks import Tasks, patiently
+from hybrid_replicator.windows import Windows
 
 TICK_S = 1.0
 
@@ -104,9 +105,8 @@ class Replicator(Service):
         )
         schedule = Schedule(self._look_every_s)
         self._rounds = Rounds(reactor, schedule, self._index, snapshots, self._gates, self._sender, self._tasks, report)
-        self._past = Past(
-            reactor, pool, self._index, files, live_root, place, partial(next, count(int(now_s() * 1000)))
-        )
+        self._windows = Windows(reactor, pool, self._index, place, partial(next, count(int(now_s() * 1000))))
+        self._past = Past(reactor, pool, self._index, files, live_root, self._windows)
         self._copies = StashCopies(self._index, self._delivery, self._holders)
         self._holds, self._chores = holds, self._upkeep(holds, report)
         self._owned = Owned(me, targets)
@@ -142,9 +142,10 @@ class Replicator(Service):
 
     async def recover(self) -> None:
         """See `hybrid.deeds.TimeMachine`. The pool is prepared."""
-        await self._past.recover(self._receiver.parts.left)
+        await self._windows.recover(self._receiver.parts.left)
         await self._index.load()
         await self._stashes.recover()
+        await self._past.recover()
         self._recovered = True
 
     def startService(self) -> None:
@@ -214,6 +215,11 @@ class Replicator(Service):
         """See `hybrid.deeds.TimeMachine`."""
         return self._index.stashes(site)
 
+    def stash_history(self, site: SiteId, stash_id: str) -> History:
+        """See `hybrid.deeds.TimeMachine`."""
+        main = {snapshot.guid for snapshot in self.history(site)}
+        return tuple(one for one in self._index.history(stash_dataset(stash_id)) if one.guid not in main)
+
     def acknowledged(self, site: SiteId) -> dict[NodeId, Guid]:
         """The newest snapshot of a site owned here that each node said it holds."""
         return self._sender.protection(site).heads() if site in self._duties else {}
@@ -242,7 +248,13 @@ class Replicator(Service):
         of_stashes = {guid for stash in self.stashes(site) for guid in (stash.base, stash.head) if guid is not None}
         bases = self._sender.protection(site).bases(self._reactor.seconds()) if site in self._duties else frozenset()
         heads = {guids[0] for guids in self._heads(site).values()} | self._holds.wanted(site_dataset(site))
-        return bases | heads | of_stashes | self._delivery.under_way(site)
+        return bases | heads | of_stashes | self._delivery.under_way(site) | self._marked(site)
+
+    def _marked(self, site: SiteId) -> frozenset[Guid]:
+        """Snapshots a person wants to keep: as the owner says, or, where nothing was heard of it, as the data do."""
+        seen = self._sites.get(site)
+        spec = seen.spec if seen is not None else written_spec(self._index.properties(site_dataset(site)))
+        return frozenset(mark.guid for mark in spec.marks) if spec is not None else frozenset()
 
     def heard(self, site: SiteId) -> None:
         """
@@ -280,17 +292,21 @@ class Replicator(Service):
         """See `hybrid.deeds.TimeMachine`."""
         return await self._stashes.unstash(stash_id, why)
 
-    async def browse(self, site: SiteId, guid: Guid, path: str) -> list[Entry]:
+    async def browse(self, site: SiteId, guid: Guid, path: str, after: str, limit: int) -> Folder:
         """See `hybrid.deeds.TimeMachine`."""
-        return await self._past.browse(site, guid, path)
+        return await self._past.browse(site, guid, path, after, limit)
 
-    async def read_file(self, site: SiteId, source: Guid | str, path: str) -> bytes:
+    async def read(self, site: SiteId, guid: Guid, path: str, form: Form) -> ByteSource:
         """See `hybrid.deeds.TimeMachine`."""
-        return await self._past.read_file(site, source, path)
+        return await self._past.read(site, guid, path, form)
 
-    async def restore(self, site: SiteId, guid: Guid, path: str) -> int:
+    async def compare(self, site: SiteId, old: Guid, new: Guid, path: str) -> Differences:
         """See `hybrid.deeds.TimeMachine`."""
-        return await self._past.restore(site, guid, path)
+        return await self._past.compare(site, old, new, path)
+
+    async def restore(self, site: SiteId, guid: Guid, path: str, copy: str) -> tuple[int, str]:
+        """See `hybrid.deeds.TimeMachine`."""
+        return await self._past.restore(site, guid, path, copy)
 
     async def unite(self, site: SiteId, stash_id: str) -> int:
         """See `hybrid.deeds.TimeMachine`."""

@@ -43,11 +43,12 @@ def unite(work: UniteMail, root: int) -> int:
             return 0
         base = _listed_root(work.base_root, work.path) if work.base_root is not None else {}
         other, copying, done = dict(_messages(root, work.path)), Copying(), 0
-        for _ in range(LOOKS):
-            steps = union(base, dict(_messages(live, work.path)), other, work.tag)
-            done += sum(_done(step, root, live, copying) for step in steps)
-            if not steps:
-                break
+        with copying.staging(live):
+            for _ in range(LOOKS):
+                steps = union(base, dict(_messages(live, work.path)), other, work.tag)
+                done += sum(_done(step, root, live, copying) for step in steps)
+                if not steps:
+                    break
         with closing(os.open(work.tag, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600, dir_fd=marks)) as mark:
             os.fsync(mark)
         return done

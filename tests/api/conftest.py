@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,12 +20,12 @@ from hybrid.api.service import ApiService
 from hybrid.api.tokens import new_token
 from hybrid.cluster import keyring
 from hybrid.cluster.keyring import Keyring
-from hybrid.deeds import CreateSite, Deleted, Entry, Progress
-from hybrid.errors import BadRequest, Conflict, NoSuchPath, NoSuchSnapshot, PeerError
+from hybrid.deeds import CreateSite, Deleted, Difference, Differences, Entry, Folder, Form, Progress
+from hybrid.errors import BadRequest, Conflict, NoSuchPath, PeerError, StorageSick
 from hybrid.history import History
 from hybrid.hosting.pending import pending
-from hybrid.model import Claim, Guid, Manifest, NodeId, SiteId, SiteSpec, Snapshot, Stash, Version, snapshot_name
-from hybrid.ports import Executed, IncomingStream
+from hybrid.model import Claim, Guid, Manifest, Mark, NodeId, SiteId, SiteSpec, Snapshot, Stash, Version, snapshot_name
+from hybrid.ports import ByteSource, Executed, IncomingStream
 from hybrid.view import NodeView, Pending, SiteView, View
 
 N1, N2, N3 = NodeId("n-aaaaaaaaaaaaaaaa"), NodeId("n-bbbbbbbbbbbbbbbb"), NodeId("n-cccccccccccccccc")
@@ -38,6 +38,26 @@ def site_id(number: int) -> SiteId:
     return SiteId("s-" + "abcdefghijklmnopqrstuvwxyz"[number % 26] * 26)
 
 
+class Content:
+    """A `ByteSource` of a file, in pieces of a quarter of a megabyte."""
+
+    def __init__(self, data: bytes, breaks_off_after: int | None) -> None:
+        self.data, self.at, self.is_aborted = data, 0, False
+        self._end = breaks_off_after
+
+    async def read(self) -> bytes:
+        """See `ByteSource`."""
+        if self._end is not None and self.at >= self._end:
+            raise StorageSick("the files do not answer")
+        piece = self.data[self.at : self.at + 2**18]
+        self.at += len(piece)
+        return piece
+
+    async def abort(self) -> None:
+        """See `ByteSource`."""
+        self.is_aborted = True
+
+
 class FakeHosting:
     """A whole `hybrid.deeds.Hosting` in memory, on one node of a shared `World`."""
 
@@ -46,8 +66,11 @@ class FakeHosting:
         self.fail: Exception | None = None
         self.calls: list[tuple[object, ...]] = []
         self.gate: Deferred[None] | None = None
-        self.files: dict[tuple[SiteId, Guid | str, str], bytes] = {}
+        self.files: dict[tuple[SiteId, Guid, str], bytes] = {}
+        self.sources: list[Content] = []
+        self.breaks_off_after: int | None = None
         self.output = Executed(0, b"hello\n", b"")
+        self.log_text = "started\n"
 
     def view(self) -> View:
         """See `Hosting`."""
@@ -139,25 +162,62 @@ class FakeHosting:
             raise Conflict("there is nothing to undo")
         return self._world.sites[site].stashes[-1]
 
-    async def browse(self, site: SiteId, guid: Guid, path: str) -> list[Entry]:
+    def stash_history(self, site: SiteId, stash_id: str) -> History:
+        """See `Hosting`."""
+        return self._world.aside.get(stash_id, ()) if self._node in self._world.stashed_on else ()
+
+    async def browse(self, site: SiteId, guid: Guid, path: str, after: str, limit: int) -> Folder:
         """See `Hosting`."""
         await self._act("browse", site, guid, path)
         if path.startswith("/nowhere"):
             raise NoSuchPath(f"{path} is not in that snapshot")
-        return [Entry("index.php", "file", 120, NOW_S), Entry("data", "directory", 0, NOW_S)]
+        entries = (Entry("data", "directory", 0, NOW_S), Entry("index.php", "file", 120, NOW_S))
+        later = tuple(entry for entry in entries if entry.name > after)
+        return Folder(later[:limit], len(later) > limit)
 
-    async def read_file(self, site: SiteId, source: Guid | str, path: str) -> bytes:
+    async def read(self, site: SiteId, guid: Guid, path: str, form: Form) -> ByteSource:
         """See `Hosting`."""
-        await self._act("read_file", site, source, path)
-        if (site, source, path) not in self.files:
-            raise NoSuchSnapshot(f"{source} is not on {NAMES[self._node]}")
-        return self.files[site, source, path]
+        await self._act("read", site, guid, path, form)
+        if (site, guid, path) not in self.files:
+            raise NoSuchPath(f"{path} is not in it")
+        self.sources.append(Content(self.files[site, guid, path], self.breaks_off_after))
+        return self.sources[-1]
 
-    async def restore(self, site: SiteId, guid: Guid, path: str, progress: Progress) -> int:
+    async def compare(self, site: SiteId, old: Guid, new: Guid, path: str) -> Differences:
+        """See `Hosting`."""
+        await self._act("compare", site, old, new, path)
+        changes = (
+            Difference(change="added", path="a", kind="file", new_bytes=1),
+            Difference(change="renamed", path="b", was="c", kind="directory"),
+            Difference(change="deleted", path="d", kind="link"),
+        )
+        return Differences(changes, complete=False)
+
+    async def restore(self, site: SiteId, guid: Guid, path: str, copy: str, progress: Progress) -> tuple[int, str]:
         """See `Hosting`."""
         with progress.step("copy"):
-            await self._act("restore", site, guid, path)
-        return 1
+            await self._act("restore", site, guid, path, copy)
+        return 1, f"{path} ({copy})" if copy else path
+
+    async def mark(self, site: SiteId, mark: Mark) -> SiteSpec:
+        """See `Hosting`."""
+        await self._act("mark", site, mark)
+        marks = self._world.sites[site].spec.marks
+        if mark.name and any(one.name == mark.name and one.guid != mark.guid for one in marks):
+            raise Conflict(f"another snapshot is called {mark.name}")
+        return self._world.mark(site, (*(one for one in marks if one.guid != mark.guid), mark))
+
+    async def unmark(self, site: SiteId, guid: Guid) -> SiteSpec:
+        """See `Hosting`."""
+        await self._act("unmark", site, guid)
+        marks = self._world.sites[site].spec.marks
+        return self._world.mark(site, tuple(one for one in marks if one.guid != guid))
+
+    async def adopt(self, site: SiteId, stash_id: str, progress: Progress) -> Stash:
+        """See `Hosting`."""
+        with progress.step("unstash"):
+            await self._act("adopt", site, stash_id)
+        return self._world.sites[site].stashes[-1]
 
     async def execute(self, site: SiteId, argv: Sequence[str], stdin: bytes) -> Executed:
         """See `Hosting`."""
@@ -167,7 +227,7 @@ class FakeHosting:
     async def logs(self, site: SiteId, lines: int) -> str:
         """See `Hosting`."""
         await self._act("logs", site, lines)
-        return "started\n"
+        return self.log_text
 
     async def _act(self, *call: object) -> None:
         self.calls.append(call)
@@ -185,6 +245,9 @@ class World:
     sites: dict[SiteId, SiteView] = field(default_factory=dict)
     history: dict[SiteId, History] = field(default_factory=dict)
     trash: list[Deleted] = field(default_factory=list)
+    aside: dict[str, History] = field(default_factory=dict)
+    """What lies in each stash."""
+    stashed_on: set[NodeId] = field(default_factory=lambda: {N1, N2, N3})
     serial: int = 0
 
     def view(self, me: NodeId) -> View:
@@ -223,9 +286,17 @@ class World:
         self.history[site] = (*history, taken)
         return taken
 
+    def mark(self, site: SiteId, marks: tuple[Mark, ...]) -> SiteSpec:
+        """Its spec with these marks."""
+        seen = self.sites[site]
+        spec = msgspec.structs.replace(seen.spec, marks=marks)
+        self.sites[site] = msgspec.structs.replace(seen, spec=spec)
+        return spec
+
     def stash(self, site: SiteId, base: Guid) -> Stash:
         """Set what came after `base` aside."""
         seen = self.sites[site]
+        self.aside[f"{site}.1.aaaaaaaa.12345678"] = self.history[site][-1:]
         stash = Stash(f"{site}.1.aaaaaaaa.12345678", site, base, self.history[site][-1].guid, NOW_S, "rollback")
         self.sites[site] = msgspec.structs.replace(seen, stashes=(*seen.stashes, stash))
         return stash
@@ -337,6 +408,24 @@ class Answered:
         return json.loads(self.body)
 
 
+class Narrow(StringTransport):
+    """Says when it is full, as a real transport does."""
+
+    def __init__(self, full_at: int) -> None:
+        super().__init__()
+        self._full_at = full_at
+
+    def writeSequence(self, data: Iterable[bytes]) -> None:  # noqa: N802  # Twisted's name
+        """See `StringTransport`."""
+        self.write(b"".join(data))
+
+    def write(self, data: bytes) -> None:
+        """See `StringTransport`."""
+        super().write(data)
+        if self.producer is not None and len(self.value()) >= self._full_at:
+            self.producer.pauseProducing()
+
+
 class Node:
     """The API of one node, and a client of it."""
 
@@ -368,9 +457,9 @@ class Node:
             random=lambda count: next(counter).to_bytes(count, "big"),
         )
 
-    def connect(self, data: bytes) -> tuple[StringTransport, Any]:
-        """Send raw bytes over a new connection."""
-        transport = StringTransport()
+    def connect(self, data: bytes, full_at: int = 2**62) -> tuple[StringTransport, Any]:
+        """Send raw bytes over a new connection, whose client takes only `full_at` bytes of what it is sent."""
+        transport = Narrow(full_at)
         protocol = self.api.factory.buildProtocol(None)  # type: ignore[arg-type]  # nobody looks at the address
         assert protocol is not None
         protocol.makeConnection(transport)
@@ -407,8 +496,18 @@ def parse(data: bytes) -> Answered:
     first, *lines = head.decode("latin-1").split("\r\n")
     headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
     if headers.get("transfer-encoding") == "chunked":
-        body = b"".join(body.split(b"\r\n")[1::2])
+        body = b"".join(chunks(body))
     return Answered(int(first.split(" ")[1]), headers, body)
+
+
+def chunks(body: bytes) -> Iterator[bytes]:
+    """Those of a chunked body. Raises `ValueError` when the last one did not come: the answer broke off."""
+    while True:
+        size, _, body = body.partition(b"\r\n")
+        if int(size, 16) == 0:
+            return
+        yield body[: int(size, 16)]
+        body = body[int(size, 16) + 2 :]
 
 
 class Cluster:

@@ -98,7 +98,8 @@ def test_another_cluster_is_not_trusted(hybrid: Any, tmp_path: Path) -> None:
 
 def test_time_machine(hybrid: Any) -> None:
     """List, roll back, restore, browse, take."""
-    assert len(hybrid("snap", "list", "blog").out.splitlines()) == 5
+    assert len(hybrid("snap", "list", "blog", "--all").out.splitlines()) == 5
+    assert len(hybrid("snap", "list", "blog", "--per", "day").out.splitlines()) < 5
     assert len(hybrid("snap", "list", "blog", "-n", "2", "-q").out.splitlines()) == 2
     asked = hybrid("snap", "rollback", "blog", "10m")
     assert asked.code == 2 and "add --yes" in asked.err
@@ -108,10 +109,47 @@ def test_time_machine(hybrid: Any) -> None:
     assert hybrid("snap", "undo", "blog").code == 0
     assert hybrid("snap", "restore", "blog", "1h", "/index.php").code == 0
     browsed = hybrid("snap", "browse", "blog", "60s", "/")
-    assert [line.split()[-1] for line in browsed.out.splitlines()] == ["NAME", "index.php", "data"]
+    assert [line.split()[-1] for line in browsed.out.splitlines()] == ["NAME", "data", "index.php"]
     assert hybrid("snap", "create", "blog").code == 0
     assert hybrid("snap", "rollback", "blog", "9d", "--yes").code == 3
     assert hybrid("snap", "get", "blog", "60s", "/x").code == 3
+
+
+def test_the_past_as_files(hybrid: Any, tmp_path: Path) -> None:
+    """Compare, download, restore a copy; what cannot be had leaves no file behind."""
+    compared = hybrid("snap", "diff", "blog", "1h", "/srv", "--to", "now")
+    assert [line.split()[0] for line in compared.out.splitlines()] == ["CHANGE", "added", "renamed", "deleted"]
+    assert "3 or more differences" in compared.err
+    assert hybrid("snap", "diff", "blog", "1h", "-n", "1", "-q").out == "a\n"
+    copied = hybrid("snap", "restore", "blog", "1h", "/index.php", "--copy")
+    assert copied.code == 0 and "/index.php (" in copied.err
+    assert hybrid("snap", "get", "blog", "1h", "/missing", "-o", str(tmp_path / "a.tar")).code == 3
+    assert list(tmp_path.glob("*.tar")) == []
+
+
+def test_names_and_locks(hybrid: Any) -> None:
+    """A snapshot is kept under a name by which it is found again, until it is unlocked."""
+    assert hybrid("snap", "create", "blog", "--name", "good", "--note", "all is well").code == 0
+    assert hybrid("snap", "lock", "blog", "1h").code == 0
+    assert hybrid("snap", "lock", "blog", "10m", "--name", "good").code == 5
+    listed = json.loads(hybrid("snap", "list", "blog", "--format", "json").out)
+    assert [(one["label"], one["note"]) for one in listed if one["locked"]] == [("good", "all is well"), ("", "")]
+    assert hybrid("snap", "browse", "blog", "good").code == 0
+    assert hybrid("snap", "unlock", "blog", "good").code == 0
+    assert hybrid("snap", "browse", "blog", "good").code == 3
+
+
+def test_stashes(hybrid: Any) -> None:
+    """Whatever can be done with a moment can be done with a stash; it can become the site, if one says so."""
+    assert hybrid("snap", "rollback", "blog", "10m", "--yes").code == 0
+    stash = hybrid("stash", "list", "blog", "-q").out.strip()
+    assert len(json.loads(hybrid("stash", "show", "blog", stash, "--format", "json").out)["snapshots"]) == 1
+    for verb in ("browse", "diff"):
+        assert hybrid("stash", verb, "blog", stash, "/srv").code == 0
+    assert hybrid("stash", "get", "blog", stash, "/x").code == 3
+    assert hybrid("stash", "restore", "blog", stash, "/x").code == 0
+    assert hybrid("stash", "adopt", "blog", stash).code == 2
+    assert hybrid("stash", "adopt", "blog", stash, "--yes").code == 0
 
 
 def test_delete_wants_the_name(hybrid: Any) -> None:

@@ -19,13 +19,15 @@ from hybrid.cluster.memory_datagrams import MemoryAir
 from hybrid.cluster.memory_peers import MemoryNetwork
 from hybrid.cluster.sealing import MemorySeals
 from hybrid.core import Core
-from hybrid.deeds import CreateSite, Entry
+from hybrid.deeds import CreateSite, Differences, Folder, Form
 from hybrid.drivers import Drivers
 from hybrid.errors import OutOfSpace
 from hybrid.hosting.holdings import dataset_of
 from hybrid.model import Guid, NodeId, NodeRegister, Shared, SiteId, SiteSpec
+from hybrid.ports import ByteSource
 from hybrid.settings import Settings, Strict
 from hybrid.storage.memory import MemoryPool
+from hybrid.storage.memory_stream import Source
 from hybrid.strict.ports import StrictDrivers
 from hybrid.view import SiteView
 from hybrid_containers.memory import MemoryContainers
@@ -71,13 +73,21 @@ class NoFiles:
         self.united: list[str] = []
         self.fails_to_unite = False
 
-    async def entries(self, root: str, path: str) -> list[Entry]:
+    async def folder(self, root: str, path: str, after: str, limit: int) -> Folder:
         """See `hybrid_replicator.ports.Files`."""
-        return []
+        return Folder(())
 
-    async def content(self, root: str, path: str) -> bytes:
+    async def read(self, root: str, path: str, form: Form) -> ByteSource:
         """See `hybrid_replicator.ports.Files`."""
-        return b""
+        return Source(b"")
+
+    async def compare(self, old_root: str, root: str, path: str) -> Differences:
+        """See `hybrid_replicator.ports.Files`."""
+        return Differences(())
+
+    async def tidy(self, live_root: str) -> int:
+        """See `hybrid_replicator.ports.Files`."""
+        return 0
 
     async def unite(self, base: str | None, root: str, live_root: str, path: str, tag: str) -> int:
         """See `hybrid_replicator.ports.Files`."""
@@ -86,9 +96,9 @@ class NoFiles:
             raise OutOfSpace("no room")
         return 3
 
-    async def copy(self, root: str, live_root: str, path: str) -> int:
+    async def copy(self, root: str, live_root: str, path: str, copy: str) -> tuple[int, str]:
         """See `hybrid_replicator.ports.Files`."""
-        return 1
+        return 1, path
 
 
 class Steps:

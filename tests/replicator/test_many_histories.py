@@ -15,11 +15,13 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from hybrid.cluster.memory_peers import MemoryNetwork, MemoryPeers
-from hybrid.deeds import Entry
+from hybrid.deeds import Differences, Folder, Form
 from hybrid.errors import Conflict
 from hybrid.history import guids
 from hybrid.model import NO_CLAIM, Claim, Fact, NodeId, SiteId, SiteSpec, Version
+from hybrid.ports import ByteSource
 from hybrid.storage.memory import MemoryPool
+from hybrid.storage.memory_stream import Source
 from hybrid.view import NodeView, SiteView, View
 from hybrid_replicator.service import Replicator
 
@@ -38,21 +40,29 @@ class PowerFailure(Exception):
 class NoFiles:
     """No file is touched in these tests."""
 
-    async def entries(self, root: str, path: str) -> list[Entry]:
+    async def folder(self, root: str, path: str, after: str, limit: int) -> Folder:
         """See `hybrid_replicator.ports.Files`."""
-        return []
+        return Folder(())
 
-    async def content(self, root: str, path: str) -> bytes:
+    async def read(self, root: str, path: str, form: Form) -> ByteSource:
         """See `hybrid_replicator.ports.Files`."""
-        return b""
+        return Source(b"")
+
+    async def compare(self, old_root: str, root: str, path: str) -> Differences:
+        """See `hybrid_replicator.ports.Files`."""
+        return Differences(())
+
+    async def tidy(self, live_root: str) -> int:
+        """See `hybrid_replicator.ports.Files`."""
+        return 0
 
     async def unite(self, base: str | None, root: str, live_root: str, path: str, tag: str) -> int:
         """See `hybrid_replicator.ports.Files`."""
         return 0
 
-    async def copy(self, root: str, live_root: str, path: str) -> int:
+    async def copy(self, root: str, live_root: str, path: str, copy: str) -> tuple[int, str]:
         """See `hybrid_replicator.ports.Files`."""
-        return 0
+        return 0, path
 
 
 class Powered:

@@ -9,7 +9,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import pytest_twisted
@@ -20,6 +20,8 @@ from hybrid.cluster.memory_peers import MemoryNetwork
 from hybrid.errors import NoSuchPath
 from hybrid.history import guids
 from hybrid.model import NO_CLAIM, Claim, Fact, NodeId, SiteId, SiteSpec, Snapshot, Version
+from hybrid.ports import ByteSource
+from hybrid.storage.children import Reactor
 from hybrid.storage.zfs import ZfsCommandPool
 from hybrid.view import NodeView, SiteView, View
 from hybrid.wire import Offer
@@ -27,6 +29,7 @@ from hybrid_replicator.children import ChildFiles
 from hybrid_replicator.header import check, read
 from hybrid_replicator.service import Replicator
 
+REACTOR = cast(Reactor, reactor)
 pytestmark = pytest.mark.zfs
 A, B = NodeId("n-aaaaaaaaaaaaaaaa"), NodeId("n-bbbbbbbbbbbbbbbb")
 SITE = SiteId("s-abcdefghijklmnopqrstuvwxyz")
@@ -72,7 +75,7 @@ class Node:
             lambda site: self.live if self.fences.writer else None,
             self.facts.append,
             name,
-            files=ChildFiles(reactor, reactor, command=worker),
+            files=ChildFiles(REACTOR, REACTOR, command=worker),
             place=namespace.where / f"look-{pool}",
             jitter=random.Random(1).random,
             now_s=time.time,
@@ -170,11 +173,12 @@ async def test_from_a_write_to_another_server_and_back_in_time(nodes: tuple[Node
     replica = await b.pool.dataset(MAIN)
     assert replica.readonly and replica.mountpoint is None and replica.origin is not None
 
-    assert [entry.name for entry in await b.replicator.browse(SITE, second, "/")] == ["other", "page"]
-    assert await b.replicator.read_file(SITE, first, "/page") == b"first"
+    folder = await b.replicator.browse(SITE, second, "/", "", 10)
+    assert [entry.name for entry in folder.entries] == ["other", "page"]
+    assert await content(await b.replicator.read(SITE, first, "/page", "file")) == b"first"
     with pytest.raises(NoSuchPath):
-        await b.replicator.browse(SITE, first, "../..")
-    assert await a.replicator.restore(SITE, first, "page") == 1
+        await b.replicator.browse(SITE, first, "../..", "", 10)
+    assert await a.replicator.restore(SITE, first, "page", "") == (1, "page")
     assert (a.read("page"), a.read("other")) == (b"first", b"kept")
     await _replicated(a, b)
 
@@ -196,10 +200,11 @@ async def test_from_a_write_to_another_server_and_back_in_time(nodes: tuple[Node
         node.replicator.follow(view(node.name, Claim(3, A)))
     assert a.read("other") == b"kept"
     await _replicated(a, b)
-    assert await b.replicator.read_file(SITE, b.replicator.history(SITE)[-1].guid, "other") == b"kept"
+    assert await content(await b.replicator.read(SITE, b.replicator.history(SITE)[-1].guid, "other", "file")) == b"kept"
 
     for node in nodes:
-        assert not [one.name for one in await node.pool.datasets() if one.name.startswith("temporary/")]
+        left = {one.name.split("-")[0] for one in await node.pool.datasets() if one.name.startswith("temporary/")}
+        assert left <= {"temporary/look"}  # kept for those who look again
         for dataset in await node.pool.datasets():
             if dataset.name.startswith(("sites/", "stash/s-")):
                 assert guids(await node.pool.history(dataset.name)) == guids(
@@ -207,6 +212,14 @@ async def test_from_a_write_to_another_server_and_back_in_time(nodes: tuple[Node
                 )
         await node.stop()
     await a.pool.unmount(MAIN)
+
+
+async def content(source: ByteSource) -> bytes:
+    """All of it."""
+    found = b""
+    while piece := await source.read():
+        found += piece
+    return found
 
 
 async def _replicated(a: Node, b: Node) -> Any:

@@ -11,8 +11,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from hybrid.cluster.memory_peers import MemoryNetwork
-from hybrid.deeds import Entry, TimeMachine
-from hybrid.errors import Busy, NoSuchDataset, OutOfSpace, PeerError, StorageSick
+from hybrid.deeds import Differences, Folder, Form, TimeMachine
+from hybrid.errors import Busy, NoSuchDataset, PeerError, StorageSick
 from hybrid.history import guids
 from hybrid.model import (
     NO_CLAIM,
@@ -33,7 +33,9 @@ from hybrid.model import (
     Version,
     image_dataset,
 )
+from hybrid.ports import ByteSource
 from hybrid.storage.memory import MemoryPool
+from hybrid.storage.memory_stream import Source
 from hybrid.view import NodeView, SiteState, SiteView, View
 from hybrid.wire import AskHistory, HistoryHeld, Offer, Refused, Taken
 from hybrid_replicator.service import Replicator
@@ -73,21 +75,29 @@ class Fences:
 class NoFiles:
     """No file is touched in these tests."""
 
-    async def entries(self, root: str, path: str) -> list[Entry]:
+    async def folder(self, root: str, path: str, after: str, limit: int) -> Folder:
         """See `hybrid_replicator.ports.Files`."""
-        return [Entry(root, "directory", 0, 0)]
+        return Folder(())
 
-    async def content(self, root: str, path: str) -> bytes:
+    async def read(self, root: str, path: str, form: Form) -> ByteSource:
         """See `hybrid_replicator.ports.Files`."""
-        return f"{root}:{path}".encode()
+        return Source(b"")
+
+    async def compare(self, old_root: str, root: str, path: str) -> Differences:
+        """See `hybrid_replicator.ports.Files`."""
+        return Differences(())
+
+    async def tidy(self, live_root: str) -> int:
+        """See `hybrid_replicator.ports.Files`."""
+        return 0
 
     async def unite(self, base: str | None, root: str, live_root: str, path: str, tag: str) -> int:
         """See `hybrid_replicator.ports.Files`."""
         return 0
 
-    async def copy(self, root: str, live_root: str, path: str) -> int:
+    async def copy(self, root: str, live_root: str, path: str, copy: str) -> tuple[int, str]:
         """See `hybrid_replicator.ports.Files`."""
-        return 1
+        return 1, path
 
 
 class Node:
@@ -1043,32 +1053,6 @@ def test_the_trash_keeps_everything(tell: Tell) -> None:
         assert (await a.pool.dataset(f"trash/{SITE}")).properties["trashed"] == f"{EPOCH_S + 7:.0f}"
         with pytest.raises(NoSuchDataset):
             await a.pool.dataset(main_of())
-
-    tell(story)
-
-
-def test_looking_into_a_snapshot_leaves_nothing_behind(tell: Tell) -> None:
-    """Browsing makes a clone for a moment only, also after an error or a crash in the middle."""
-
-    async def story(world: World) -> None:
-        (a,) = await world.start(A)
-        await world.site(a)
-        await world.wait(6)
-        guid = a.replicator.history(SITE)[0].guid
-        (entry,) = await a.replicator.browse(SITE, guid, "/")
-        assert entry.name.startswith("/nowhere/look-")
-        assert await a.replicator.restore(SITE, guid, "x") == 1
-        stash = await a.replicator.stash(SITE, None, "conflict")
-        assert b":x" in await a.replicator.read_file(SITE, stash.id, "x")
-        a.pool.fail_next("mount", OutOfSpace("no"))
-        with pytest.raises(OutOfSpace):
-            await a.replicator.browse(SITE, guid, "/")
-        assert not [one.name for one in await a.pool.datasets() if one.name.startswith("temporary/")]
-        a.pool.fail_next("unmount", StorageSick("no"))
-        await a.replicator.browse(SITE, guid, "/")
-        assert [one.name for one in await a.pool.datasets() if one.name.startswith("temporary/")]
-        await world.wait(25)
-        assert not [one.name for one in await a.pool.datasets() if one.name.startswith("temporary/")]
 
     tell(story)
 

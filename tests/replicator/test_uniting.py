@@ -5,16 +5,19 @@ from __future__ import annotations
 import shutil
 import sys
 from pathlib import Path
+from typing import cast
 
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
 
+from hybrid.storage.children import Reactor
 from hybrid_replicator.children import ChildFiles
 from hybrid_replicator.files import do
-from hybrid_replicator.filework import NotDone, United, UniteMail
+from hybrid_replicator.filework import Counted, NotDone, UniteMail
 from hybrid_replicator.uniting import MARKS
 
+REACTOR = cast(Reactor, reactor)
 BOX = "srv/mail/anna"
 
 
@@ -44,7 +47,7 @@ def trees(tmp_path: Path) -> tuple[Path, Path, Path]:
 def united(base: Path | None, other: Path, live: Path, tag: str = "t") -> int:
     """Steps done, or the reason as an assertion."""
     answer = do(UniteMail(str(base) if base else None, str(other), str(live), "", tag))
-    assert isinstance(answer, United), answer
+    assert isinstance(answer, Counted), answer
     return answer.steps
 
 
@@ -133,6 +136,6 @@ async def test_by_the_child_process(trees: tuple[Path, Path, Path]) -> None:
     """As the node does it."""
     base, other, live = trees
     put(other, f"{BOX}/new/4")
-    files = ChildFiles(reactor, reactor, command=(sys.executable, "-m", "hybrid_replicator.files"))
+    files = ChildFiles(REACTOR, REACTOR, command=(sys.executable, "-m", "hybrid_replicator.files"))
     assert await files.unite(str(base), str(other), str(live), "", "t") == 1
     assert f"{BOX}/new/4" in mail(live)

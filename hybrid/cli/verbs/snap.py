@@ -1,82 +1,107 @@
-"""`hybrid snap …` and `hybrid stash …`: the time machine."""
+"""`hybrid snap …`: a site's history, and its files as they were."""
 
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
-from hybrid.cli.columns import Column, bytes_, seconds
-from hybrid.cli.exits import USAGE, CliError
+from hybrid.cli import moments
 from hybrid.cli.follow import finish
 from hybrid.cli.parser import add_noun, long_options
-from hybrid.cli.paths import segment, with_query
+from hybrid.cli.paths import segment
 from hybrid.cli.session import Session
+from hybrid.cli.verbs import past
+from hybrid.cli.verbs.past import SNAPSHOTS
 from hybrid.cli.verbs.site import path_of
-
-MOMENT = "a guid, a snapshot's name, a time (2026-11-20T14:05:00Z), or an age (60s, 10m, 2h, 1d)"
-SNAPSHOTS = (
-    Column("created_at", "TAKEN"),
-    Column("age_s", "AGE", seconds, "right"),
-    Column("name"),
-    Column("guid"),
-)
-ENTRIES = (
-    Column("kind"),
-    Column("size_bytes", "SIZE", bytes_, "right"),
-    Column("modified_at", "MODIFIED"),
-    Column("name"),
-)
-STASHES = (Column("id"), Column("why"), Column("head_at", "NEWEST DATA"))
 
 
 def add(nouns: argparse._SubParsersAction[Any], common: argparse.ArgumentParser) -> None:
-    """Both nouns."""
-    verbs = add_noun(nouns, common, "snap", "a site's history: roll back, undo, restore", f"a moment is {MOMENT}")
+    """The noun."""
+    verbs = add_noun(nouns, common, "snap", "a site's history: roll back, undo, restore", f"a moment is {moments.HELP}")
     listing = verbs.add(
         "list", "moments one can go back to, newest first", list_snapshots, "hybrid snap list blog -n 20"
     )
-    _site(listing)
-    listing.add_argument("-n", "--limit", type=int, default=100, help="how many (default: %(default)s)")
-    _site(verbs.add("create", "take a snapshot now", take_snapshot))
+    past.site(listing)
+    past.limit(listing, 100)
+    listing.add_argument("--all", action="store_true", help="each snapshot, not one of each minute, hour or day")
+    listing.add_argument("--per", choices=("minute", "hour", "day"), help="one of each, whatever their age")
+    create = verbs.add(
+        "create", "take a snapshot now", take_snapshot, "hybrid snap create blog --name before-the-update"
+    )
+    past.site(create)
+    create.add_argument("--keep", action="store_true", help="until it is unlocked; so are those with a name or a note")
+    _naming(create)
+    lock = verbs.add("lock", "keep a snapshot until it is unlocked", lock_snapshot, "hybrid snap lock blog 1d")
+    _at(lock)
+    _naming(lock)
+    unlock = verbs.add("unlock", "let a snapshot be forgotten when its time comes", unlock_snapshot)
+    past.site(unlock)
+    unlock.add_argument("mark", metavar="NAME", help="the name under which it is kept, its guid, or its own name")
     back = verbs.add("rollback", "make a whole site as it was", roll_back, "hybrid snap rollback blog 10m")
-    _site(back)
-    _moment(back)
+    _at(back)
     long_options(back, asks=True)
     undo = verbs.add("undo", "undo the newest rollback (or undo)", undo_rollback)
-    _site(undo)
+    past.site(undo)
     long_options(undo)
+    _add_files(verbs)
+
+
+def _add_files(verbs: Any) -> None:
     restore = verbs.add("restore", "bring one file or folder back", restore_path, "hybrid snap restore blog 1h /srv/a")
-    _site(restore)
-    _moment(restore)
-    restore.add_argument("path", metavar="PATH")
-    long_options(restore)
+    _at(restore)
+    past.restore_options(restore)
     browse = verbs.add("browse", "a directory as it was", browse_path, "hybrid snap browse blog 1h /var/www")
-    _site(browse)
-    _moment(browse)
-    browse.add_argument("path", metavar="PATH", nargs="?", default="/")
-    get = verbs.add("get", "a file as it was, without touching the site", get_file, "hybrid snap get blog 1h /etc/motd")
-    _site(get)
-    _moment(get)
-    _download(get)
-    stash = add_noun(nouns, common, "stash", "history set aside: what a rollback undid, one side of a partition")
-    _site(stash.add("list", "stashes of a site", list_stashes))
-    stashed = stash.add("get", "a file as it is in a stash", get_stash_file)
-    _site(stashed)
-    stashed.add_argument("stash", metavar="STASH", help="its id")
-    _download(stashed)
+    _at(browse)
+    past.path(browse, "/")
+    past.limit(browse, 10_000)
+    get = verbs.add("get", "a file, or a folder as tar or zip", get_path, "hybrid snap get blog 1h /srv -o srv.tar")
+    _at(get)
+    past.download_options(get)
+    diff = verbs.add("diff", "what changed since a moment", diff_moments, "hybrid snap diff blog 'monday 14:00' /srv")
+    _at(diff)
+    past.path(diff, "/")
+    past.limit(diff, 1000)
+    diff.add_argument("--to", metavar="MOMENT", type=past.in_zone, default="now", help="until when (default: now)")
+
+
+def _at(parser: argparse.ArgumentParser) -> None:
+    past.site(parser)
+    past.moment(parser)
+
+
+def _naming(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--name", default="", help="under which to find it again")
+    parser.add_argument("--note", default="", help="for people")
 
 
 def list_snapshots(session: Session) -> int:
     """`hybrid snap list`."""
-    page = session.api.get(path_of(session, "/snapshots"), limit=session.options.limit)
+    options = session.options
+    per = options.per or ("all" if options.all else "age")
+    page = session.api.get(path_of(session, "/snapshots"), limit=options.limit, per=per)
     session.out.items(page["items"], SNAPSHOTS)
     return 0
 
 
 def take_snapshot(session: Session) -> int:
     """`hybrid snap create`."""
-    session.out.one(session.api.post(path_of(session, "/snapshots")), SNAPSHOTS)
+    options = session.options
+    body = {"name": options.name, "note": options.note, "keep": options.keep}
+    session.out.one(session.api.post(path_of(session, "/snapshots"), body), SNAPSHOTS)
+    return 0
+
+
+def lock_snapshot(session: Session) -> int:
+    """`hybrid snap lock`."""
+    options = session.options
+    body = {"snapshot": options.moment, "name": options.name, "note": options.note}
+    session.out.one(session.api.post(path_of(session, "/marks"), body), SNAPSHOTS)
+    return 0
+
+
+def unlock_snapshot(session: Session) -> int:
+    """`hybrid snap unlock`."""
+    session.api.call("DELETE", path_of(session, f"/marks/{segment(session.options.mark)}"))
     return 0
 
 
@@ -95,63 +120,19 @@ def undo_rollback(session: Session) -> int:
 
 def restore_path(session: Session) -> int:
     """`hybrid snap restore`."""
-    body = {"snapshot": session.options.moment, "path": session.options.path}
-    return finish(session, session.api.post(path_of(session, "/restore"), body))
+    return past.restore(session, session.options.moment)
 
 
 def browse_path(session: Session) -> int:
     """`hybrid snap browse`."""
-    options = session.options
-    listing = session.api.get(path_of(session, "/browse"), snapshot=options.moment, path=options.path)
-    if not options.quiet and session.out.format == "table":
-        session.out.say(f"{listing['path']} at {listing['snapshot']['created_at']}")
-    session.out.items(listing["items"], ENTRIES)
-    return 0
+    return past.browse(session, session.options.moment)
 
 
-def get_file(session: Session) -> int:
+def get_path(session: Session) -> int:
     """`hybrid snap get`."""
-    options = session.options
-    return _get(session, path_of(session, "/files"), snapshot=options.moment, path=options.path)
+    return past.get(session, session.options.moment)
 
 
-def list_stashes(session: Session) -> int:
-    """`hybrid stash list`."""
-    session.out.items(session.api.get(path_of(session, "/stashes"))["items"], STASHES, "id")
-    return 0
-
-
-def get_stash_file(session: Session) -> int:
-    """`hybrid stash get`."""
-    rest = f"/stashes/{segment(session.options.stash)}/file"
-    return _get(session, path_of(session, rest), path=session.options.path)
-
-
-def _get(session: Session, path: str, /, **query: object) -> int:
-    """Write a file to standard output, or to `--output`, which is never overwritten."""
-    content = session.api.call("GET", with_query(path, query)).body
-    target = session.options.output
-    if target is None:
-        session.out.data(content)
-        return 0
-    try:
-        with Path(target).open("xb") as file:
-            file.write(content)
-    except FileExistsError as error:
-        raise CliError(f"{target} exists", "", "choose another name", USAGE) from error
-    except OSError as error:
-        raise CliError(f"cannot write {target}", str(error.strerror)) from error
-    return 0
-
-
-def _site(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("site", metavar="SITE", help="name or id")
-
-
-def _moment(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("moment", metavar="MOMENT", help=MOMENT)
-
-
-def _download(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", metavar="PATH")
-    parser.add_argument("-o", "--output", metavar="FILE", help="a new file (default: standard output)")
+def diff_moments(session: Session) -> int:
+    """`hybrid snap diff`."""
+    return past.compare(session, session.options.moment, session.options.to)

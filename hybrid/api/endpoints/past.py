@@ -1,0 +1,123 @@
+"""Endpoints of the files of the past: browse, download, compare, restore; on any node that holds the moment. Shell."""
+
+from __future__ import annotations
+
+import datetime
+from typing import get_args
+from urllib.parse import quote
+
+from hybrid import filenames
+from hybrid.api import pastrender
+from hybrid.api import pastschema as schema
+from hybrid.api.calls import Answer, Call, json_answer
+from hybrid.api.endpoints.history import moment_of
+from hybrid.api.endpoints.sites import begin, site_of
+from hybrid.api.jsonbody import decode
+from hybrid.api.moments import rfc3339
+from hybrid.api.names import shown
+from hybrid.api.parts import Parts
+from hybrid.api.render import node_name
+from hybrid.deeds import Form, Progress
+from hybrid.errors import BadRequest
+
+MAX_PATH = 4096
+"""Bytes, as the kernel has it."""
+MAX_ENTRIES, MAX_DIFFERENCES = 10_000, 5_000
+"""On one page."""
+_TYPES: dict[Form, str] = {
+    "file": "application/octet-stream",
+    "tar": "application/x-tar",
+    "zip": "application/zip",
+}
+
+
+async def browse(parts: Parts, call: Call) -> Answer:
+    """A directory as it was."""
+    site = site_of(parts, call)
+    path = checked_path(call.arguments.get("path", "/"))
+    source = moment_of(parts, site, call.argument("snapshot"))
+    limit = call.argument_int("limit", 1000, 1, MAX_ENTRIES)
+    after = call.arguments.get("after", "")
+    folder = await parts.hosting.browse(site.spec.id, source.guid, path, after, limit)
+    now_s, view = parts.wall_s(), parts.view
+    listing = schema.Listing(
+        items=pastrender.entries(folder.entries),
+        snapshot=pastrender.snapshot(site, source, now_s),
+        path=path,
+        after=folder.entries[-1].name if folder.more else None,
+        as_of=rfc3339(now_s),
+        from_node=node_name(view, view.me),
+    )
+    return json_answer(listing)
+
+
+async def download(parts: Parts, call: Call) -> Answer:
+    """A file as it was; or a file or folder as an archive, made while it is sent."""
+    site = site_of(parts, call)
+    path = checked_path(call.argument("path"))
+    form = next((one for one in get_args(Form) if one == call.arguments.get("as", "file")), None)
+    if form is None:
+        raise BadRequest(f"?as={shown(call.arguments['as'])} is not valid", "one of " + ", ".join(get_args(Form)))
+    source = moment_of(parts, site, call.argument("snapshot"))
+    name = path.rstrip("/").rpartition("/")[2] or site.spec.name
+    content = await parts.hosting.read(site.spec.id, source.guid, path, form)
+    named = name if form == "file" else f"{name}.{form}"
+    headers = {
+        "content-type": _TYPES[form],
+        "content-disposition": f"attachment; filename*=UTF-8''{quote(filenames.given(named), safe='')}",
+        "content-security-policy": "sandbox",
+        "x-content-type-options": "nosniff",
+        "x-hybrid-snapshot": f"{source.guid}",
+    }
+    return Answer(200, headers=headers, stream=content)
+
+
+async def compare(parts: Parts, call: Call) -> Answer:
+    """What is different between two moments."""
+    site = site_of(parts, call)
+    path = checked_path(call.arguments.get("path", "/"))
+    old = moment_of(parts, site, call.argument("from"))
+    new = moment_of(parts, site, call.arguments.get("to") or "now")
+    start = call.argument_int("start", 0, 0, 10**9)
+    limit = call.argument_int("limit", 1000, 1, MAX_DIFFERENCES)
+    found = await parts.hosting.compare(site.spec.id, old.guid, new.guid, path)
+    now_s, view = parts.wall_s(), parts.view
+    answer = schema.DifferencePage(
+        items=pastrender.differences(found.changes[start : start + limit]),
+        old=pastrender.snapshot(site, old, now_s),
+        new=pastrender.snapshot(site, new, now_s),
+        total=len(found.changes),
+        complete=found.complete,
+        after=start + limit if start + limit < len(found.changes) else None,
+        as_of=rfc3339(now_s),
+        from_node=node_name(view, view.me),
+    )
+    return json_answer(answer)
+
+
+async def restore(parts: Parts, call: Call) -> Answer:
+    """Bring one file or folder back as it was, in place or as a copy beside it."""
+    site = site_of(parts, call)
+    wanted = decode(call.body, schema.RestorePath)
+    path = checked_path(wanted.path)
+    if not path.strip("/."):
+        raise BadRequest("restore of everything is a rollback", "", "name a file or folder, or use rollback")
+    source = moment_of(parts, site, wanted.snapshot)
+    at = datetime.datetime.fromtimestamp(source.created_at_s, datetime.UTC).strftime("%Y-%m-%d %H.%M.%S")
+    copy = at if wanted.copy else ""
+
+    async def work(progress: Progress) -> dict[str, object]:
+        files, where = await parts.hosting.restore(site.spec.id, source.guid, path, copy, progress)
+        return {"files": files, "path": where, "snapshot": source.name}
+
+    return begin(parts, call, "restore", site, site.spec.name, work)
+
+
+def checked_path(path: str) -> str:
+    """A path inside a site; the time machine itself keeps it from leading out. Raises `BadRequest`."""
+    name = filenames.given(path)
+    if len(name) > MAX_PATH or b"\0" in name:
+        raise BadRequest(f"{shown(path)} is not a path", f"at most {MAX_PATH} bytes, without NUL")
+    if b".." in name.split(b"/"):
+        raise BadRequest(f"{shown(path)} is not a path inside the site", "it contains ..", "give the path itself")
+    return path
