@@ -7,6 +7,7 @@ Snapshots are seen through windows; the files themselves are touched by a child 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 
 from twisted.internet.defer import Deferred
@@ -98,10 +99,9 @@ class Past:
                 self._cut_short.discard(site)
                 await self._tidy(site, live_root)
 
-    async def recover(self) -> None:
-        """At start: remember in which sites a restore was cut short. The journal is there."""
-        properties = (await self._pool.dataset(JOURNAL)).properties
-        self._cut_short |= {site for key in properties if (site := restored_site(key)) is not None}
+    def recover(self, journal: Mapping[str, str]) -> None:
+        """At start: remember in which sites a restore was cut short; `journal` is that of the stashes."""
+        self._cut_short |= {site for key in journal if (site := restored_site(key)) is not None}
 
     async def _tidy(self, site: SiteId, live_root: str) -> None:
         try:

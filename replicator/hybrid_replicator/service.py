@@ -144,8 +144,7 @@ class Replicator(Service):
         """See `hybrid.deeds.TimeMachine`. The pool is prepared."""
         await self._windows.recover(self._receiver.parts.left)
         await self._index.load()
-        await self._stashes.recover()
-        await self._past.recover()
+        self._past.recover(await self._stashes.recover())
         self._recovered = True
 
     def startService(self) -> None:

@@ -102,20 +102,25 @@ class Stashes:
             history = (*history, await self._snapshots.mark_present(site))
         return await self._begin(site, why, described, history, source=source.name)
 
-    async def recover(self) -> None:
-        """Finish what the journal says was begun. Trouble with one site is logged; it is tried again by `finish`."""
+    async def recover(self) -> dict[str, str]:
+        """
+        Finish what the journal says was begun. Trouble with one site is logged; it is tried again by `finish`.
+
+        Returns:
+            The journal as it was found.
+        """
         try:
             await self._pool.create(JOURNAL)
         except AlreadyExists:
             self.log.debug("the journal is there")
-        for key, value in (await self._pool.dataset(JOURNAL)).properties.items():
-            if is_intent(key):
-                self.unfinished.add(decode(value).site)
+        journal = (await self._pool.dataset(JOURNAL)).properties
+        self.unfinished |= {decode(value).site for key, value in journal.items() if is_intent(key)}
         for site in sorted(self.unfinished):
             try:
                 await self.finish(site)
             except Exception:
                 self.log.failure("the stash of {site} could not be finished yet", site=site)
+        return journal
 
     async def finish(self, site: SiteId) -> None:
         """Finish what was begun with `site`, if anything was."""

@@ -219,7 +219,7 @@ def test_what_a_restore_left_is_removed_at_the_next_start(desk: Desk, run: Run[N
         again = Desk(desk.clock, desk.pool)
         await again.windows.recover(nothing)
         await again.index.load()
-        await again.past.recover()
+        again.past.recover((await again.pool.dataset(JOURNAL)).properties)
         await again.wait(30)
         assert again.files.tidied == [f"/live/{SITE}"]
         await again.wait(30)
