@@ -22,6 +22,7 @@ from hybrid.history import guids
 from hybrid.model import NO_CLAIM, Claim, Fact, NodeId, SiteId, SiteSpec, Snapshot, Version
 from hybrid.ports import ByteSource
 from hybrid.storage.children import Reactor
+from hybrid.storage.openzfs import OpenZfsPool, unavailable
 from hybrid.storage.zfs import ZfsCommandPool
 from hybrid.view import NodeView, SiteView, View
 from hybrid.wire import Offer
@@ -58,14 +59,16 @@ class Fences:
 
 
 class Node:
-    """A replicator on a pool of zfs-fuse."""
+    """A replicator on a real pool."""
 
-    def __init__(self, namespace: Any, network: MemoryNetwork, name: NodeId, pool: str, other: NodeId) -> None:
-        self.namespace, self.name = namespace, name
-        self.pool = ZfsCommandPool(reactor, pool, namespace.prefix)  # type: ignore[arg-type]  # the module is the reactor
+    def __init__(
+        self, namespace: Any, network: MemoryNetwork, name: NodeId, pool: ZfsCommandPool, other: NodeId
+    ) -> None:
+        self.namespace, self.name, self.pool = namespace, name, pool
         self.fences, self.peers, self.facts = Fences(), network.join(name), list[Fact]()
-        self.live = str(namespace.where / f"live-{pool}")
-        worker = (shutil.which("nsenter") or "", *namespace.prefix[1:], sys.executable, "-m", "hybrid_replicator.files")
+        self.live = str(namespace.where / f"live-{name}")
+        program = (*namespace.prefix, sys.executable, "-m", "hybrid_replicator.files")
+        worker = (shutil.which(program[0]) or "", *program[1:])
         self.replicator = Replicator(
             reactor,
             self.pool,
@@ -76,7 +79,7 @@ class Node:
             self.facts.append,
             name,
             files=ChildFiles(REACTOR, REACTOR, command=worker),
-            place=namespace.where / f"look-{pool}",
+            place=namespace.where / f"look-{name}",
             jitter=random.Random(1).random,
             now_s=time.time,
             look_every_s=1.0,
@@ -133,18 +136,23 @@ async def until(met: Callable[[], bool], what: str, seconds: float = 30.0) -> fl
     return time.monotonic() - began_s
 
 
-@pytest.fixture
-def nodes(zfs_fuse: Any) -> Iterator[tuple[Node, Node]]:
-    """Two nodes whose pools are on one daemon, joined."""
+@pytest.fixture(params=["zfs_fuse", "openzfs"])
+def nodes(request: pytest.FixtureRequest) -> Iterator[tuple[Node, Node]]:
+    """Two nodes whose pools are on one machine, joined; of each real driver."""
+    host = request.getfixturevalue(request.param)
+    if request.param == "openzfs" and unavailable():
+        pytest.skip(unavailable())
+    driver = OpenZfsPool if request.param == "openzfs" else ZfsCommandPool
     network = MemoryNetwork(reactor, reconnect_s=0.0)
-    pools = [f"hyb{os.getpid()}r{next(_NUMBERS)}" for _ in range(2)]
+    names = [f"hyb{os.getpid()}r{next(_NUMBERS)}" for _ in range(2)]
     try:
-        for pool in pools:
-            zfs_fuse.create_pool(pool, str(192 * 1024 * 1024))
-        yield Node(zfs_fuse, network, A, pools[0], B), Node(zfs_fuse, network, B, pools[1], A)
+        for name in names:
+            host.create_pool(name, str(192 * 1024 * 1024))
+        a, b = (driver(reactor, name, host.prefix) for name in names)  # type: ignore[arg-type]  # the module is the reactor
+        yield Node(host, network, A, a, B), Node(host, network, B, b, A)
     finally:
-        for pool in pools:
-            zfs_fuse.destroy_pool(pool)
+        for name in names:
+            host.destroy_pool(name)
 
 
 async def furnish(a: Node) -> None:
