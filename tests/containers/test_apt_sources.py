@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hybrid_containers.apt_sources import passed_on, usable_sources
+from hybrid_containers.apt_sources import of_release, passed_on, usable_sources
 
 DEBIAN = """\
 # see sources.list(5)
@@ -50,3 +50,24 @@ def test_proxies_are_passed_on() -> None:
     """Behind a proxy the build fetches as the machine's own apt does; nothing else of its settings is taken."""
     dump = ['Acquire::http::Proxy "http://proxy:3128";', 'APT::Install-Recommends "1";', 'Acquire::Retries "3";']
     assert passed_on(dump) == 'Acquire::http::Proxy "http://proxy:3128";\nAcquire::Retries "3";\n'
+
+
+def test_another_release_comes_from_the_same_mirrors() -> None:
+    """What is built for another release needs no address of its own; other vendors' repositories are not asked for it."""
+    files = {
+        "debian.sources": DEBIAN,
+        "sources.list": (
+            "deb [signed-by=/k.gpg] http://m.example/debian bookworm-security main # of the data centre\n"
+            "deb http://vendor.example/bookworm bookworm stable\n"
+        ),
+    }
+    assert of_release(files, "bookworm", "trixie", ["main", "contrib"]) == {
+        "debian.sources": (
+            "Types: deb deb-src\n"
+            "URIs: http://mirror.example/debian\n"
+            "Suites: trixie trixie-updates\n"
+            "Components: main contrib\n"
+        ),
+        "sources.list": "deb [signed-by=/k.gpg] http://m.example/debian trixie-security main contrib\n",
+    }
+    assert of_release(files, "bullseye", "trixie", ["main"]) == {}
