@@ -1,6 +1,7 @@
 # Two commands on a fresh Debian 12 (root): `make demo` and `make test`. Everything below is safe to repeat.
 #
-# What is slow to build (site images) is kept outside the checkout, in $(IMAGES), and rebuilt when its recipe changes.
+# What is slow to build (site images, the OpenZFS guest) is kept outside the checkout, in $(IMAGES) and $(GUEST), and
+# rebuilt when its recipe changes.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -8,17 +9,18 @@ PYTHON ?= /usr/bin/python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 IMAGES ?= /var/cache/hybrid/images
+GUEST ?= /var/cache/hybrid/guest
 NODES ?= 3
 SEEDS ?= 200
 FROM ?= 0
 ONLY ?=
 SEED ?=
 
-.PHONY: help setup packages images demo story faults test test-fast check format simulate mutations crashes differential bench clean
+.PHONY: help setup packages images demo story faults test test-openzfs test-fast check format simulate mutations crashes differential bench clean
 .DEFAULT_GOAL := help
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 15
 
 packages: ## Debian packages that a node and its tests need
 	@contrib/setup/packages
@@ -46,6 +48,11 @@ faults: images ## real nodes killed, hung and cut apart, judged; ONLY=F1,F5-two 
 test: images ## every test that runs on this machine
 	@mkdir -p build
 	@HYBRID_IMAGES=$(IMAGES) $(BIN)/pytest --junitxml=build/test.xml -q
+
+test-openzfs: setup ## the tests that need OpenZFS, in an emulated machine that has it
+	@contrib/setup/packages $$(sed 's/#.*//' contrib/lab/guest/packages)
+	@$(BIN)/python -m hybrid_containers.build static --store $(IMAGES)
+	@nice -n 5 $(BIN)/python -m hybrid.lab.guest --store $(GUEST) --images $(IMAGES) test --json build/openzfs.json
 
 test-fast: setup ## tests without root, ZFS, containers or clusters
 	@$(BIN)/pytest -q -m "not zfs and not lxc and not cluster"

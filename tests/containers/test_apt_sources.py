@@ -53,7 +53,7 @@ def test_proxies_are_passed_on() -> None:
 
 
 def test_another_release_comes_from_the_same_mirrors() -> None:
-    """What is built for another release needs no address of its own; other vendors' repositories are not asked for it."""
+    """A build of another release needs no address of its own; other vendors' repositories are not asked for it."""
     files = {
         "debian.sources": DEBIAN,
         "sources.list": (

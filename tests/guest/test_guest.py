@@ -1,0 +1,139 @@
+"""The OpenZFS guest as seen from this machine: what goes in, what comes out, and that it ends."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from hybrid.errors import ImageError
+from hybrid.lab.guest import payload, report
+from hybrid.lab.guest.machine import GuestError, attend
+from hybrid.lab.guest.recipe import FOLDER, digest, load, requirements
+
+ROOT = Path(__file__).parents[2]
+JUNIT = """<?xml version="1.0"?><testsuites><testsuite name="pytest" time="12.34">
+<testcase classname="tests.contract.test_pool" name="test_a" time="1"/>
+<testcase classname="tests.contract.test_pool" name="test_b"><skipped message="no module&#10;here"/></testcase>
+<testcase classname="tests.contract.test_pool" name="test_c"><failure message="1 == 2&#10;more">x</failure></testcase>
+<testcase classname="tests.contract.test_pool" name="test_d"><error message="no pool">x</error></testcase>
+</testsuite></testsuites>"""
+
+
+def test_the_guest_gets_what_the_project_requires() -> None:
+    """A requirement that is added is in the guest after the next build; what Debian has better is not fetched."""
+    recipe = load(ROOT / FOLDER)
+    wanted = requirements((ROOT / "pyproject.toml").read_text(), recipe)
+    names = [line.split()[0] for line in wanted]
+    assert {"twisted", "msgspec", "pytest", "hypothesis"} <= set(names)
+    assert not {"lxc", "pyzfs", "mypy"} & set(names)
+    with pytest.raises(ImageError, match="lxc, pyzfs"):
+        requirements('[project]\ndependencies = ["a"]\n[dependency-groups]\ndev = ["pytest"]\n', recipe)
+
+
+def test_the_disk_is_built_again_when_what_is_on_it_changes(tmp_path: Path) -> None:
+    """Its name follows recipe, first process, requirements and architecture, and nothing else."""
+    for name in ("recipe.toml", "init"):
+        (tmp_path / name).write_bytes((ROOT / FOLDER / name).read_bytes())
+    first = digest(tmp_path, ["twisted >= 26"], "x86_64")
+    (tmp_path / "inside").write_text("is not on the disk")
+    assert digest(tmp_path, ["twisted >= 26"], "x86_64") == first
+    others = [digest(tmp_path, ["twisted >= 27"], "x86_64"), digest(tmp_path, ["twisted >= 26"], "arm64")]
+    for name in ("recipe.toml", "init"):
+        (tmp_path / name).write_text((tmp_path / name).read_text() + "\n# changed\n")
+        others.append(digest(tmp_path, ["twisted >= 26"], "x86_64"))
+    assert len({first, *others}) == 5
+
+
+@pytest.mark.parametrize("pattern", ["../etc", "/etc", "usr/$(id)", ""])
+def test_a_recipe_cannot_remove_what_is_outside_of_the_disk(tmp_path: Path, pattern: str) -> None:
+    """A pattern that is absolute, climbs, or is more than a pattern is refused before anything is built."""
+    text = (ROOT / FOLDER / "recipe.toml").read_text().replace('"usr/src"', f'"{pattern}"')
+    (tmp_path / "recipe.toml").write_text(text)
+    with pytest.raises(ImageError, match="must be relative"):
+        load(tmp_path)
+
+
+def test_the_checkout_goes_in_as_it_is(tmp_path: Path) -> None:
+    """New files and changes that are not committed are tested too; what git ignores stays out; words stay words."""
+    checkout = tmp_path / "checkout"
+    checkout.mkdir()
+    subprocess.run(["git", "init", "-q", str(checkout)], check=True)
+    (checkout / ".gitignore").write_text("*.log\n")
+    (checkout / "new.py").write_text("new")
+    (checkout / "big.log").write_text("ignored")
+    image = tmp_path / "static.tar"
+    image.write_bytes(b"image")
+    payload.write(tmp_path / "disk", checkout, [image], ["pytest", "-k", "not it's"], 60.0)
+    with tarfile.open(tmp_path / "disk") as archive:
+        content = {entry.name: archive.extractfile(entry).read() for entry in archive}  # type: ignore[union-attr]  # files
+    assert set(content) == {".gitignore", "new.py"} | {
+        f".guest/{name}" for name in ("images/static.tar", "argv", "environment", "deadline_s")
+    }
+    assert content[".guest/argv"] == b"pytest\0-k\0not it's\0"
+    assert (tmp_path / "disk").stat().st_size % 512 == 0
+    with pytest.raises(ImageError, match="not a git checkout"):
+        payload.tracked(tmp_path)
+
+
+def test_a_report_tells_what_failed_and_what_was_not_run() -> None:
+    """Totals, names and reasons as the junit file has them."""
+    tests = report.read_junit(JUNIT)
+    assert (tests.total, tests.passed, tests.seconds) == (4, 1, 12.3)
+    assert tests.skipped == (("tests.contract.test_pool::test_b", "no module"),)
+    assert [why for _, why in tests.failures] == ["1 == 2", "no pool"]
+    found = report.summed_up(tests, 1, {"zfs": "2.3"}, {"boot": 20.04}, "")
+    assert (found["ok"], found["passed"], found["seconds"], found["versions"]) == (
+        False,
+        1,
+        {"boot": 20.0},
+        {"zfs": "2.3"},
+    )
+    assert "failed: tests.contract.test_pool::test_d: no pool" in report.sentence(found)
+
+
+def test_a_run_counts_only_when_it_passed_something() -> None:
+    """No result, no test, or nothing but skipped ones: not well, whatever the status says."""
+    only_skipped = report.read_junit(
+        '<testsuite time="1"><testcase name="a"><skipped message="x"/></testcase></testsuite>'
+    )
+    for tests, status in ((None, 0), (only_skipped, 0), (report.read_junit(JUNIT.replace("failure", "p")), None)):
+        assert report.summed_up(tests, status, {}, {})["ok"] is False
+    good = report.read_junit('<testsuite time="1"><testcase name="a"/></testsuite>')
+    assert report.summed_up(good, 0, {}, {})["ok"] is True
+    with pytest.raises(ValueError, match="junit"):
+        report.read_junit("")
+
+
+def pretend(script: str) -> list[str]:
+    """A machine that is a Python script."""
+    return [sys.executable, "-u", "-c", script]
+
+
+def test_a_guest_is_attended_until_it_is_off(tmp_path: Path) -> None:
+    """Every line is passed on as it comes."""
+    said: list[str] = []
+    attend(
+        pretend("print('hello'); print('guest: ready after 9 s'); print('done')"), tmp_path / "log", 60, 60, said.append
+    )
+    assert said == ["hello", "guest: ready after 9 s", "done"]
+
+
+@pytest.mark.parametrize(
+    ("script", "boot_s", "run_s", "words"),
+    [
+        ("print('panic')", 60.0, 60.0, "did not boot: it went off"),
+        ("import time; time.sleep(600)", 0.3, 60.0, "did not boot in time"),
+        ("import time; print('guest: ready'); time.sleep(600)", 60.0, 0.3, "did not end in time"),
+    ],
+)
+def test_a_guest_never_hangs(tmp_path: Path, script: str, boot_s: float, run_s: float, words: str) -> None:
+    """One that panics, does not boot or does not end is switched off, and nothing of it runs any more."""
+    marked = f"import os; open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); {script}"
+    with pytest.raises(GuestError, match=words):
+        attend(pretend(marked), tmp_path / "log", boot_s, run_s, lambda line: None)
+    if (tmp_path / "pid").exists():
+        assert not Path("/proc", (tmp_path / "pid").read_text()).exists()
