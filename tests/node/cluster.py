@@ -117,6 +117,8 @@ class Steps:
 class Member:
     """One node: what survives a power cut (pool, notes), and what does not (core, containers, links)."""
 
+    state_dir = "/state"
+
     def __init__(self, cluster: Cluster, name: str, dc: str) -> None:
         self.cluster, self.name, self.dc = cluster, name, dc
         self.id = NodeId(f"n-{name * 16}"[:18])
@@ -143,7 +145,7 @@ class Member:
             name=self.name,
             dc=self.dc,
             address=f"10.9.9.{ord(self.name)}",
-            state_dir="/state",
+            state_dir=self.state_dir,
             strict=self.cluster.strict,
         )
         drivers = Drivers(
