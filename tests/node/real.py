@@ -30,7 +30,7 @@ STUCK_S = 120.0
 
 
 def in_its_own_greenlet(test: Callable[..., None]) -> Callable[..., None]:
-    """A test that waits for the real reactor in the middle of synchronous code; pytest-twisted runs others inside it."""
+    """A test that waits for the real reactor in synchronous code; pytest-twisted runs others inside the reactor."""
 
     @functools.wraps(test)
     async def run(**fixtures: object) -> None:

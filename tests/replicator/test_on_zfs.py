@@ -148,7 +148,7 @@ def nodes(request: pytest.FixtureRequest) -> Iterator[tuple[Node, Node]]:
     try:
         for name in names:
             host.create_pool(name, str(192 * 1024 * 1024))
-        a, b = (driver(reactor, name, host.prefix) for name in names)  # type: ignore[arg-type]  # the module is the reactor
+        a, b = (driver(REACTOR, name, host.prefix) for name in names)
         yield Node(host, network, A, a, B), Node(host, network, B, b, A)
     finally:
         for name in names:
