@@ -321,7 +321,10 @@ class Core(MultiService):
     # ------------------------------------------------------------------------------------------------ decisions
 
     def _decide(self) -> None:
-        self._steward.look()
+        try:
+            self._strict.look()
+        finally:
+            self._steward.look()
 
     async def _sees_owner(self, sender: NodeId, request: object) -> OwnerSeen:
         assert isinstance(request, SeesOwner)

@@ -7,10 +7,10 @@ Shell. The only writer of this node's `SiteRegister`s, and the fence that the re
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import msgspec
+from msgspec.structs import replace
 from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 
@@ -48,8 +48,7 @@ class Past(Protocol):
         """Of a site owned here, the newest snapshot that each node said it holds."""
 
 
-@dataclass(frozen=True, slots=True)
-class Holding:
+class Holding(msgspec.Struct, frozen=True):
     """One site on this node. Replaced, never changed in place."""
 
     spec: SiteSpec
@@ -59,7 +58,7 @@ class Holding:
     serving: bool = False
     trouble: str = ""
     lag_s: float | None = None
-    bids: dict[str, Bid] = field(default_factory=dict)
+    bids: dict[str, Bid] = {}
     successor: NodeId | None = None
     united: tuple[Guid, ...] = ()
     """See `SiteRegister.united`. Not on disk: the live data say so too, and are asked again."""
@@ -258,7 +257,7 @@ class Holdings:
 
     def update(self, site: SiteId, **changes: object) -> None:
         """Replace fields of the holding and publish."""
-        self._held[site] = replace(self.need(site), **changes)  # type: ignore[arg-type]  # fields are checked by replace
+        self._held[site] = replace(self.need(site), **changes)
         self.publish(site)
 
     def forget(self, site: SiteId) -> None:

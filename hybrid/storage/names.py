@@ -8,6 +8,7 @@ or a control character where it has no business, so nothing given by a person ca
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from hybrid.errors import StorageError
 from hybrid.model import Guid
@@ -23,6 +24,7 @@ _MAX_DATASET = 180
 _MAX_PART = 64
 
 
+@lru_cache(4096)
 def check_dataset(name: str) -> str:
     """`name` if it may name a dataset below the root. Raises `StorageError`."""
     folder, _, leaf = name.partition("/")

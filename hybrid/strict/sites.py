@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Coroutine
-from typing import Any
+from collections.abc import Awaitable, Callable, Collection
 
 from twisted.internet.interfaces import IReactorTime
 
@@ -122,9 +121,8 @@ class StrictSites:
         self._loops.every(LOOK_S, self._guard.look)
 
     def decide(self) -> None:
-        """Sites are resumed: begin to decide about them, and to answer owners that hear nothing from etcd."""
+        """Sites are resumed: begin to ask about them, and to answer owners that hear nothing from etcd."""
         self._peers.handle(AgreeOwner, self._agree)
-        self._loops.every(LOOK_S, self._look)
         if self._etcd is None:
             return
         self._loops.every(READ_S, self._read)
@@ -135,9 +133,9 @@ class StrictSites:
         """Fall silent: the lease runs out, unless another process of this node goes on with it."""
         self._loops.stop()
 
-    def _look(self) -> Coroutine[Any, Any, None] | None:
-        """Nothing to do where no site is strict, or was a moment ago."""
-        return self._steward.look() if self._tenures.sites or self._steward.sites() else None
+    def look(self) -> None:
+        """Decide about every strict site, and about those that were a moment ago; twice a second, once resumed."""
+        self._steward.look()
 
     async def _read(self) -> None:
         await self._watching.read(self._steward.to_read())

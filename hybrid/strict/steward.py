@@ -87,7 +87,7 @@ class StrictSteward:
 
     # ------------------------------------------------------------------------------------------------- decisions
 
-    async def look(self) -> None:
+    def look(self) -> None:
         """Decide about every strict site and begin the deeds. One site's trouble is that site's alone."""
         self._sweep()
         for site in self.sites():

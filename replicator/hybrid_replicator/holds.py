@@ -22,6 +22,8 @@ from hybrid_replicator.names import base_tag, peer_of_tag
 from hybrid_replicator.protection import SEEN_WITHIN_S
 
 SURE_S = 24 * 3600
+NEAR = 32
+"""Of a history so many of the newest are looked through first: this is asked for with every snapshot of a peer."""
 
 
 class BaseHolds:
@@ -48,8 +50,11 @@ class BaseHolds:
 
     def heard(self, dataset: str, history: History, peer: NodeId, guids: Sequence[Guid]) -> None:
         """`peer` says that its line ends with `guids`, newest first: some may be in common, and newer than what was."""
-        line = {snapshot.guid: place for place, snapshot in enumerate(history)}
-        common = next((guid for guid in guids if guid in line), None)
+        for part in (history[-NEAR:], history):  # what is in common comes in one order on all lines
+            line = _places(part)
+            common = next((guid for guid in guids if guid in line), None)
+            if common is not None or len(history) <= NEAR:
+                break
         newest = self._newest.get((dataset, peer))
         if common is not None:
             self._told[dataset, peer] = common
@@ -117,3 +122,7 @@ class BaseHolds:
             await self._pool.release(dataset, guid, tag)
         except (NoSuchDataset, NoSuchSnapshot):
             self.log.debug("{guid} of {dataset} went away before its hold", guid=guid, dataset=dataset)
+
+
+def _places(history: History) -> dict[Guid, int]:
+    return {snapshot.guid: place for place, snapshot in enumerate(history)}

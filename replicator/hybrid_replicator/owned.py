@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from hybrid.leaves import unlike
 from hybrid.model import Claim, NodeId, SiteId, SiteSpec
-from hybrid.view import SiteView, View
+from hybrid.view import NodeView, SiteView, View
 from hybrid_replicator.ports import Targets
 
 AGAIN_S = 30.0
@@ -37,6 +37,7 @@ class Owned:
         self._me, self._targets = me, targets
         self._sites: Mapping[SiteId, SiteView] = {}
         self._known: dict[SiteId, tuple[SiteView, Duty]] = {}
+        self._seen: Mapping[NodeId, NodeView] = {}
         self._nodes: dict[NodeId, tuple[bool, bool, str]] = {}
         self._asked_s = float("-inf")
 
@@ -51,7 +52,10 @@ class Owned:
         self._sites = view.sites
         for site in (*gone, *changed):
             self._known.pop(site, None)
-        nodes = {node.id: (node.live, node.storage_ok, node.dc) for node in view.nodes.values()}
+        nodes = self._nodes
+        if view.nodes is not self._seen:
+            self._seen = view.nodes
+            nodes = {node.id: (node.live, node.storage_ok, node.dc) for node in view.nodes.values()}
         if nodes != self._nodes or now_s - self._asked_s >= AGAIN_S:
             self._nodes, self._asked_s = nodes, now_s
             changed = {site: seen for site, (seen, _) in self._known.items()} | changed

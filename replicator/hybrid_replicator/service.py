@@ -25,7 +25,7 @@ from hybrid.history import History
 from hybrid.loops import Loops
 from hybrid.model import Claim, Fact, Guid, NodeId, SiteId, SiteSpec, Snapshot, Stash
 from hybrid.ports import ByteSource, IncomingStream, Peers, Pool
-from hybrid.view import SiteView, View
+from hybrid.view import NodeView, SiteView, View
 from hybrid.wire import AskHistory, HistoryHeld, Refused
 from hybrid_replicator.bases import Bases
 from hybrid_replicator.chores import Chores
@@ -113,6 +113,7 @@ class Replicator(Service):
         self._followed: dict[SiteId, tuple[Duty, bool]] = {}
         self._duties: dict[SiteId, Duty] = {}
         self._live: frozenset[NodeId] = frozenset()
+        self._nodes: Mapping[NodeId, NodeView] = {}
         self._sites: Mapping[SiteId, SiteView] = {}
         self._recovered = False
         self._loops = Loops(reactor)
@@ -161,8 +162,11 @@ class Replicator(Service):
 
     def follow(self, view: View) -> None:
         """Take over who owns what, and who is there. Cheap where little changed."""
-        live = frozenset(node.id for node in view.nodes.values() if node.live and node.id != self._me)
-        self._holds.follow(view.nodes.keys())
+        live = self._live
+        if view.nodes is not self._nodes:
+            self._nodes = view.nodes
+            live = frozenset(node.id for node in view.nodes.values() if node.live and node.id != self._me)
+            self._holds.follow(view.nodes.keys())
         owned, self._sites = self._owned.follow(view, self._reactor.seconds()), view.sites
         if owned == self._followed and live == self._live:
             return

@@ -7,16 +7,16 @@ that did not change is not looked at again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from hybrid.cluster.candidates import CLAIMING
 from hybrid.hosting.holdings import PREFIX
 from hybrid.model import NO_CLAIM, Bid, Claim, Guid, Received, SiteId
-from hybrid.storage.memory_state import Volume
+from hybrid.storage.memory_state import Moment, Volume
 from hybrid_replicator.names import intent_key
-from tests.simulation.oracle import writes_in
+from tests.simulation.oracle import written
 
 if TYPE_CHECKING:
     from tests.simulation.disk import Disk
@@ -37,7 +37,7 @@ class Invariants:
         self._world = world
         self._changes: dict[str, int] = {}
         self._shapes: dict[str, dict[str, Shape]] = {}
-        self._on_disk: dict[str, frozenset[Guid]] = {}
+        self._on_disk: dict[str, set[Guid]] = {}
         self._bid: dict[tuple[str, SiteId, str], Bid] = {}
         self._accepted: dict[tuple[str, SiteId, int], Claim] = {}
 
@@ -60,12 +60,22 @@ class Invariants:
         if shapes == before:
             return
         self._shapes[disk.label] = shapes
+        on_disk = self._on_disk.setdefault(disk.label, set())
+        longer = shapes.keys() == before.keys()
         for name, shape in shapes.items():
-            if before.get(name) != shape and name.startswith(PREFIX):
-                self._line(disk, name)
-        now = frozenset(moment.snapshot.guid for volume in disk.volumes().values() for moment in volume.moments)
-        self._nothing_gone(disk, self._on_disk.get(disk.label, frozenset()) - now)
-        self._on_disk[disk.label] = now
+            if before.get(name) == shape:
+                continue
+            moments = disk.volumes()[name].moments
+            one_more = longer and _one_more(before[name], shape, moments)
+            longer = longer and one_more
+            if name.startswith(PREFIX):
+                self._line(disk, name, moments[-2:] if one_more else moments)
+            if one_more:
+                on_disk.add(moments[-1].snapshot.guid)
+        if not longer:  # something else than one new snapshot at the end of each line that changed
+            now = {moment.snapshot.guid for volume in disk.volumes().values() for moment in volume.moments}
+            self._nothing_gone(disk, on_disk - now)
+            self._on_disk[disk.label] = now
 
     def _nothing_gone(self, disk: Disk, gone: Iterable[Guid]) -> None:
         """S3: no disk loses a snapshot, but by retention and what a user deleted; S1 with it."""
@@ -85,10 +95,10 @@ class Invariants:
         if missing:
             oracle.violated("S1", f"snapshot {guid} was acknowledged and is not on {missing}")
 
-    def _line(self, disk: Disk, name: str) -> None:
+    def _line(self, disk: Disk, name: str, moments: Sequence[Moment]) -> None:
         """S4: a main line is a path in the graph of snapshots."""
         oracle = self._world.oracle
-        guids = [moment.snapshot.guid for moment in disk.volumes()[name].moments]
+        guids = [moment.snapshot.guid for moment in moments]
         for old, new in pairwise(guids):
             taken = oracle.snapshots.get(new)
             if taken is not None and taken.parent != old and not oracle.is_ancestor(old, new):
@@ -100,19 +110,31 @@ class Invariants:
         """What no event tells of."""
         self._writes()
         for node in self._world.nodes.values():
+            process = node.process
+            if process is None:
+                continue
             for site in self._world.sites:
-                self._replica_at_rest(node, site)
-                self._bids(node, site)
+                register = process.register(site)
+                if register is None:
+                    continue
+                if register.role == "replica" and node.up and not process.clock.paused:
+                    self._replica_at_rest(node, site)
+                if register.bids:
+                    self._bids(node, site, register.bids)
 
     def _writes(self) -> None:
         """S2: every write that was accepted is in a snapshot, in live data, or in the intent log."""
         world = self._world
         if not world.oracle.loose:
             return
-        held = {
-            write for node in world.nodes.values() for journal in node.disk.journals() for write in writes_in(journal)
-        }
-        lost = world.oracle.loose.keys() - held
+        lost = set(world.oracle.loose)
+        for node in world.nodes.values():
+            for journal in node.disk.journals():
+                if journal:
+                    held = written(journal)
+                    lost = {write for write in lost if write not in held}
+                if not lost:
+                    return
         if lost:
             world.oracle.violated(
                 "S2", f"writes {sorted(lost)} of {[world.oracle.loose[one] for one in lost]} are lost"
@@ -120,11 +142,8 @@ class Invariants:
 
     def _replica_at_rest(self, node: Node, site: SiteId) -> None:
         """S8: where a node says that it is a replica, nothing is mounted, writable, or running."""
-        process = node.process
-        if process is None or not node.up or process.clock.paused:
-            return
-        register, volume = process.register(site), node.disk.volumes().get(PREFIX + site)
-        if register is None or register.role != "replica" or volume is None:
+        volume = node.disk.volumes().get(PREFIX + site)
+        if volume is None:
             return
         swapping = intent_key(site) in node.disk.properties("stash/journal")
         if volume.changed() and not swapping and volume.moments and node.disk.durable(site) is None:
@@ -136,10 +155,9 @@ class Invariants:
         if opened:
             self._world.oracle.violated("S8", f"{node.name} is a replica of {site}, which is {opened} there")
 
-    def _bids(self, node: Node, site: SiteId) -> None:
+    def _bids(self, node: Node, site: SiteId, bids: Mapping[str, Bid]) -> None:
         """R5: a bid never changes once it was published."""
-        register = node.process.register(site) if node.process is not None else None
-        for key, bid in register.bids.items() if register is not None else ():
+        for key, bid in bids.items():
             if (node.name, site, key) not in self._bid:
                 self._conflict(site, key)
             if self._bid.setdefault((node.name, site, key), bid) != bid:
@@ -236,6 +254,12 @@ class Invariants:
                 if guid in known and guid == next(one for one in reversed(guids) if one in common):
                     return f"which is the newest in common with {other.name}"
         return None
+
+
+def _one_more(before: Shape, now: Shape, moments: Sequence[Moment]) -> bool:
+    """Whether all that differs is one more snapshot at the end."""
+    was_last = moments[-2].snapshot.guid if len(moments) > 1 else None
+    return before[0] == now[0] and before[1] + 1 == now[1] and before[2] == was_last
 
 
 def _shape(volume: Volume) -> Shape:

@@ -6,6 +6,7 @@ import struct
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from hybrid.model import Claim, Guid, NodeId, SiteId
 
@@ -24,6 +25,12 @@ class Violated(AssertionError):
 def writes_in(journal: bytes) -> tuple[int, ...]:
     """The writes in the content of `JOURNAL`."""
     return struct.unpack(f"<{len(journal) // 8}Q", journal)
+
+
+@lru_cache(1024)
+def written(journal: bytes) -> frozenset[int]:
+    """The same, to look them up in."""
+    return frozenset(writes_in(journal))
 
 
 def appended(journal: bytes, write: int) -> bytes:
