@@ -17,24 +17,37 @@ from twisted.python.failure import Failure
 _log = Logger()
 
 
-def detach(coroutine: Coroutine[Deferred[Any], Any, object], ended: Callable[[], object] | None = None) -> None:
-    """
-    Begin `coroutine`, which awaits Deferreds and tells of its errors itself: what it raises is only logged.
+def _logged(_: Exception) -> None:
+    _log.failure("what nobody waits for failed")
 
-    It has run to its first wait, or ended, when this returns. `ended()` is called when it is over, however it ended.
+
+def detach(
+    coroutine: Coroutine[Deferred[Any], Any, object],
+    ended: Callable[[], object] | None = None,
+    failed: Callable[[Exception], object] = _logged,
+) -> None:
     """
-    _Detached(coroutine, ended).go()
+    Begin `coroutine`, which awaits Deferreds. It has run to its first wait, or ended, when this returns.
+
+    Args:
+        ended: Called when it is over, however it ended.
+        failed: Called before, while the error is handled, with what it raised; by default that is logged.
+    """
+    _Detached(coroutine, ended, failed).go()
 
 
 class _Detached:
     """One coroutine on its way."""
 
-    __slots__ = ("_coroutine", "_ended")
+    __slots__ = ("_coroutine", "_ended", "_failed")
 
     def __init__(
-        self, coroutine: Coroutine[Deferred[Any], Any, object], ended: Callable[[], object] | None = None
+        self,
+        coroutine: Coroutine[Deferred[Any], Any, object],
+        ended: Callable[[], object] | None,
+        failed: Callable[[Exception], object],
     ) -> None:
-        self._coroutine, self._ended = coroutine, ended
+        self._coroutine, self._ended, self._failed = coroutine, ended, failed
 
     def go(self, result: object = None) -> None:
         """Go on until it waits again: `result` came of what it waited for."""
@@ -46,8 +59,8 @@ class _Detached:
                 waits_for = coroutine.send(result)
         except StopIteration:
             pass
-        except Exception:
-            _log.failure("a coroutine that nobody waits for failed")
+        except Exception as error:
+            self._failed(error)
         else:
             waits_for.addBoth(self.go)
             return

@@ -66,19 +66,13 @@ class _Loop:
     def _turn(self) -> None:
         try:
             run = self._deed()
-        except Exception:
-            self._failed()
+        except Exception as error:
+            self._failed(error)
             run = None
         if run is None:
             self._wait()
         else:
-            detach(self._survive(run), self._wait)
+            detach(run, self._wait, self._failed)
 
-    async def _survive(self, run: Coroutine[Any, Any, object]) -> None:
-        try:
-            await run
-        except Exception:
-            self._failed()
-
-    def _failed(self) -> None:
+    def _failed(self, _: Exception) -> None:
         self.log.failure("{deed} failed", deed=getattr(self._deed, "__qualname__", repr(self._deed)))

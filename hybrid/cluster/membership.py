@@ -60,7 +60,7 @@ class Membership:
         self._stalled_s = 0.0
         self._unfit_until_s = now_s
         self._probe_s = -math.inf
-        self._gossiping = self._greeting = self._barred = False
+        self._begun = self._gossiping = self._greeting = self._barred = False
         self._slice: list[NodeId] = []
         self._live: frozenset[NodeId] | None = None
         self._only_called: dict[NodeId, int] = {}
@@ -146,6 +146,7 @@ class Membership:
 
     def start(self, now_s: float) -> None:
         """Begin. Until then this node is silent, and not late."""
+        self._begun = True
         active_s = now_s - self._stalled_s
         self._rumours.spread(self._beliefs.told)
         self._agenda.at(active_s + 0.1 * self._chance.random(), self._period)
@@ -205,7 +206,7 @@ class Membership:
         """A link to `node` came up, or went down: see at once whether it lives."""
         active_s = self._active(now_s)
         member = self._beliefs.learn(node) if node != self.me else None
-        if member is not None and self._agenda.due_s != math.inf:
+        if member is not None and self._begun:
             if member.live:
                 self._beliefs.urgent[node] = None
             else:
@@ -214,7 +215,7 @@ class Membership:
 
     def _active(self, now_s: float) -> float:
         """Active seconds; what this process was late is not among them."""
-        late_s = now_s - self.due_s
+        late_s = now_s - (self._agenda.due_s + self._stalled_s)
         if late_s > LAG_ALLOWED_S:
             self._stalled_s += late_s
             self.lagged(late_s, now_s)
@@ -270,7 +271,7 @@ class Membership:
 
     def _done(self, active_s: float) -> Deeds:
         """What to do now, and see that rumours and greetings go on."""
-        if self._agenda.due_s != math.inf:
+        if self._begun:
             if not self._gossiping and self._rumours and self._beliefs.living:
                 self._gossiping = True
                 self._agenda.at(active_s + GOSSIP_S, self._gossip)
@@ -286,10 +287,10 @@ class Membership:
 
     def _emit(self, node: NodeId, kind: int, number: int, target: str) -> None:
         if kind == CALL:
-            self._deeds.append((node, Packet(CALL, number, self.incarnation, target)))
+            self._deeds.append((node, Packet(CALL, number, self._beliefs.incarnation, target)))
             return
         updates = self._updates(node, kind)
-        self._deeds.append((node, Packet(kind, number, self.incarnation, target, updates)))
+        self._deeds.append((node, Packet(kind, number, self._beliefs.incarnation, target, updates)))
 
     def _updates(self, node: NodeId, kind: int) -> tuple[Update, ...]:
         """What rides along: corrections, what is held against the receiver, rumours, a slice of the table."""

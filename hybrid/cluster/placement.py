@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 
 from hybrid.model import NodeId, SiteId
 from hybrid.view import NodeView, SiteView, View
@@ -75,5 +76,6 @@ def free_number(view: View, site: SiteId) -> int:
     raise ValueError(f"all {NUMBERS} site numbers are in use")
 
 
+@lru_cache(16384)
 def _digest(*parts: str) -> int:
     return int.from_bytes(hashlib.blake2b("/".join(parts).encode(), digest_size=8).digest())

@@ -5,7 +5,7 @@ Runs the membership protocol: one timer, datagrams in and out, pings over the li
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 import msgspec
@@ -132,7 +132,9 @@ class Pulse(Service):
                     detach(self._call(node, packet.number))
                 else:
                     self._datagrams.send(node, packet)
-            self._notice()
+            changes = self._membership.changes()
+            if changes:
+                self._notice(changes)
         except Exception:
             self.log.failure("a step of the membership protocol failed")
         finally:
@@ -149,9 +151,9 @@ class Pulse(Service):
             self._due_s = due_s
             self._timer = self._reactor.callLater(max(0.0, due_s - self._reactor.seconds()), self._advance)
 
-    def _notice(self) -> None:
+    def _notice(self, changes: Iterable[tuple[NodeId, str, str]]) -> None:
         came = False
-        for node, before, after in self._membership.changes():
+        for node, before, after in changes:
             if after == "dead":
                 self.log.warn("node {node} does not answer: taken for dead", node=node)
             elif after == "suspect":

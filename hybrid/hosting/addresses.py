@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from ipaddress import IPv4Network
 
 from hybrid.errors import Conflict
@@ -12,6 +13,7 @@ from hybrid.settings import Settings
 IDS_PER_SITE = 65536
 
 
+@lru_cache(4096)
 def address_of(number: int, subnet: str) -> str:
     """
     The container's address: host `number + 255` of the subnet (the first 255 are the node's own).

@@ -21,15 +21,13 @@ Background = Callable[[str, Callable[[], Coroutine[Any, Any, object]]], None]
 def in_background(what: str, deed: Callable[[], Coroutine[Any, Any, object]]) -> None:
     """See `Background`."""
 
-    async def logged() -> None:
-        try:
-            await deed()
-        except HybridError as error:
+    def failed(error: Exception) -> None:
+        if isinstance(error, HybridError):
             SiteTasks.log.warn("{what} failed: {error}", what=what, error=str(error))
-        except Exception:
+        else:
             SiteTasks.log.failure("{what} failed", what=what)
 
-    detach(logged())
+    detach(deed(), failed=failed)
 
 
 class SiteTasks:

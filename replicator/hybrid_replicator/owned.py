@@ -8,7 +8,8 @@ until that or the set of usable nodes changes, and is gone through as a whole no
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from hybrid.leaves import unlike
 from hybrid.model import Claim, NodeId, SiteId, SiteSpec
@@ -19,8 +20,7 @@ AGAIN_S = 30.0
 """Targets may also depend on what the view does not show: they are asked for again after so long."""
 
 
-@dataclass(frozen=True, slots=True)
-class Duty:
+class Duty(msgspec.Struct, frozen=True):
     """A site owned here: under which claim, and which peers should hold it."""
 
     spec: SiteSpec

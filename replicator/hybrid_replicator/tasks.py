@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
@@ -27,17 +27,10 @@ class Tasks:
         self._running = 0
         self._waiting: list[Deferred[None]] = []
 
-    def start(self, what: str, task: Callable[[], Awaitable[object]]) -> None:
+    def start(self, what: str, task: Callable[[], Coroutine[Any, Any, object]]) -> None:
         """Run `task` until it ends; `what` names it in the log."""
-
-        async def run() -> None:
-            try:
-                await task()
-            except Exception:
-                self.log.failure("{what} failed", what=what)
-
         self._running += 1
-        detach(run(), self._one_ended)
+        detach(task(), self._one_ended, lambda _: self.log.failure("{what} failed", what=what))
 
     def _one_ended(self) -> None:
         self._running -= 1
