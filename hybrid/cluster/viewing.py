@@ -103,10 +103,7 @@ class Views:
         changed: dict[SiteId, SiteView] = {}
         gone: list[SiteId] = []
         for site in sorted(touched):
-            registers = self._ledger.registers(site)
-            mine = registers.get(self._me)
-            upstream = self._upstream(site) if mine is not None and mine.serving else None
-            seen = site_view(self._me, registers, live, upstream, lost)
+            seen = site_view(self._me, self._ledger.registers(site), live, self._upstream(site), lost)
             if seen is None:
                 gone.append(site)
             elif before.get(site) != seen:
