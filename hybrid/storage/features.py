@@ -44,7 +44,7 @@ SAFE = (
 """All that any pool is ever said to take."""
 
 _ADVICE = {
-    SPILL: ("system attributes (file system version 5)", "create its datasets with `version=4`"),
+    SPILL: ("system attributes (file system version 5)", 'make datasets on nodes with `datasets_for = "zfs-fuse"`'),
     EMBEDDED: ("embedded blocks", "enable `embedded_data` on the receiving pool"),
     LZ4: ("LZ4", "enable `lz4_compress` on the receiving pool"),
     LARGE_BLOCKS: ("blocks of more than 128 KiB", "enable `large_blocks` on the receiving pool, or lower `recordsize`"),

@@ -247,4 +247,6 @@ def pair(request: pytest.FixtureRequest) -> Iterator[tuple[Hands, Hands]]:
         yield from _zfs_pair(host, lambda name: ZfsCommandPool(reactor, name, host.prefix))
     else:
         host = request.getfixturevalue("zfs_fuse")
-        yield from _zfs_pair(host, lambda name: OpenZfsPool(reactor, name, host.prefix, ZFS_FUSE, CommandCore(host)))
+        yield from _zfs_pair(
+            host, lambda name: OpenZfsPool(reactor, name, host.prefix, ZFS_FUSE, core=CommandCore(host))
+        )
