@@ -135,7 +135,7 @@ class Lzc:
         """See `ZfsCore`."""
         with _meaning(f"bookmarks of {dataset} cannot be read"):
             found = self._library.lzc_get_bookmarks(dataset.encode(), [b"guid"])
-            return {name.decode(): Guid(int(values[b"guid"])) for name, values in found.items()}
+            return {name.decode(): Guid(int(values[b"guid"][b"value"])) for name, values in found.items()}
         raise AssertionError
 
     def destroy_bookmarks(self, names: Sequence[str]) -> None:

@@ -89,9 +89,11 @@ class ChildFiles:
             await source.abort()
             raise
 
-    async def compare(self, old_root: str, root: str, path: str) -> Differences:
+    async def compare(
+        self, old_root: str, root: str, path: str, touched: tuple[bytes, ...] | None = None
+    ) -> Differences:
         """See `hybrid_replicator.ports.Files`."""
-        answer = await self._do(Compare(old_root, root, path), self._copy_s)
+        answer = await self._do(Compare(old_root, root, path, touched), self._copy_s)
         assert isinstance(answer, Compared)  # see above
         return answer.differences
 

@@ -3,14 +3,15 @@ Compares two mounted moments of one site by walking both. Shell, in the child.
 
 What has the same inode and time of change is the same and is not looked into; what has not is compared byte by byte,
 for a restore gives a file a new inode and the content it had. What is gone and what is new are walked too, so that a
-folder that was renamed can be told from one that was deleted.
+folder that was renamed can be told from one that was deleted. Where the pool says in which folders something is
+different, only these are walked: a site of a million files of which ten changed is compared in a moment.
 """
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from hybrid import filenames
 from hybrid.deeds import Differences, Kind
@@ -35,10 +36,19 @@ def kind_of(mode: int) -> Kind:
 
 
 class Comparison:
-    """One comparison."""
+    """
+    One comparison.
 
-    def __init__(self, max_entries: int = MAX_ENTRIES, max_changes: int = MAX_CHANGES) -> None:
+    Args:
+        touched: The folders in which something is different, with all above them, where the pool could tell: of those
+            that are in both moments no others are looked into.
+    """
+
+    def __init__(
+        self, max_entries: int = MAX_ENTRIES, max_changes: int = MAX_CHANGES, touched: Iterable[bytes] | None = None
+    ) -> None:
         self._entries_left, self._max_changes = max_entries, max_changes
+        self._touched = None if touched is None else frozenset(touched)
         self._bytes_left = MAX_READ
         self._deleted: list[Found] = []
         self._added: list[Found] = []
@@ -101,6 +111,8 @@ class Comparison:
         else:
             self._deleted += [] if was is None else [_found(path, was)]
             self._added += [] if now is None else [_found(path, now)]
+        if was is not None and now is not None and self._touched is not None and os.fsencode(path) not in self._touched:
+            return
         inner_old, inner_new = _folder_in(old, name, was), _folder_in(new, name, now)
         try:
             if inner_old is not None or inner_new is not None:

@@ -72,9 +72,9 @@ def do(work: Work, out: BinaryIO | None = None) -> Answer | None:
                     return Listed(_folder(opened, path, filenames.given(after), limit))
             case CopyTree(root=root, live_root=live_root, copy=copy):
                 return _copied(root, live_root, path, copy)
-            case Compare(old_root=old_root, root=root):
+            case Compare(old_root=old_root, root=root, touched=touched):
                 with closing(open_root(old_root)) as old, closing(open_root(root)) as new:
-                    return Compared(Comparison().compare(old, new, path))
+                    return Compared(Comparison(touched=touched).compare(old, new, path))
             case UniteMail(root=root):
                 with closing(open_root(root)) as opened:
                     return Counted(unite(work, opened))

@@ -41,6 +41,8 @@ class Compare(msgspec.Struct, frozen=True, tag=True):
     old_root: str
     root: str
     path: str
+    touched: tuple[bytes, ...] | None = None
+    """See `comparing.Comparison`."""
 
 
 class UniteMail(msgspec.Struct, frozen=True, tag=True):

@@ -16,12 +16,14 @@ from twisted.logger import Logger
 
 from hybrid import crashpoint
 from hybrid.deeds import Differences, Folder, Form
-from hybrid.errors import Conflict, HybridError, NoSuchSnapshot
+from hybrid.errors import Conflict, HybridError, NoSuchSnapshot, StorageError
+from hybrid.history import guids
 from hybrid.model import Guid, SiteId, Stash
 from hybrid.ports import ByteSource, Pool
 from hybrid_replicator.index import HistoryIndex
 from hybrid_replicator.names import JOURNAL, restored_site, restoring_key, stash_dataset
 from hybrid_replicator.ports import Files, LiveRoot
+from hybrid_replicator.touched import folders
 from hybrid_replicator.windows import Windows
 
 IDLE_S = 120.0
@@ -61,10 +63,25 @@ class Past:
         key = (old, new, path)
         if key not in self._compared:
             async with self._windows.look(site, old) as before, self._windows.look(site, new) as after:
-                self._compared[key] = await self._files.compare(before, after, path)
+                touched = await self._touched(site, old, new)
+                self._compared[key] = await self._files.compare(before, after, path, touched)
             while len(self._compared) > COMPARED_KEPT:
                 self._compared.popitem(last=False)
         return self._compared[key]
+
+    async def _touched(self, site: SiteId, old: Guid, new: Guid) -> tuple[bytes, ...] | None:
+        """The folders in which the two moments differ, where the pool can tell; `None`: any may."""
+        dataset = self._index.holder(site, old)
+        if not self._pool.capabilities.diff or dataset is None or dataset != self._index.holder(site, new):
+            return None
+        line = guids(self._index.history(dataset))
+        first, last = (old, new) if line.index(old) < line.index(new) else (new, old)
+        try:
+            changes = await self._pool.diff(dataset, first, last) if first != last else []
+        except StorageError as error:
+            self.log.warn("{dataset} is walked whole: {why}", dataset=dataset, why=str(error))
+            return None
+        return None if changes is None else folders(changes)
 
     async def restore(self, site: SiteId, guid: Guid, path: str, copy: str) -> tuple[int, str]:
         """See `hybrid.deeds.TimeMachine.restore`. What is not in the snapshot stays as it is."""

@@ -43,8 +43,15 @@ class Files(Protocol):
     async def read(self, root: str, path: str, form: Form) -> ByteSource:
         """What `path` below `root` holds, begun: links are not followed. Raises `NoSuchPath`, `TooLarge`."""
 
-    async def compare(self, old_root: str, root: str, path: str) -> Differences:
-        """What is different in the directory `path` below `root` from that below `old_root`. Raises `NoSuchPath`."""
+    async def compare(
+        self, old_root: str, root: str, path: str, touched: tuple[bytes, ...] | None = None
+    ) -> Differences:
+        """
+        What is different in the directory `path` below `root` from that below `old_root`. Raises `NoSuchPath`.
+
+        Args:
+            touched: The folders in which something is different, with all above them, where that is known.
+        """
 
     async def copy(self, root: str, live_root: str, path: str, copy: str) -> tuple[int, str]:
         """

@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 
 from hybrid.deeds import Difference, Differences
+from hybrid.ports import Change
 from hybrid_replicator.comparing import Comparison
 from hybrid_replicator.copying import TooMuch
 from hybrid_replicator.files import do
 from hybrid_replicator.filework import Compare, Compared, NotDone
 from hybrid_replicator.renames import Found, difference, paired
+from hybrid_replicator.touched import MOST, folders
 
 
 def compared(old: Path, new: Path, path: str = "/") -> list[tuple[str, str, str]]:
@@ -141,3 +143,31 @@ def test_limits(old: Path, new: Path) -> None:
         Comparison(max_entries=5).compare(before, after, "")
     os.close(before)
     os.close(after)
+
+
+def test_only_folders_that_were_touched_are_walked(old: Path, new: Path) -> None:
+    """What the pool says is enough, renamed folders and all; what it does not name is not looked into."""
+    replace(new / "page", "another page")
+    replace(new / "folder" / "other", "another text")
+    (new / "folder" / "deep").rename(new / "moved")
+    everything = compared(old, new)
+    changes = [
+        Change("modified", b"page", "file"),
+        Change("modified", b"folder/other", "file"),
+        Change("renamed", b"folder/deep", "directory", b"moved"),
+    ]
+    answer = do(Compare(str(old), str(new), "/", folders(changes)))
+    assert isinstance(answer, Compared)
+    assert [(one.change, one.path, one.was) for one in answer.differences.changes] == everything != []
+    answer = do(Compare(str(old), str(new), "/", folders(changes[:1])))
+    assert isinstance(answer, Compared)
+    assert [one.path for one in answer.differences.changes if one.path.startswith("folder/")] == []
+
+
+def test_folders_are_told_with_all_above_them() -> None:
+    """Of a renamed one both; of too many nothing, and the whole is walked."""
+    assert folders([]) == ()
+    assert folders([Change("added", b"top", "file")]) == (b"",)
+    changes = [Change("renamed", b"a/b/c", "file", b"x/y"), Change("removed", b"a/z", "file")]
+    assert folders(changes) == (b"", b"a", b"a/b", b"x")
+    assert folders([Change("added", b"%d/x" % number, "file") for number in range(MOST + 1)]) is None

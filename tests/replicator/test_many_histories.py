@@ -48,7 +48,9 @@ class NoFiles:
         """See `hybrid_replicator.ports.Files`."""
         return Source(b"")
 
-    async def compare(self, old_root: str, root: str, path: str) -> Differences:
+    async def compare(
+        self, old_root: str, root: str, path: str, touched: tuple[bytes, ...] | None = None
+    ) -> Differences:
         """See `hybrid_replicator.ports.Files`."""
         return Differences(())
 

@@ -17,6 +17,7 @@ from hybrid.model import Claim, NodeId, SiteId, snapshot_name
 from hybrid.ports import ByteSource
 from hybrid.storage.memory import MemoryPool
 from hybrid.storage.memory_stream import Source
+from hybrid.storage.openzfs import OPENZFS
 from hybrid_replicator.index import HistoryIndex
 from hybrid_replicator.names import JOURNAL, site_dataset
 from hybrid_replicator.past import Past
@@ -33,6 +34,7 @@ class NamedFiles:
     def __init__(self) -> None:
         self.tidied: list[str] = []
         self.compared = 0
+        self.touched: tuple[bytes, ...] | None = None
         self.breaks_off = False
 
     async def folder(self, root: str, path: str, after: str, limit: int) -> Folder:
@@ -43,9 +45,12 @@ class NamedFiles:
         """See `hybrid_replicator.ports.Files`."""
         return Source(f"{root}:{path}".encode())
 
-    async def compare(self, old_root: str, root: str, path: str) -> Differences:
+    async def compare(
+        self, old_root: str, root: str, path: str, touched: tuple[bytes, ...] | None = None
+    ) -> Differences:
         """See `hybrid_replicator.ports.Files`."""
         self.compared += 1
+        self.touched = touched
         return Differences((), complete=old_root != root)
 
     async def copy(self, root: str, live_root: str, path: str, copy: str) -> tuple[int, str]:
@@ -186,6 +191,29 @@ def test_windows_are_bounded(desk: Desk, run: Run[None]) -> None:
             await source.abort()
         await desk.wait(KEEP_S + 10)
         assert await desk.open() == 0
+
+    run(story())
+
+
+def test_a_comparison_looks_where_the_pool_says_something_changed(clock: Clock, run: Run[None]) -> None:
+    """On OpenZFS, where the site is open; also backwards. Else everything is walked."""
+
+    async def story() -> None:
+        desk = Desk(clock, MemoryPool(lambda: 1_800_000_000 + clock.seconds(), seed="a", capabilities=OPENZFS))
+        first, second = await desk.make(2)
+        desk.pool.write(site_dataset(SITE), "a/b/c", b"x")
+        desk.pool.write(site_dataset(SITE), "top", b"x")
+        third = await desk.pool.snapshot(site_dataset(SITE), "third")
+        await desk.index.refresh(site_dataset(SITE))
+        await desk.past.compare(SITE, first.guid, third.guid, "/")
+        assert desk.files.touched is None
+        await desk.pool.mount(site_dataset(SITE), "/live")
+        await desk.past.compare(SITE, second.guid, third.guid, "/")
+        assert desk.files.touched == (b"", b"a", b"a/b")
+        await desk.past.compare(SITE, third.guid, second.guid, "/")
+        assert desk.files.touched == (b"", b"a", b"a/b")
+        await desk.past.compare(SITE, third.guid, third.guid, "/")
+        assert desk.files.touched == ()
 
     run(story())
 
