@@ -229,7 +229,7 @@ class Delivery:
 
         Args:
             guid: Its one snapshot that counts.
-            bases: Where the stream may start, best first; the next is tried where the peer lacks one.
+            bases: Where the stream may start, best first; the next is tried where the peer, or this node, lacks one.
 
         Returns:
             Bytes sent.
@@ -260,6 +260,8 @@ class Delivery:
                 except NotTaken as refused:
                     if refused.reason != "base":
                         raise
+                except NoSuchSnapshot as error:  # this node got it whole itself
+                    self.log.debug("{dataset} goes without a base: {error}", dataset=dataset, error=error)
             return await self._send(node, msgspec.structs.replace(offer, base=bases[-1]), cut)
 
     async def _send_image(self, image: str, guid: Guid, node: NodeId, cut: Cut) -> int | None:

@@ -107,7 +107,7 @@ class Replicator(Service):
         self._rounds = Rounds(reactor, schedule, self._index, snapshots, self._gates, self._sender, self._tasks, report)
         self._windows = Windows(reactor, pool, self._index, place, partial(next, count(int(now_s() * 1000))))
         self._past = Past(reactor, pool, self._index, files, live_root, self._windows)
-        self._copies = StashCopies(self._index, self._delivery, self._holders)
+        self._copies = StashCopies(reactor, self._index, self._delivery, self._holders)
         self._holds, self._chores = holds, self._upkeep(holds, report)
         self._owned = Owned(me, targets)
         self._followed: dict[SiteId, tuple[Duty, bool]] = {}

@@ -530,6 +530,62 @@ def test_a_stash_is_copied_to_the_other_holders(tell: Tell) -> None:
     tell(story)
 
 
+def test_a_stash_is_copied_again_to_a_disk_that_was_replaced(tell: Tell) -> None:
+    """A server that lost its disk between two looks at it gets what was set aside once more."""
+
+    async def story(world: World) -> None:
+        a, b = await world.start(A, B)
+        await world.site(a, b)
+        await world.wait(10)
+        base = a.replicator.history(SITE)[-1].guid
+        a.pool.write(main_of(), "data", b"set aside")
+        await world.wait(10)
+        stash = await a.replicator.stash(SITE, base, "rollback")
+        await world.wait(70)
+        assert [one.head for one in b.replicator.stashes(SITE)] == [stash.head]
+        await b.stop()
+        world.nodes[B] = again = Node(world, B)
+        await again.start()
+        await world.wait(400)
+        assert [one.head for one in again.replicator.stashes(SITE)] == [stash.head]
+
+    tell(story)
+
+
+def test_a_stash_that_came_whole_goes_on_whole(tell: Tell) -> None:
+    """A server that was given a stash, and lacks where it began, gives it to others all the same."""
+
+    async def story(world: World) -> None:
+        a, b = await world.start(A, B)
+        await world.site(a, b)
+        a.pool.write(main_of(), "data", b"common")
+        await world.wait(10)
+        a.pool.write(main_of(), "data", b"set aside")
+        await world.wait(10)
+        base = a.replicator.history(SITE)[0].guid
+        stash = await a.replicator.stash(SITE, base, "rollback")
+        name = f"stash/{stash.id}"
+        parts: list[bytes] = []
+        source = await a.pool.send(name, stash.head, None)
+        while data := await source.read():
+            parts.append(data)
+        (c,) = await world.start(C)
+        sink = await c.pool.receive(name)
+        for data in parts:
+            await sink.write(data)
+        await sink.finish()
+        await c.pool.set_properties(name, (await a.pool.dataset(name)).properties)
+        await a.stop()
+        await b.stop()
+        world.nodes = {C: await world.restart(c)}
+        (d,) = await world.start(B)
+        world.publish()
+        await world.wait(70)
+        assert d.replicator.stashes(SITE) == (stash,)
+
+    tell(story)
+
+
 def test_nothing_in_common_keeps_both_lines(tell: Tell) -> None:
     """A server that holds a quite different line of a site keeps it beside the owner's."""
 
