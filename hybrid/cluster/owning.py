@@ -22,7 +22,7 @@ def as_owner(look: Look, patience: Patience, timing: Timing, mine: SiteRegister,
     look = msgspec.structs.replace(look, spec=_agreed(look, against))
     if mine.awaiting or (against and look.asks):
         patience.over(look.site)
-        asked = _picked(look, mine, claim, against)
+        asked = _picked(look, patience, mine, claim, against)
         if asked is not None:
             return asked
     if against:
@@ -58,7 +58,9 @@ def _given_away(look: Look, mine: SiteRegister, claim: Claim) -> Fence | None:
     return Fence(successor, theirs)
 
 
-def _picked(look: Look, mine: SiteRegister, claim: Claim, against: dict[NodeId, Claim]) -> Decision | None:
+def _picked(
+    look: Look, patience: Patience, mine: SiteRegister, claim: Claim, against: dict[NodeId, Claim]
+) -> Decision | None:
     """
     Policy `ask`: whether a person has to pick first; `None` when that is settled and bids may be compared.
 
@@ -68,7 +70,7 @@ def _picked(look: Look, mine: SiteRegister, claim: Claim, against: dict[NodeId, 
     if look.pick is None or not look.pick.decides(claims):
         return AwaitPick(claims)
     if mine.awaiting and look.pick.picks(claim):
-        return Resume()
+        return Stay("picked, and listening before it goes on") if patience.quarantined(look) else Resume()
     if against:
         return None
     node = look.pick.claim.node

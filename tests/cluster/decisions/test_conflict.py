@@ -176,6 +176,15 @@ def test_who_waited_resumes_when_picked(scene: MakeScene, spec: MakeSpec) -> Non
         assert seen.decide() == expected
 
 
+def test_who_just_started_listens_before_it_goes_on_as_picked(scene: MakeScene, spec: MakeSpec) -> None:
+    """The pick may be old, and the site served elsewhere by now under a larger claim: a start is no reason to hurry."""
+    pick = Pick(site=SiteId("s-one"), claim=Claim(3, A), over=(Claim(4, B),))
+    seen = scene("a", "a owner(3) 3.50 | !b owner(4) 4.7", spec=spec(policy="ask"), pick=pick, now_s=1.0)
+    seen.change("a", awaiting=(Claim(3, A), Claim(4, B)))
+    assert isinstance(seen.decide(9.9), Stay)
+    assert seen.decide(12.0) == Resume()
+
+
 def test_picked_one_that_fell_is_the_next_owner(scene: MakeScene, spec: MakeSpec) -> None:
     """The picked server restarted before it could go on: the other gives way all the same, and it is the next owner."""
     pick = Pick(site=SiteId("s-one"), claim=Claim(3, A), over=(Claim(4, B),))
