@@ -97,7 +97,7 @@ class Choices:
             raise Conflict(
                 f"there is another site named {entry.name} now", namesakes[0].spec.id, "delete that one first"
             )
-        self._shared.put(*tombstones.encode(Undeleted(site=site, at_s=int(self._wall_s()), by=by)))
+        self._shared.put(*tombstones.encode(Undeleted(site=site, at_s=int(self._wall_s()), claim=entry.claim, by=by)))
 
     def _buried(self) -> list[SiteId]:
         return [SiteId(key.removeprefix(tombstones.KEY)) for key in self._shared.prefix(tombstones.KEY)]

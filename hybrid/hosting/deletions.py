@@ -11,6 +11,7 @@ from typing import Protocol
 
 from twisted.logger import Logger
 
+from hybrid.cluster.sanity import leaps
 from hybrid.cluster.sealing import Seals
 from hybrid.deeds import Progress, TimeMachine
 from hybrid.hosting import tombstones
@@ -43,6 +44,10 @@ class Shared(Protocol):
 
     def prefix(self, prefix: str) -> dict[str, str]:
         """Keys that begin with `prefix`, with their values."""
+
+
+def _leaps(claim: Claim, holding: Holding) -> bool:
+    return leaps(holding.seen.epoch, claim.epoch, holding.spec.consistency == "strict")
 
 
 class Deletions:
@@ -117,13 +122,16 @@ class Deletions:
     async def look(self) -> None:
         """Obey tombstones for what is held here, and bring back what was undeleted. Deeds run in the background."""
         for site in self._holdings:
-            stone = self.entry(site)
+            entry = self.entry(site)
             holding = self._holdings.get(site)
-            if isinstance(stone, Tombstone) and holding is not None and not self._tasks.busy(site):
-                if stone.claim > holding.seen:  # what was seen of it lies in the trash, if anywhere
-                    self._tasks.start(site, "remember", lambda s=site, c=stone.claim: self._holdings.saw(s, c))  # type: ignore[misc]  # default arguments
-                else:
-                    self._consider(site, stone, holding)
+            if entry is None or holding is None or self._tasks.busy(site):
+                continue
+            if entry.claim > holding.seen and not _leaps(
+                entry.claim, holding
+            ):  # what was seen is in the trash, if anywhere
+                self._tasks.start(site, "remember", lambda s=site, c=entry.claim: self._holdings.saw(s, c))  # type: ignore[misc]  # default arguments
+            elif isinstance(entry, Tombstone):
+                self._consider(site, entry, holding)
         for key, value in self._shared.prefix(tombstones.KEY).items():
             entry = tombstones.decode(key, value)
             if isinstance(entry, Undeleted) and value not in self._brought_back:

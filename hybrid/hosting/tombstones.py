@@ -15,7 +15,7 @@ import msgspec
 
 from hybrid.cluster.sealing import Seals
 from hybrid.history import History
-from hybrid.model import Claim, Guid, NodeId, SiteId
+from hybrid.model import NO_CLAIM, Claim, Guid, NodeId, SiteId
 
 KEY = "deleted/"
 """Shared keys: `deleted/<site-id>`."""
@@ -52,6 +52,8 @@ class Undeleted(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
     site: SiteId
     at_s: int
+    claim: Claim = NO_CLAIM
+    """See `Tombstone`."""
     by: str = ""
 
 
