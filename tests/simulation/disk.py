@@ -97,7 +97,7 @@ class Disk(MemoryPool):
         volume = self._volumes.get(PREFIX + site)
         if volume is None or volume.mountpoint is None or volume.readonly or not self.answers:
             return False
-        write = self._oracle.wrote(self.label)
+        write = self._oracle.wrote(self.label, site)
         try:
             self.write(PREFIX + site, JOURNAL, appended(volume.files.get(JOURNAL, b""), write))
         except OutOfSpace:

@@ -290,7 +290,7 @@ class Faults:
     def create(self) -> None:
         """A user wants another site; few are enough."""
         if len(self._world.sites) < 3:
-            self._world.create(self._node(), copies=self._chance.choice([1, 2, 2, 3]))
+            self._world.create(self._node(), copies=self._chance.choice([1, 2, 2, 3]), policy=self._world.policy())
 
     def delete(self) -> None:
         """A user wants a site no more."""

@@ -21,6 +21,8 @@ PEACE_S = 330.0
 """After so long without a fault all must be well: the longest rest after failed starts, 300 s, has ended."""
 HURRIED = 20.0
 """Seconds of the day in a second: what is kept for an hour goes after three minutes, thrice the period of holds."""
+AWAY_S = 700.0
+"""Two rounds of thinning out, of any clock."""
 STEADY_S = 60.0
 """And so long it must stay so."""
 
@@ -47,18 +49,21 @@ def history(seed: int, core: type[Core] = Core) -> Outcome:
     return _told(world, lambda: _live(world, plan))
 
 
-def hurried(seed: int, core: type[Core] = Core) -> Outcome:
-    """The same where the time of day runs, so that retention has something to do."""
-    plan = random.Random(f"{seed}/plan")
-    world = World(seed, nodes=plan.choice([3, 4, 5]), core=core, hurried=HURRIED)
-    return _told(world, lambda: _live(world, plan))
-
-
 def calm(seed: int, core: type[Core] = Core) -> Outcome:
     """One node at a time loses its power and comes back, and nothing else happens: nothing safe may be set aside."""
     plan = random.Random(f"{seed}/calm")
     world = World(seed, nodes=plan.choice([3, 4, 5]), core=core)
     return _told(world, lambda: _crash_in_turn(world, plan))
+
+
+def away(seed: int, core: type[Core] = Core) -> Outcome:
+    """
+    One node after the other is off for hours of the time of day, while clients write: what it has in common with the
+    others is old by then, and what came next is thinned out. It must still be there.
+    """
+    plan = random.Random(f"{seed}/away")
+    world = World(seed, nodes=plan.choice([3, 4, 5]), core=core, hurried=HURRIED)
+    return _told(world, lambda: _off_in_turn(world, plan))
 
 
 def cornered(seed: int, core: type[Core] = Core) -> Outcome:
@@ -114,6 +119,22 @@ def _crash_in_turn(world: World, plan: random.Random) -> None:
     world.invariants.check()
 
 
+def _off_in_turn(world: World, plan: random.Random) -> None:
+    world.begin()
+    world.create(next(iter(world.nodes.values())), copies=len(world.nodes) - 1)
+    world.wait(40.0)
+    for _ in range(3):
+        site = world.sites[0]
+        node = plan.choice([node for node in world.nodes.values() if not owns(node, site)])
+        world.note("", f"off: {node.name}")
+        node.power_cut()
+        world.wait(AWAY_S)
+        node.start()
+        world.wait(STEADY_S)
+        Liveness(world, frozenset(world.nodes)).check({})
+        world.invariants.check()
+
+
 def _corner(world: World, plan: random.Random) -> None:
     faults = Faults(world)
     _begin(world, plan)
@@ -148,7 +169,7 @@ def _begin(world: World, plan: random.Random) -> None:
     world.begin()
     for _ in range(plan.choice([1, 1, 2])):
         first = next(iter(world.nodes.values()))
-        world.create(first, copies=plan.choice([1, 2, 2, 3]))
+        world.create(first, copies=plan.choice([1, 2, 2, 3]), policy=world.policy())
         world.wait(plan.uniform(5.0, 20.0))
 
 

@@ -8,7 +8,7 @@ that did not change is not looked at again.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
+from itertools import combinations, pairwise
 from typing import TYPE_CHECKING
 
 from hybrid.cluster.candidates import CLAIMING
@@ -27,6 +27,8 @@ TOLD = 8
 """Of each line so many snapshots are published, the newest."""
 SAMPLE_S = 1.0
 """What no event tells of is looked at so often."""
+MEETING_S = 10.0
+"""What nodes that talk to each other have in common is noted so often."""
 Shape = tuple[int, int, Guid | None]
 
 
@@ -40,6 +42,9 @@ class Invariants:
         self._on_disk: dict[str, set[Guid]] = {}
         self._bid: dict[tuple[str, SiteId, str], Bid] = {}
         self._accepted: dict[tuple[str, SiteId, int], Claim] = {}
+        self._met_s = 0.0
+        self._met: dict[tuple[str, str, str], tuple[Guid, bool]] = {}
+        """Newest in common of two disks in a dataset when they last talked, and whether it had been that for long."""
 
     def check(self) -> None:
         """All of them. Raises the first violation."""
@@ -109,6 +114,9 @@ class Invariants:
     def sample(self) -> None:
         """What no event tells of."""
         self._writes()
+        if self._world.timeline.now_s >= self._met_s + MEETING_S:
+            self._met_s = self._world.timeline.now_s
+            self._meetings()
         for node in self._world.nodes.values():
             process = node.process
             if process is None:
@@ -121,6 +129,8 @@ class Invariants:
                     self._replica_at_rest(node, site)
                 if register.bids:
                     self._bids(node, site, register.bids)
+                if register.awaiting:
+                    self._asked(node, process, site)
 
     def _writes(self) -> None:
         """S2: every write that was accepted is in a snapshot, in live data, or in the intent log."""
@@ -139,6 +149,20 @@ class Invariants:
             world.oracle.violated(
                 "S2", f"writes {sorted(lost)} of {[world.oracle.loose[one] for one in lost]} are lost"
             )
+
+    def _meetings(self) -> None:
+        """Note what nodes that can ask each other have in common."""
+        nodes = [node for node in self._world.nodes.values() if node.up]
+        for name in [PREFIX + site for site in self._world.sites]:
+            for node, other in combinations([node for node in nodes if name in node.disk.volumes()], 2):
+                if node.talks_to(other):
+                    common = _newest_common(node.disk.volumes()[name], other.disk.volumes()[name])
+                    for key in ((node.disk.label, other.disk.label, name), (other.disk.label, node.disk.label, name)):
+                        before = self._met.get(key)
+                        if common is None:
+                            self._met.pop(key, None)
+                        else:
+                            self._met[key] = common, before is not None and before[0] == common
 
     def _replica_at_rest(self, node: Node, site: SiteId) -> None:
         """S8: where a node says that it is a replica, nothing is mounted, writable, or running."""
@@ -162,6 +186,16 @@ class Invariants:
                 self._conflict(site, key)
             if self._bid.setdefault((node.name, site, key), bid) != bid:
                 self._world.oracle.violated("R5", f"{node.name} changed its bid for {key} to {bid.value}")
+
+    def _asked(self, node: Node, process: Process, site: SiteId) -> None:
+        """R5, `ask`: who waits for a person's pick, and says that it stopped, neither serves nor writes."""
+        holding = process.core._holdings.get(site) if node.running else None
+        if holding is None or not (holding.awaiting and holding.paused) or process.core._tasks.busy(site):
+            return
+        self._world.oracle.count("waiting for a pick")
+        volume = node.disk.volumes().get(PREFIX + site)
+        if node.serves(site) or (volume is not None and volume.mountpoint is not None):
+            self._world.oracle.violated("R5", f"{node.name} waits for a pick of {site}, which is open there")
 
     def _conflict(self, site: SiteId, key: str) -> None:
         """Somebody bid: what kind of conflict is it?"""
@@ -236,22 +270,20 @@ class Invariants:
         """
         S11: why a snapshot must stay: it is a head, or the newest in common with another disk.
 
-        As far as that can be known: a node that can be asked is asked; of one that cannot be, what it published last
-        is known, its newest eight.
+        As far as that can be known: a node that can be asked is asked; of one that cannot be it is known what it
+        published last, its newest eight, and what was in common when it could be asked.
         """
         volume = node.disk.volumes().get(name)
         if volume is None:
             return None
-        guids = [moment.snapshot.guid for moment in volume.moments]
-        if guid == guids[-1]:
+        if guid == volume.moments[-1].snapshot.guid:
             return "which is the newest"
         for other in self._world.nodes.values():
             theirs = other.disk.volumes().get(name)
-            if other is not node and theirs is not None:
-                line = [moment.snapshot.guid for moment in theirs.moments]
-                common = set(guids) & set(line)
-                known = set(line if other.talks_to(node) else line[-TOLD:])
-                if guid in known and guid == next(one for one in reversed(guids) if one in common):
+            if other is not node and theirs is not None and guid == _newest_common(volume, theirs):
+                published = {moment.snapshot.guid for moment in theirs.moments[-TOLD:]}
+                met = self._met.get((node.disk.label, other.disk.label, name))
+                if other.talks_to(node) or guid in published or met == (guid, True):
                     return f"which is the newest in common with {other.name}"
         return None
 
@@ -260,6 +292,11 @@ def _one_more(before: Shape, now: Shape, moments: Sequence[Moment]) -> bool:
     """Whether all that differs is one more snapshot at the end."""
     was_last = moments[-2].snapshot.guid if len(moments) > 1 else None
     return before[0] == now[0] and before[1] + 1 == now[1] and before[2] == was_last
+
+
+def _newest_common(volume: Volume, other: Volume) -> Guid | None:
+    theirs = {moment.snapshot.guid for moment in other.moments}
+    return next((moment.snapshot.guid for moment in reversed(volume.moments) if moment.snapshot.guid in theirs), None)
 
 
 def _shape(volume: Volume) -> Shape:

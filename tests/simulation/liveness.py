@@ -43,6 +43,7 @@ class Liveness:
         if epoch_before is not None and claim.epoch != epoch_before:
             self._violated("L5", f"the epoch of {site} still grows: from {epoch_before} to {claim.epoch}")
         self._copies(site, owner)
+        self._stashes(site, owner, min(len(holders), 1 + self._wanted(site, owner)))
         for node in self._nodes:
             self._agrees(site, node, owner)
 
@@ -58,11 +59,15 @@ class Liveness:
             if register is not None
         )
 
-    def _copies(self, site: SiteId, owner: Node) -> None:
-        """L2, L3: as many copies as wanted, near the owner's head; L4: stashes too."""
-        main = line(owner, site)
+    def _wanted(self, site: SiteId, owner: Node) -> int:
+        """How many copies beside the owner's."""
         assert owner.process is not None
-        wanted = owner.process.core.outlook.view.sites[site].spec.copies
+        return owner.process.core.outlook.view.sites[site].spec.copies
+
+    def _copies(self, site: SiteId, owner: Node) -> None:
+        """L2, L3: as many copies as wanted, near the owner's head."""
+        main = line(owner, site)
+        wanted = self._wanted(site, owner)
         recent = set(main[-1 - BEHIND :])
         near = [node.name for node in self._nodes if node is not owner and recent & set(line(node, site)[-1:])]
         if len(near) < min(wanted, len(self._nodes) - 1):
@@ -72,6 +77,15 @@ class Liveness:
             strange = [guid for guid in set(theirs) - set(main) if not self._world.oracle.is_ancestor(guid, main[-1])]
             if node.name in near and strange:
                 self._violated("L2", f"{node.name} does not follow {owner.name} in {site}")
+
+    def _stashes(self, site: SiteId, owner: Node, wanted: int) -> None:
+        """L4: what was set aside, and is no past of the main line, is on as many disks as the site, wherever there."""
+        head = line(owner, site)[-1]
+        aside = {guid for node in self._nodes for guid in _heads_aside(node, site)}
+        for guid in sorted(guid for guid in aside if not self._world.oracle.is_ancestor(guid, head)):
+            on = [node.name for node in self._nodes if _has(node, guid)]
+            if len(on) < wanted:
+                self._violated("L4", f"the stash of {site} that ends with {guid} is on {on}, not on {wanted}")
 
     def _agrees(self, site: SiteId, node: Node, owner: Node) -> None:
         process = node.process
@@ -83,6 +97,17 @@ class Liveness:
         seen = process.core.outlook.view.sites.get(site)
         if seen is None or (seen.owner, seen.state) != (owner.id, "serving"):
             self._violated("L6", f"{node.name} sees {seen and seen.owner} {seen and seen.state}, {owner.name} serves")
+
+
+def _heads_aside(node: Node, site: SiteId) -> set[Guid]:
+    """The newest snapshot of each stash of `site` on the disk of `node`."""
+    aside = (volume for name, volume in node.disk.volumes().items() if name.startswith(f"stash/{site}."))
+    return {volume.moments[-1].snapshot.guid for volume in aside if volume.moments}
+
+
+def _has(node: Node, guid: Guid) -> bool:
+    """Whether any dataset on the disk of `node` has that snapshot."""
+    return any(moment.snapshot.guid == guid for volume in node.disk.volumes().values() for moment in volume.moments)
 
 
 def line(node: Node, site: SiteId) -> list[Guid]:

@@ -26,14 +26,15 @@ from hybrid.cluster.election import Elections
 from hybrid.cluster.patience import Patience
 from hybrid.core import Core
 from hybrid.deeds import StashReason
+from hybrid.history import History
 from hybrid.hosting.holdings import Holdings
 from hybrid.hosting.terms import Terms
 from hybrid.model import NO_CLAIM, Bid, Claim, Guid, NodeId, SiteId, SiteRegister, Snapshot, Stash
+from hybrid_replicator.bases import Bases
 from hybrid_replicator.holds import BaseHolds
 from hybrid_replicator.names import site_dataset
-from hybrid_replicator.protection import Protection
 from hybrid_replicator.stash import Stashes
-from tests.simulation.history import Outcome, Scene, calm, history, hurried
+from tests.simulation.history import Outcome, Scene, away, calm, history
 from tests.simulation.run import begin
 
 
@@ -116,11 +117,11 @@ class ForgetfulHolds(BaseHolds):
         """See `BaseHolds`."""
 
 
-class ForgetfulProtection(Protection):
+class ForgetfulBases(Bases):
     """Says that nothing is needed as a base."""
 
-    def bases(self, now_s: float) -> frozenset[Guid]:
-        """See `Protection`."""
+    async def kept(self, site: SiteId, history: History) -> frozenset[Guid]:
+        """See `Bases`."""
         return frozenset()
 
 
@@ -129,17 +130,8 @@ class NoBaseHeld(Core):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        sender = self.replicator._sender
-        becomes(sender._holds, ForgetfulHolds)
-        self.replicator._heads = lambda site: {}
-
-        def protection(site: SiteId) -> Protection:
-            found = type(sender).protection(sender, site)
-            if not isinstance(found, ForgetfulProtection):
-                becomes(found, ForgetfulProtection)
-            return found
-
-        self.replicator._sender.__dict__["protection"] = protection
+        becomes(self.replicator._holds, ForgetfulHolds)
+        becomes(self.replicator._chores._bases, ForgetfulBases)
 
 
 # -------------------------------------------------------------------------------------------------------- claims
@@ -315,7 +307,7 @@ MUTANTS: dict[str, Mutant] = {
     "epochs ignored": Mutant(IgnoredEpochs, ("S5", "S7")),
     "no re-affirm": Mutant(NoReaffirm, ("L",)),
     "an old claim served after a restart": Mutant(OldClaimServed, ("S10",)),
-    "the base not held": Mutant(NoBaseHeld, ("S11",), hurried),
+    "the base not held": Mutant(NoBaseHeld, ("S11",), away, 3),
     "bids that change": Mutant(ChangingBids, ("R5",)),
     "no quarantine": Mutant(NoQuarantine, ("S10",)),
     "the claim not on disk first": Mutant(ClaimNotOnDisk, ("S5",)),

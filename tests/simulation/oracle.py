@@ -61,6 +61,7 @@ class Oracle:
         gone: Where each was removed by stated retention, or with what the user deleted: `(disk, guid)`.
         lost_disks: Disks that were destroyed.
         loose: Writes that are in no snapshot yet, and the disk that accepted them.
+        site_of: The site to which each write was made.
         minted: Every claim that was ever held.
         orphaned: Those whose own disk was destroyed: what else nobody can tell its node of may be used again.
         hears_of: `hears_of(node, site, claim)`: whether anybody can tell.
@@ -75,6 +76,7 @@ class Oracle:
     gone: set[tuple[str, Guid]] = field(default_factory=set)
     lost_disks: set[str] = field(default_factory=set)
     loose: dict[int, str] = field(default_factory=dict)
+    site_of: dict[int, SiteId] = field(default_factory=dict)
     minted: set[tuple[SiteId, Claim]] = field(default_factory=set)
     orphaned: set[tuple[SiteId, Claim]] = field(default_factory=set)
     hears_of: Callable[[NodeId, SiteId, Claim], bool] = lambda node, site, claim: True
@@ -85,15 +87,19 @@ class Oracle:
     touched: bool = False
     """Something on some disk changed, or an invariant was seen violated, since this was last reset."""
 
-    def wrote(self, disk: str) -> int:
-        """A client's next write, accepted by `disk`."""
+    def wrote(self, disk: str, site: SiteId) -> int:
+        """A client's next write to `site`, accepted by `disk`."""
         self.written += 1
         self.loose[self.written] = disk
+        self.site_of[self.written] = site
         return self.written
 
     def taken(self, guid: Guid, parent: Guid | None, site: SiteId, disk: str, journal: bytes) -> None:
-        """A snapshot was taken."""
+        """A snapshot was taken. S13: of nothing that was written to another site."""
         writes = frozenset(writes_in(journal))
+        strange = [write for write in writes if self.site_of[write] != site]
+        if strange:
+            self.violated("S13", f"snapshot {guid} of {site} on {disk} holds writes {strange} of another site")
         self.snapshots[guid] = Taken(guid, parent, site, disk, writes)
         self.disks_of[guid] = {disk}
         before = self.snapshots[parent].writes if parent in self.snapshots and parent is not None else frozenset()

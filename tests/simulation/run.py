@@ -40,6 +40,7 @@ SOMETIMES = (
     "intent log replayed",
     "move done",
     "move not done",
+    "picked",
     "re-affirmed",
     "rollback done",
     "stashed",
@@ -47,6 +48,7 @@ SOMETIMES = (
     "takeover-failed",
     "tombstone against a partitioned writer",
     "undo done",
+    "waiting for a pick",
 )
 """States that a long run must have reached: what never happened was not tested."""
 ENOUGH = 300

@@ -23,6 +23,7 @@ from tests.simulation.clock import NodeClock, Timeline
 from tests.simulation.invariants import SAMPLE_S, Invariants
 from tests.simulation.node import Node, Process
 from tests.simulation.oracle import Oracle
+from tests.simulation.person import Person
 
 WRITE_EVERY_S = 10.0
 """How often clients of a site write, on average."""
@@ -56,6 +57,7 @@ class World:
         self.clock = NodeClock(self.timeline)
         self.latency = self.chance("latency")
         self.clients = self.chance("clients")
+        self._policies = self.chance("policies")
         self.timing = Timing()
         self.network = Wires(self.clock, self.chance("network"))
         self.air = MemoryAir(self.network, self.chance("air").random)
@@ -118,6 +120,7 @@ class World:
     def begin(self) -> None:
         """Start all nodes, give the first one an image, and let them meet."""
         self.later(SAMPLE_S, self._sample)
+        Person(self).look()
         for node in self.nodes.values():
             node.start()
         self.wait(10.0)
@@ -156,13 +159,17 @@ class World:
 
         Deferred.fromCoroutine(deed()).addBoth(ended)
 
-    def create(self, node: Node, copies: int) -> None:
+    def policy(self) -> str:
+        """What a user wants to happen with two histories of a site."""
+        return self._policies.choice(("value", "value", "value", "epoch", "prefer:paris", "ask"))
+
+    def create(self, node: Node, copies: int, policy: str = "value") -> None:
         """A user wants a site."""
         process = node.process
         if process is None or not node.up:
             return
         self.orders += 1
-        request = CreateSite(name=f"site{self.orders}", image="static", copies=copies)
+        request = CreateSite(name=f"site{self.orders}", image="static", copies=copies, policy=policy)
 
         async def make() -> None:
             spec = await process.core.hosting.create(request, Steps())
