@@ -45,7 +45,7 @@ def test_a_real_stream_says_what_it_needs(name: str) -> None:
 
 
 @pytest_twisted.ensureDeferred
-@pytest.mark.parametrize("kind", ["zfs-fuse", "openzfs-version-4", "openzfs-version-5"])
+@pytest.mark.parametrize("kind", sorted({name.rpartition("-")[0] for name in EVERY}))
 async def test_a_site_of_another_kind_of_zfs(pair: Pair, kind: str) -> None:
     """The whole and an increment on it; what cannot be is refused before the pool sees a byte, and says what to try."""
     _, there = pair
