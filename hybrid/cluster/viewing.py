@@ -223,15 +223,25 @@ _REASONS = ("rollback", "undo", "conflict", "modified")
 """Of several stashes of one history, the one with the first of these reasons is shown."""
 
 
+def _preference(stash: Stash) -> tuple[int, str]:
+    return _REASONS.index(stash.why), stash.id
+
+
+def _age(stash: Stash) -> tuple[int, str]:
+    return stash.head_at_s, stash.id
+
+
 def stashes(registers: Registers) -> tuple[Stash, ...]:
     """Of all nodes, also of silent ones, oldest first; each history once, though several nodes set it aside."""
     told = [stash for register in registers.values() for stash in register.stashes]
     if not told:
         return ()
+    if len(told) == 1:
+        return (told[0],)
     by_head: dict[Guid, Stash] = {}
-    for stash in sorted(told, key=lambda stash: (_REASONS.index(stash.why), stash.id)):
+    for stash in sorted(told, key=_preference):
         by_head.setdefault(stash.head, stash)
-    return tuple(sorted(by_head.values(), key=lambda stash: (stash.head_at_s, stash.id)))
+    return tuple(sorted(by_head.values(), key=_age))
 
 
 def _trouble(registers: Registers, owner: SiteRegister | None, holders: tuple[NodeId, ...]) -> str:

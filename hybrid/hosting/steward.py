@@ -30,6 +30,7 @@ from hybrid.model import Claim, NodeId, SiteId
 from hybrid.ports import Peers
 from hybrid.wire import OwnerSeen, SeesOwner
 
+NEVER_S = float("-inf")
 LOOK_AGAIN_S = 5.0
 """A site about which nothing seems to have changed is looked at so often: nothing depends on an event alone."""
 
@@ -84,9 +85,12 @@ class Steward:
         self._standing: set[SiteId] = set()
         self._settled_s: dict[SiteId, float] = {}
         """Sites at rest, and since when."""
+        self._rest_s = NEVER_S
+        """All of them are, none for longer than since then."""
 
     def changed(self, sites: Iterable[SiteId] | None = None) -> None:
         """Something that decisions about `sites` depend on is not as it was; `None`: about all sites."""
+        self._rest_s = NEVER_S
         if sites is None:
             self._settled_s.clear()
             return
@@ -96,17 +100,25 @@ class Steward:
     def look(self) -> None:
         """Decide about every site in which this node has a part and that is not at rest, and begin the deeds."""
         now_s = self._reactor.seconds()
+        if now_s - self._rest_s < LOOK_AGAIN_S:
+            return
+        self._rest_s = now_s
         wanted: dict[SiteId, Claim] = {}
         around: _Around | None = None
         for site in self._holdings:
-            if now_s - self._settled_s.get(site, float("-inf")) < LOOK_AGAIN_S:
+            settled_s = self._settled_s.get(site, NEVER_S)
+            if now_s - settled_s < LOOK_AGAIN_S:
+                self._rest_s = min(self._rest_s, settled_s)
                 continue
             around = around or self._around()
             try:
                 decision = self._look_at(site, now_s, around)
             except Exception:
                 self.log.failure("looking at {site} failed", site=site)
+                self._rest_s = NEVER_S
                 continue
+            if site not in self._settled_s:
+                self._rest_s = NEVER_S
             if isinstance(decision, Stand):
                 wanted[site] = decision.claim
         for site in self._turns.next(wanted, len(self._standing), now_s, self._holdings.busy):
@@ -114,10 +126,13 @@ class Steward:
 
     def _look_at(self, site: SiteId, now_s: float, around: _Around) -> Decision | None:
         if self._tasks.busy(site) or self._is_strict(site):
+            self._settled_s.pop(site, None)
             return None
         decision = self._decide(site, around)
         if isinstance(decision, Stay) and decision.settled:
             self._settled_s[site] = now_s
+        else:
+            self._settled_s.pop(site, None)
         self._do(site, decision)
         return decision
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from operator import is_
 
 from hybrid.errors import AlreadyExists
 from hybrid.model import Guid, Snapshot
@@ -30,6 +31,14 @@ class Moment:
 
 
 @dataclass(slots=True, eq=False)
+class Counted:
+    """The moments of a volume when they were counted, and their blocks: identity to length."""
+
+    moments: list[Moment]
+    blocks: dict[int, int]
+
+
+@dataclass(slots=True, eq=False)
 class Volume:
     """A dataset. `readonly=None` inherits; `origin` is the very moment it was cloned from."""
 
@@ -44,6 +53,8 @@ class Volume:
     mountpoint: str | None = None
     occupied: bool = False
     """A process has a file open in it (tests say so)."""
+    counted: Counted | None = None
+    """See `_blocks`."""
 
     def find(self, guid: Guid) -> Moment | None:
         """The moment with that guid."""
@@ -62,10 +73,31 @@ def content_bytes(contents: Iterable[Files]) -> int:
 
 def used_bytes(volumes: Iterable[Volume]) -> int:
     """Bytes that `volumes` take, with their snapshots."""
-    volumes = list(volumes)
-    contents = [volume.files for volume in volumes]
-    contents += [moment.files for volume in volumes for moment in volume.moments]
-    return content_bytes(contents) + OVERHEAD_BYTES * len(contents)
+    blocks: dict[int, int] = {}
+    contents = 0
+    for volume in volumes:
+        blocks.update(_blocks(volume.moments, volume))
+        blocks.update((id(block), len(block)) for block in volume.files.values())
+        contents += 1 + len(volume.moments)
+    return sum(blocks.values()) + OVERHEAD_BYTES * contents
+
+
+def _blocks(moments: list[Moment], volume: Volume) -> dict[int, int]:
+    """
+    The blocks of its snapshots and their lengths.
+
+    They are asked for after each stream, when one snapshot was added: the others are not counted again then.
+    """
+    known = volume.counted
+    new = moments
+    if known is not None and len(known.moments) <= len(moments) and all(map(is_, known.moments, moments)):
+        blocks, new = known.blocks, moments[len(known.moments) :]
+    else:
+        blocks = {}
+    for moment in new:
+        blocks.update((id(block), len(block)) for block in moment.files.values())
+    volume.counted = Counted(list(moments), blocks)
+    return blocks
 
 
 def promote(clone: Volume, source: Volume) -> None:

@@ -117,6 +117,11 @@ class SiteClaims:
         unheard = holding is not None and holding.spec.consistency == "strict" and not self._ledger.registers(site)
         return unheard
 
+    @property
+    def any_strict(self) -> bool:
+        """Whether there is any strict site, here or elsewhere."""
+        return bool(self._strict)
+
     def strict_sites(self) -> list[SiteId]:
         """Those of which this node holds something, by id."""
         return sorted(site for site in self._strict if self._holdings.get(site) is not None)

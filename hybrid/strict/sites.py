@@ -135,7 +135,8 @@ class StrictSites:
 
     def look(self) -> None:
         """Decide about every strict site, and about those that were a moment ago; twice a second, once resumed."""
-        self._steward.look()
+        if self.claims.any_strict or self._tenures.sites:
+            self._steward.look()
 
     async def _read(self) -> None:
         await self._watching.read(self._steward.to_read())

@@ -59,17 +59,14 @@ class Timeline:
         self.running: NodeClock | None = None
         """On whose clock the present call was scheduled; `None` for the world's own."""
         self.events = 0
-        self._queue: list[tuple[float, int, Scheduled]] = []
-        self._number = 0
-
-    def add(self, at_s: float, call: Scheduled) -> None:
-        """Run `call` at `at_s` of true time; of several at one time, in the order in which they were added."""
-        self._number = number = self._number + 1
-        heappush(self._queue, (at_s, number, call))
+        self.queue: list[tuple[float, int, Scheduled]] = []
+        """A heap: of several calls at one time the one that was added first comes first."""
+        self.number = 0
+        """How many calls were ever added."""
 
     def run_until(self, until_s: float, touched: Touched, check: Callable[[], None]) -> None:
         """Run what is due up to `until_s`; `check()` is called after every event that touched something."""
-        queue = self._queue
+        queue = self.queue
         while queue and queue[0][0] <= until_s:
             self.now_s, _, call = heappop(queue)
             if not call.live:
@@ -121,7 +118,8 @@ class NodeClock:
         if now_s < self.reached_s:
             now_s = self.reached_s
         call = Scheduled(self, now_s + delay, partial(callable, **kw) if kw else callable, args)
-        timeline.add(timeline.now_s + delay / rate, call)
+        timeline.number = number = timeline.number + 1
+        heappush(timeline.queue, (timeline.now_s + delay / rate, number, call))
         return call
 
     def getDelayedCalls(self) -> list[Scheduled]:
@@ -144,7 +142,8 @@ class NodeClock:
     def resume(self) -> None:
         """Go on; what piled up happens now, one event after the other."""
         self.runs, self.paused = not self.dead, False
-        backlog, self._backlog = self._backlog, []
+        timeline, backlog, self._backlog = self._timeline, self._backlog, []
         for call in backlog:
             if call.live:
-                self._timeline.add(self._timeline.now_s, call)
+                timeline.number += 1
+                heappush(timeline.queue, (timeline.now_s, timeline.number, call))
