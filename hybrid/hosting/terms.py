@@ -165,7 +165,7 @@ class Terms:
             await self._shut(site)
             if holding.claim is not None:
                 await self._machine.snapshot(site, holding.claim, only_if_changed=True)
-        self._holdings.update(site, paused=True)
+        self._holdings.update(site, role="owner", paused=True)
 
     async def stop(self, site: SiteId, grace_s: float = GRACE_S) -> None:
         """

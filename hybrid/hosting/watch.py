@@ -72,6 +72,9 @@ class Watch:
         )
 
     def _restart(self, site: SiteId) -> None:
+        """Unless a person is to pick first: the steward sees to it that it stays shut."""
+        if self._awaits(site):
+            return
         self._tasks.start(site, "restart", lambda: self._terms.restart(site))
 
     async def storage_lost(self) -> None:

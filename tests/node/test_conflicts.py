@@ -96,6 +96,24 @@ def test_ask_stops_both_until_a_person_picks(cluster: Cluster) -> None:
     assert kept == {b"paris"}
 
 
+def test_ask_holds_also_when_lost_storage_comes_back(cluster: Cluster) -> None:
+    """An owner whose storage was away finds another owner, and waits for a person: it does not open the site again."""
+    spec = cluster.create()
+    a = cluster.members["a"]
+    cluster.run(a.core.hosting.edit(spec.id, {"policy": "ask"}))
+    cluster.wait(15)
+    a.pool.sick = "it died"
+    cluster.wait(30.3)
+    a.pool.sick = ""
+    for _ in range(60):
+        cluster.wait(1)
+        assert a.containers.specs() == {}
+    assert {member.site(spec).state for member in cluster.members.values()} == {"unavailable"}
+    cluster.members["b"].core.hosting.pick(spec.id, a.id, "anna")
+    cluster.wait(40)
+    assert set(cluster.owners(spec).values()) == {"a"}
+
+
 def test_the_preferred_data_centre_wins(cluster: Cluster) -> None:
     """With `prefer:london` what was written there is the main line, however much was written in paris."""
     spec = parted_and_healed(cluster, "prefer:london")
