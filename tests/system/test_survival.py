@@ -3,7 +3,7 @@ A real cluster of three nodes: what one site survives, and what bad input gets.
 
 ZFS, LXC, sockets and processes are real.
 
-One cluster for the whole file; every test leaves all nodes up and the site served.
+One cluster for the whole file; every test leaves all nodes up and the site served, but the last one, which removes one.
 """
 
 from __future__ import annotations
@@ -207,3 +207,41 @@ def test_a_site_at_its_quota_is_told_so_and_goes_on(lab: Lab) -> None:
     api.execute(SITE, ["rm", "-f", "/srv/www/fill"])
     api.call("PATCH", f"/sites/{SITE}", {"quota_bytes": None})
     lab.wait(lambda: everywhere(lab), "served everywhere", 20)
+
+
+def test_a_deleted_site_comes_back_with_all_it_had(lab: Lab) -> None:
+    """Deleted on every node, brought back from the trash through another one, served with what was written last."""
+    api = lab.api("n1")
+    api.execute(SITE, ["sh", "-c", "cat > /srv/www/last.txt"], "written last")
+    owner = api.site(SITE)["owner"]
+    lab.api(owner).fetch("DELETE", f"/sites/{SITE}")
+    lab.wait(lambda: all(not lab.api(name).items("/sites") for name in lab.nodes), "no node has the site", 40)
+    assert not any(serves(lab, name) for name in lab.nodes)
+    assert [site["name"] for site in lab.api("n3").items("/deleted-sites")] == [SITE]
+    lab.api("n3").call("POST", f"/sites/{SITE}/undelete", {})
+    lab.wait(lambda: everywhere(lab), "served everywhere again", 60)
+    assert [visit(node.address, HOST, "/last.txt") for node in lab.nodes.values()] == ["written last"] * 3
+    lab.wait(lambda: lab.api("n1").site(SITE)["safe_copies"] == 2, "all copies are equal again", 60)
+
+
+def test_a_removed_node_is_kept_out_and_told_why(lab: Lab) -> None:
+    """The others forget it, its own log says what happened, also after a new start; the site is served without it."""
+    with pytest.raises(ApiError, match="cannot remove itself"):
+        lab.api("n1").fetch("DELETE", "/nodes/n1")
+    if lab.api("n1").site(SITE)["owner"] == "n3":
+        lab.api("n1").perform(f"/sites/{SITE}/move", {"to": "n1"}, 60.0)
+    lab.api("n1").fetch("DELETE", "/nodes/n3")
+    removed, rest = lab.nodes["n3"], ("n1", "n2")
+    lab.wait(lambda: all(known(lab, name) == set(rest) for name in rest), "n3 is forgotten", 30)
+    lab.wait(lambda: "keeps this node out: " in removed.log.read_text(errors="replace"), "n3 was told", 30)
+    assert "n3 was removed from this cluster by admin-n1 at n1" in removed.log.read_text(errors="replace")
+    removed.stop()
+    removed.log.write_text("")
+    lab.start("n3")
+    lab.wait(lambda: "keeps this node out: " in removed.log.read_text(errors="replace"), "n3 was told again", 30)
+    assert all(known(lab, name) == set(rest) and serves(lab, name) for name in rest)
+
+
+def known(lab: Lab, node: str) -> set[str]:
+    """The nodes that a node knows."""
+    return {entry["name"] for entry in lab.api(node).items("/nodes")}
