@@ -15,6 +15,9 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from hybrid.away.fetching import Fetching
+from hybrid.away.service import Away
+from hybrid.away.shipping import Shipping
 from hybrid.cluster import placement
 from hybrid.cluster.election import Elections
 from hybrid.cluster.ledger import Merged
@@ -33,6 +36,7 @@ from hybrid.hosting.steward import Steward
 from hybrid.hosting.storage import StorageCheck
 from hybrid.hosting.tasks import SiteTasks, in_background
 from hybrid.hosting.terms import Terms
+from hybrid.hosting.tombstones import Tombstone
 from hybrid.hosting.uniting import Uniting
 from hybrid.hosting.watch import Watch
 from hybrid.loops import Loops
@@ -49,6 +53,7 @@ from hybrid_replicator.service import Replicator
 DECIDE_EVERY_S = 0.5
 CHECK_EVERY_S = 1.0
 WATCH_EVERY_S = 5.0
+AWAY_EVERY_S = 20.0
 PURGE_EVERY_S = 3600.0
 
 
@@ -60,6 +65,7 @@ class Core(MultiService):
         hosting: What the API can have done here (`hybrid.deeds.Hosting`).
         known: What this node knows of the cluster.
         deletions: What this node does about deleted sites.
+        away: Copies of histories in stores far away.
         presence: This node as a member of the cluster.
         outlook: The newest view, and who follows it.
         shelf: The images on this node.
@@ -184,6 +190,7 @@ class Core(MultiService):
             drivers.wall_s,
         )
         self._purge = Purge(drivers.pool, self.deletions.entry, drivers.wall_s)
+        self.away = self._new_away()
         self.shelf = Shelf(drivers.pool)
         self.hosting = HostingService(
             lambda: self.outlook.view,
@@ -200,6 +207,28 @@ class Core(MultiService):
             Choices(lambda: self.outlook.view, self.shared, self.deletions.entry, drivers.wall_s),
             claims,
             drivers.random.getrandbits,
+        )
+
+    def _new_away(self) -> Away:
+        drivers, machine, holdings = self._drivers, self.replicator, self._holdings
+        return Away(
+            self._reactor,
+            self._me,
+            lambda: self.outlook.view,
+            lambda: holdings,
+            self.shared,
+            Shipping(self._settings.name, drivers.pool, machine, holdings.seen, drivers.wall_s, drivers.entropy),
+            Fetching(
+                drivers.pool,
+                holdings,
+                lambda: self.outlook.view,
+                lambda site: isinstance(self.deletions.entry(site), Tombstone),
+                machine.admit,
+            ),
+            drivers.objects,
+            drivers.entropy,
+            self._tell,
+            in_background,
         )
 
     # --------------------------------------------------------------------------------------------------- life
@@ -235,6 +264,7 @@ class Core(MultiService):
             (WATCH_EVERY_S, self._observer.look),
             (WATCH_EVERY_S, self.deletions.look),
             (WATCH_EVERY_S, self._uniting.look),
+            (AWAY_EVERY_S, self.away.look),
             (PURGE_EVERY_S, self._purge.look),
         ):
             self._loops.every(interval_s, deed)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from hybrid.adapters import Memory
+from hybrid.away.ports import Objects
+from hybrid.away.stores import AwayStore
 from hybrid.cluster.gossip import Links
 from hybrid.cluster.pulse import Datagrams
 from hybrid.cluster.pulse import Links as PulseLinks
@@ -40,5 +42,7 @@ class Drivers:
     wall_s: Callable[[], float]
     random: random.Random
     load: Callable[[], float]
+    objects: Callable[[AwayStore], Objects]
+    """Opens a store far away."""
     strict: StrictDrivers | None = None
     """etcd and the guardian, where this node has them."""

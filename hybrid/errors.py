@@ -95,3 +95,29 @@ class Conflict(HybridError):
 
 class BadRequest(HybridError):
     """What was asked for makes no sense."""
+
+
+class AwayError(HybridError):
+    """Something about a store far away, or what lies in it."""
+
+
+class StoreUnreachable(AwayError):
+    """It does not answer, or says that it cannot now. Worth a retry."""
+
+    temporary = True
+
+
+class StoreRefused(AwayError):
+    """It does not let us: keys, bucket, space."""
+
+
+class NoSuchStore(AwayError):
+    """The cluster has no store of that name."""
+
+
+class NoSuchObject(AwayError):
+    """There is no object of that name."""
+
+
+class Damaged(AwayError):
+    """An object is not what was put there, or was sealed with another key."""

@@ -18,6 +18,7 @@ from twisted.logger import Logger
 from hybrid.adapters import ImageImports, JoinTokens
 from hybrid.api.changes import Told
 from hybrid.api.service import ApiService
+from hybrid.away.s3 import S3Objects
 from hybrid.cluster.admission import Admission
 from hybrid.cluster.envelope import Envelopes
 from hybrid.cluster.founding import root_file
@@ -111,6 +112,7 @@ class Node(MultiService):
             wall_s=time.time,
             random=random.Random(),
             load=lambda: os.getloadavg()[0],
+            objects=lambda store: S3Objects(reactor, store, time.time),
             strict=self._strict_drivers(),
         )
 
@@ -145,6 +147,7 @@ class Node(MultiService):
             ImageImports(images, core.shelf, pool, Path(settings.state_dir) / "temporary"),
             core.presence.departures.remove,
             core.presence.keys,
+            core.away,
             time.time,
             os.urandom,
             interface=settings.address,

@@ -18,6 +18,7 @@ _DESCRIBED = {
     "operation": "id of an operation",
     "stash": "id of a stash",
     "mark": "the name under which a snapshot is kept, or its guid",
+    "store": "name of a store far away",
     "token": "id of a token (the part between the underscores)",
 }
 

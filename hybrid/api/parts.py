@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from hybrid.api.events import Events
 from hybrid.api.operations import Operations
-from hybrid.api.ports import ClusterKeys, ImageStore, JoinTokens, Placement, RemoveNode
+from hybrid.api.ports import AwayCopies, ClusterKeys, ImageStore, JoinTokens, Placement, RemoveNode
 from hybrid.api.tokens import Tokens
 from hybrid.deeds import Hosting
 from hybrid.view import View
@@ -25,6 +25,7 @@ class Parts:
     images: ImageStore
     remove_node: RemoveNode
     keys: ClusterKeys
+    away: AwayCopies
     placement: Placement
     wall_s: Callable[[], float]
     """Seconds since the epoch."""

@@ -7,9 +7,11 @@ from typing import Protocol
 
 import msgspec
 
+from hybrid.away.lines import AwaySite, Stream
+from hybrid.away.stores import AwayStore
 from hybrid.cluster.keyring import Keyring
 from hybrid.deeds import CreateSite, Progress
-from hybrid.model import NodeId
+from hybrid.model import NodeId, SiteSpec
 from hybrid.view import View
 
 
@@ -52,6 +54,31 @@ class ClusterKeys(Protocol):
 
     def rotate(self, hurried: bool = False) -> None:
         """Begin to replace the key; the steps follow by themselves, in seconds when `hurried`."""
+
+
+class AwayCopies(Protocol):
+    """Copies in stores far away. See `hybrid.away.service.Away`."""
+
+    def stores(self) -> dict[str, AwayStore]:
+        """By name."""
+
+    def store(self, name: str) -> AwayStore:
+        """One. Raises `NoSuchStore`."""
+
+    async def add(self, store: AwayStore, key: bytes | None) -> AwayStore:
+        """Begin to copy to `store`; returns it with its key. Raises `BadRequest`, `Conflict`, `AwayError`."""
+
+    def remove(self, name: str) -> None:
+        """Copy there no more. Raises `NoSuchStore`."""
+
+    async def sites(self, name: str) -> list[AwaySite]:
+        """What lies there. Raises `AwayError`."""
+
+    async def restore(self, name: str, wanted: str, at_s: int | None, progress: Progress) -> SiteSpec:
+        """Bring a site back to this node. Raises `NoSuchSite`, `Conflict`, `AwayError`."""
+
+    async def ship(self, name: str, spec: SiteSpec) -> Stream | None:
+        """Copy a site that this node holds now; `None`: it is there. Raises `AwayError`, `Busy`."""
 
 
 class ImageStore(Protocol):

@@ -25,7 +25,16 @@ from hybrid.api.events import Events
 from hybrid.api.operations import Operations
 from hybrid.api.parts import Parts
 from hybrid.api.places import first_owner
-from hybrid.api.ports import ClusterKeys, ImageStore, JoinTokens, OperationStore, Placement, RemoveNode, SharedMap
+from hybrid.api.ports import (
+    AwayCopies,
+    ClusterKeys,
+    ImageStore,
+    JoinTokens,
+    OperationStore,
+    Placement,
+    RemoveNode,
+    SharedMap,
+)
 from hybrid.api.requests import BoundedConnections, bounded_site
 from hybrid.api.tokens import Tokens
 from hybrid.api.web import ApiResource, Root
@@ -68,6 +77,7 @@ class ApiService(Service):
         images: ImageStore,
         remove_node: RemoveNode,
         keys: ClusterKeys,
+        away: AwayCopies,
         wall_s: Callable[[], float],
         random: Callable[[int], bytes],
         placement: Placement = first_owner,
@@ -94,6 +104,7 @@ class ApiService(Service):
             images=images,
             remove_node=remove_node,
             keys=keys,
+            away=away,
             placement=placement,
             wall_s=wall_s,
             monotonic_s=reactor.seconds,

@@ -7,6 +7,7 @@ from typing import get_args
 import msgspec
 
 from hybrid.api import schema
+from hybrid.api.awaytable import AWAY
 from hybrid.api.calls import Answer, Call
 from hybrid.api.endpoints import choices, cluster, jobs, sites
 from hybrid.api.openapi import document
@@ -301,4 +302,4 @@ _DESCRIPTION = Route(
     public=True,
 )
 
-ROUTES: tuple[Route, ...] = (*_CLUSTER, *_SITES, *_CHOICES, *PAST, *_JOBS, _DESCRIPTION)
+ROUTES: tuple[Route, ...] = (*_CLUSTER, *_SITES, *_CHOICES, *PAST, *AWAY, *_JOBS, _DESCRIPTION)

@@ -17,6 +17,7 @@ MODULES = {
     "hybrid.cli.verbs.site": ("site",),
     "hybrid.cli.verbs.snap": ("snap",),
     "hybrid.cli.verbs.stash": ("stash",),
+    "hybrid.cli.verbs.away": ("away",),
     "hybrid.cli.verbs.jobs": ("op", "events", "api"),
     "hybrid.cli.verbs.processes": ("init", "join", "run", "proxy", "dns", "demo"),
     "hybrid.cli.completion": ("completion",),

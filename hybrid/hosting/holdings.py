@@ -121,6 +121,10 @@ class Holdings:
         """What is held of `site`, or `None`."""
         return self._held.get(site)
 
+    def holds(self, site: SiteId) -> bool:
+        """Whether anything of `site` is here."""
+        return site in self._held
+
     def need(self, site: SiteId) -> Holding:
         """Like `get`; raises `NoSuchSite`."""
         holding = self._held.get(site)

@@ -32,7 +32,7 @@ from hybrid_replicator.chores import Chores
 from hybrid_replicator.copies import StashCopies
 from hybrid_replicator.delivery import Delivery
 from hybrid_replicator.forgetting import Forgetting
-from hybrid_replicator.gate import Gates
+from hybrid_replicator.gate import Abort, Gates
 from hybrid_replicator.holds import BaseHolds
 from hybrid_replicator.index import HistoryIndex, written_spec
 from hybrid_replicator.names import TRASH, TRASHED, kind_of, site_dataset, stash_dataset
@@ -273,6 +273,14 @@ class Replicator(Service):
     def exclusive(self, site: SiteId) -> AbstractAsyncContextManager[None]:
         """See `hybrid.deeds.TimeMachine`. Streams under way are cut, so it is entered soon; they start again later."""
         return self._gates.of(site).exclusive()
+
+    def sharing(self, site: SiteId, abort: Abort) -> AbstractAsyncContextManager[None]:
+        """Read `site` beside others; `abort` is awaited when somebody wants it alone. Raises `Busy` where one has."""
+        return self._gates.of(site).shared(abort)
+
+    async def admit(self, site: SiteId) -> None:
+        """The dataset of `site` was put into its place by somebody else."""
+        await self._index.refresh(site_dataset(site))
 
     async def snapshot(self, site: SiteId, claim: Claim, only_if_changed: bool = False) -> Snapshot | None:
         """See `hybrid.deeds.TimeMachine`. Raises `Busy` while a stash of the site is unfinished."""

@@ -18,10 +18,12 @@ from twisted.python.failure import Failure
 from hybrid.api.ports import IssuedJoinToken
 from hybrid.api.service import ApiService
 from hybrid.api.tokens import new_token
+from hybrid.away.lines import AwaySite, Stream
+from hybrid.away.stores import AwayStore, checked
 from hybrid.cluster import keyring
 from hybrid.cluster.keyring import Keyring
 from hybrid.deeds import CreateSite, Deleted, Difference, Differences, Entry, Folder, Form, Progress
-from hybrid.errors import BadRequest, Conflict, NoSuchPath, PeerError, StorageSick
+from hybrid.errors import BadRequest, Conflict, HybridError, NoSuchPath, NoSuchStore, PeerError, StorageSick
 from hybrid.history import History
 from hybrid.hosting.pending import pending
 from hybrid.model import Claim, Guid, Manifest, Mark, NodeId, SiteId, SiteSpec, Snapshot, Stash, Version, snapshot_name
@@ -453,6 +455,7 @@ class Node:
             FakeImages(),
             self.cluster.remove_node,
             self.cluster,
+            self.cluster.away,
             wall_s=lambda: NOW_S + self.cluster.reactor.seconds(),
             random=lambda count: next(counter).to_bytes(count, "big"),
         )
@@ -510,6 +513,50 @@ def chunks(body: bytes) -> Iterator[bytes]:
         body = body[int(size, 16) + 2 :]
 
 
+class FakeAway:
+    """Copies far away, without any store."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, AwayStore] = {}
+        self.fails: HybridError | None = None
+        self.restored: list[tuple[str, str, int | None]] = []
+
+    def stores(self) -> dict[str, AwayStore]:
+        """See `hybrid.api.ports.AwayCopies`."""
+        return dict(self.known)
+
+    def store(self, name: str) -> AwayStore:
+        """See `hybrid.api.ports.AwayCopies`."""
+        if name not in self.known:
+            raise NoSuchStore(f"there is no store {name}")
+        return self.known[name]
+
+    async def add(self, store: AwayStore, key: bytes | None) -> AwayStore:
+        """See `hybrid.api.ports.AwayCopies`."""
+        self.known[store.name] = msgspec.structs.replace(checked(store), key=key or bytes(32))
+        return self.known[store.name]
+
+    def remove(self, name: str) -> None:
+        """See `hybrid.api.ports.AwayCopies`."""
+        del self.known[self.store(name).name]
+
+    async def sites(self, name: str) -> list[AwaySite]:
+        """See `hybrid.api.ports.AwayCopies`."""
+        self.store(name)
+        if self.fails is not None:
+            raise self.fails
+        return [AwaySite(site_id(0), "blog", int(NOW_S) - 60, 3, 5000)]
+
+    async def restore(self, name: str, wanted: str, at_s: int | None, progress: Progress) -> SiteSpec:
+        """See `hybrid.api.ports.AwayCopies`."""
+        self.restored.append((name, wanted, at_s))
+        return SiteSpec(id=site_id(7), version=Version(1, 0), name=wanted, domains=(), image="php@1", number=7)
+
+    async def ship(self, name: str, spec: SiteSpec) -> Stream | None:
+        """See `hybrid.api.ports.AwayCopies`."""
+        return None
+
+
 class Cluster:
     """Three nodes that share a world. `blog` is on n1 with replicas on n2 and n3; `shop` on n2 with one on n3."""
 
@@ -520,6 +567,7 @@ class Cluster:
         self.shared = FakeShared()
         self.keys = keyring.first(bytes(32), NOW_S * 1000)
         self.removed: list[tuple[NodeId, str, bool]] = []
+        self.away = FakeAway()
         self.closing = ExitStack()
         self.lost: list[Any] = []
         _, self.token, record = new_token("admin", "admin", NOW_S, lambda count: b"\x01" * count)

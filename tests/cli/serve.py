@@ -81,6 +81,7 @@ def main(directory: Path) -> None:
         module.FakeImages(),
         lambda node, by, force: None,
         cluster,
+        cluster.away,
         wall_s=lambda: float(module.NOW_S),
         random=lambda count: next(numbers).to_bytes(count, "big"),
         interface="127.0.0.1",

@@ -16,6 +16,7 @@ from twisted.internet.defer import maybeDeferred
 from twisted.internet.task import deferLater
 
 from hybrid.api.status import summarise
+from hybrid.away.memory import MemoryObjects
 from hybrid.cluster.envelope import Envelopes
 from hybrid.cluster.founding import create_cluster
 from hybrid.cluster.identity import Identity
@@ -64,6 +65,7 @@ class Live:
             wall_s=time.time,
             random=chance,
             load=chance.random,
+            objects=lambda store: MemoryObjects(),
             strict=None,
         )
         self.core = Core(cast(Any, reactor), settings, identity.node, incarnation, ("hybrid.test",), drivers)

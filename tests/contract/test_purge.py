@@ -24,9 +24,7 @@ async def names(pool: Pool) -> set[str]:
 async def stone(pool: Pool) -> Tombstone:
     """One that buries what lies in the trash now."""
     guids = [snapshot.guid for snapshot in reversed(await pool.history(TRASH))]
-    return Tombstone(
-        site=SITE, name="one", claim=Claim(1, NodeId("a")), buried=buried(guids), at_s=1, by=NodeId("a")
-    )
+    return Tombstone(site=SITE, name="one", claim=Claim(1, NodeId("a")), buried=buried(guids), at_s=1, by=NodeId("a"))
 
 
 async def discarded(pool: Pool) -> None:

@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
+from hybrid.away.memory import MemoryObjects
 from hybrid.cluster.memory_datagrams import MemoryAir
 from hybrid.cluster.memory_peers import MemoryNetwork
 from hybrid.cluster.sealing import MemorySeals
@@ -164,6 +165,7 @@ class Member:
             wall_s=self.cluster.wall_s,
             random=random.Random(self.name),
             load=lambda: 0.0,
+            objects=lambda store: self.cluster.bucket,
             strict=self.strict_drivers(),
         )
         self.core = Core(self.life.clock, settings, self.id, self.notes.starts, ("hybrid.test",), drivers)
@@ -234,6 +236,8 @@ class Cluster:
         self.lives: list[Life] = []
         self.network = MemoryNetwork(self.clock)
         self.air = MemoryAir(self.network)
+        self.bucket = MemoryObjects()
+        """A store far away; a second cluster may have the same."""
         self.members = {name: member(self, name, dc) for name, dc in places.items()}
 
     def bury(self) -> None:

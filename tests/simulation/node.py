@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from hybrid.away.memory import MemoryObjects
 from hybrid.cluster.candidates import largest_claim
 from hybrid.cluster.memory_peers import MemoryPeers
 from hybrid.cluster.sealing import MemorySeals
@@ -58,6 +59,7 @@ class Process:
             wall_s=world.wall_s,
             random=random.Random(f"{world.seed}/{node.name}/{node.notes.starts}"),
             load=lambda: 0.0,
+            objects=lambda store: MemoryObjects(),
         )
         self.core: Core = world.core(self.clock, settings, node.id, node.notes.starts, ("hybrid.test",), drivers)
         self.core.observed.append(self._observed)

@@ -1,0 +1,159 @@
+"""Brings sites back from a store: lists what is there, and makes datasets of it. Shell."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+
+import msgspec
+from twisted.logger import Logger
+
+from hybrid.away import lines
+from hybrid.away.lines import AwaySite, Stream
+from hybrid.away.ports import Held, Objects
+from hybrid.away.sealing import Sealed
+from hybrid.away.shipping import Label
+from hybrid.away.stores import AwayStore
+from hybrid.deeds import Progress
+from hybrid.errors import AwayError, Conflict, Damaged, NoSuchDataset, NoSuchSite
+from hybrid.model import SiteId, SiteSpec
+from hybrid.ports import Pool
+from hybrid.view import View
+
+TEMPORARY = "temporary/"
+
+
+class Fetching:
+    """On one node, from any store."""
+
+    log = Logger()
+
+    def __init__(
+        self,
+        pool: Pool,
+        held: Held,
+        view: Callable[[], View],
+        buried: Callable[[SiteId], bool],
+        admit: Callable[[SiteId], Awaitable[object]],
+    ) -> None:
+        """
+        Args:
+            buried: Whether a site was deleted in this cluster.
+            admit: Told of a dataset that was put into `sites/`.
+        """
+        self._pool, self._held, self._view, self._buried, self._admit = pool, held, view, buried, admit
+
+    async def sites(self, store: AwayStore, objects: Objects) -> list[AwaySite]:
+        """What is there, by name. Raises `AwayError`."""
+        found = [await self._site(store, objects, SiteId(name)) for name in await objects.folders(lines.SITES)]
+        return sorted((one for one in found if one is not None), key=lambda one: (one.name, one.site))
+
+    async def _site(self, store: AwayStore, objects: Objects, site: SiteId) -> AwaySite | None:
+        """`None` where nothing can be restored."""
+        names = await objects.names(f"{lines.SITES}{site}/")
+        stored = lines.streams(name for name in names if name.startswith(lines.labels_of(site)))
+        newest = lines.newest(stored)
+        if newest is None:
+            return None
+        label = await _label(store, objects, site, newest)
+        return AwaySite(site, label.spec.name, newest.at_s, len(lines.chains(stored)), sum(names.values()))
+
+    async def restore(
+        self, store: AwayStore, objects: Objects, wanted: str, at_s: int | None, progress: Progress
+    ) -> SiteSpec:
+        """
+        Make a site of this cluster what it was, on this node; elections then find it an owner.
+
+        Args:
+            wanted: Its id, or its name then.
+            at_s: See `lines.chain_at`.
+
+        Raises:
+            NoSuchSite: The store has none such.
+            Conflict: The cluster has it, or something in its place.
+            AwayError: The store, or what lies there; nothing is left behind.
+        """
+        with progress.step("look into the store"):
+            site = await self._find(store, objects, wanted)
+            chain = lines.chain_at(lines.streams(await objects.names(lines.labels_of(site))), at_s)
+            labels = [await _label(store, objects, site, stream) for stream in chain]
+            spec = labels[-1].spec
+            self._check(spec)
+        temporary = TEMPORARY + site
+        async with AsyncExitStack() as undo:
+            undo.push_async_callback(self._remove, temporary)
+            for number, (stream, label) in enumerate(zip(chain, labels, strict=True), 1):
+                with progress.step(f"fetch {number} of {len(chain)}, {label.bytes} bytes"):
+                    await self._receive(store, objects, site, stream, label, temporary)
+            with progress.step("put it in its place"):
+                self._check(spec)
+                seen = max(label.seen for label in labels)
+                await self._pool.set_properties(
+                    temporary, {"spec": msgspec.json.encode(spec).decode(), "seen": str(seen)}
+                )
+                await self._pool.rename(temporary, f"sites/{site}")
+            undo.pop_all()
+        await self._admit(site)
+        await self._held.refresh(site)
+        self.log.info("{site} is back from {store}", site=site, store=store.name)
+        return spec
+
+    async def _find(self, store: AwayStore, objects: Objects, wanted: str) -> SiteId:
+        ids = await objects.folders(lines.SITES)
+        if wanted in ids:
+            return SiteId(wanted)
+        found = [one.site for one in await self.sites(store, objects) if one.name == wanted]
+        if not found:
+            raise NoSuchSite(f"{store.name} has no site {wanted[:80]}", "", f"hybrid away sites {store.name}")
+        if len(found) > 1:
+            raise Conflict(f"{store.name} has {len(found)} sites called {wanted}", "", f"use {', '.join(found)}")
+        return found[0]
+
+    def _check(self, spec: SiteSpec) -> None:
+        """Raises `Conflict` where this cluster has it, or its name, domains or number are another's."""
+        view = self._view()
+        if spec.id in view.sites or self._held.holds(spec.id):
+            raise Conflict(f"site {spec.name} is here", "it is restored from its own history", "hybrid snap rollback")
+        if self._buried(spec.id):
+            why = "it was deleted here, and its history may still be in the trash"
+            raise Conflict(f"site {spec.name} cannot be restored", why, f"hybrid site undelete {spec.name}")
+        for other in view.sites.values():
+            taken = {other.spec.name} & {spec.name} | {*other.spec.domains} & {*spec.domains}
+            if taken or other.spec.number == spec.number:
+                what = ", ".join(sorted(taken)) or f"the number {spec.number}"
+                raise Conflict(f"{what} is taken by site {other.spec.name}", "", "delete or rename that one first")
+
+    async def _receive(
+        self, store: AwayStore, objects: Objects, site: SiteId, stream: Stream, label: Label, dataset: str
+    ) -> None:
+        """One stream, every piece checked before ZFS sees it."""
+        sealed, sink = Sealed(store.key, stream.id), await self._pool.receive(dataset)
+        try:
+            for number in range(label.pieces):
+                data = await objects.get(lines.piece(site, stream.id, number))
+                await sink.write(sealed.open(number, number == label.pieces - 1, data))
+            await sink.finish()
+        except BaseException:
+            await sink.abort()
+            raise
+        history = await self._pool.history(dataset)
+        if not history or history[-1].guid != stream.head:
+            raise Damaged(f"stream {stream.id} of {store.name} ends in another snapshot than it says")
+
+    async def _remove(self, dataset: str) -> None:
+        try:
+            await self._pool.destroy(dataset, with_history=True)
+        except NoSuchDataset:
+            return
+
+
+async def _label(store: AwayStore, objects: Objects, site: SiteId, stream: Stream) -> Label:
+    """Raises `Damaged`."""
+    data = Sealed(store.key, stream.id).open_label(await objects.get(lines.label(site, stream)))
+    try:
+        label = msgspec.json.decode(data, type=Label)
+    except msgspec.MsgspecError as error:
+        raise AwayError(f"stream {stream.id} cannot be understood", str(error), "is this release too old?") from error
+    if label.spec.id != site or label.head.guid != stream.head or label.base != stream.base or label.format != 1:
+        raise Damaged(f"stream {stream.id} of {store.name} is not what its name says")
+    return label

@@ -1,0 +1,207 @@
+"""Copies far away: which site goes where when, and what people can have done about it. Shell; any clock, any store."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import msgspec
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from hybrid.away import stores
+from hybrid.away.fetching import Fetching
+from hybrid.away.lines import AwaySite, Stream
+from hybrid.away.ports import Background, Objects, Shared
+from hybrid.away.sealing import KEY_BYTES, Sealed
+from hybrid.away.shipping import Shipping
+from hybrid.away.stores import AwayStore
+from hybrid.deeds import Progress
+from hybrid.errors import AwayError, Busy, Conflict, HybridError, NoSuchObject, NoSuchStore
+from hybrid.model import NodeId, SiteId, SiteSpec
+from hybrid.view import SiteView, View
+
+AT_ONCE = 2
+"""Sites that one node copies away at a time."""
+AGAIN_S = 60.0
+"""After a failure, twice as long each time up to `LONGEST_S`."""
+LONGEST_S = 3600.0
+MARK = "hybrid-away"
+"""The object that says whose folder this is."""
+_MARKED = b"a folder of copies by Hybrid, format 1"
+
+
+@dataclass(slots=True)
+class _Turn:
+    """When a site goes to a store next, on the monotonic clock."""
+
+    due_s: float
+    rest_s: float = 0.0
+    """After the failures so far."""
+    under_way: bool = False
+
+
+def carrier(site: SiteView, store: str) -> NodeId | None:
+    """Who copies `site` to `store`: a live holder other than the owner, where there is one; of several, by digest."""
+    others = [node for node in site.holders if node != site.owner] or list(site.holders)
+    return min(others, key=lambda node: _digest(store, site.spec.id, node), default=None)
+
+
+class Away:
+    """Of one node."""
+
+    log = Logger()
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        me: NodeId,
+        view: Callable[[], View],
+        held: Callable[[], Iterable[SiteId]],
+        shared: Shared,
+        shipping: Shipping,
+        fetching: Fetching,
+        objects: Callable[[AwayStore], Objects],
+        entropy: Callable[[int], bytes],
+        tell: Callable[[str, SiteId, str], None],
+        background: Background,
+    ) -> None:
+        """
+        Args:
+            held: Sites of which this node holds something.
+            objects: Opens a store.
+            tell: `(kind, site, text)` at a failure that is new, and at its end.
+        """
+        self._clock, self._me, self._view, self._held, self._shared = clock, me, view, held, shared
+        self._shipping, self._fetching, self._open, self._entropy = shipping, fetching, objects, entropy
+        self._tell, self._background = tell, background
+        self._opened: dict[str, tuple[AwayStore, Objects]] = {}
+        self._turns: dict[tuple[str, SiteId], _Turn] = {}
+
+    # -------------------------------------------------------------------------------------------------- stores
+
+    def stores(self) -> dict[str, AwayStore]:
+        """By name."""
+        return stores.decode(self._shared.prefix(stores.KEY))
+
+    async def add(self, store: AwayStore, key: bytes | None) -> AwayStore:
+        """
+        Begin to copy to a store, or to read from one that another cluster filled.
+
+        Args:
+            store: Without `key`.
+            key: What contents there are sealed with; `None`: a new one.
+
+        Returns:
+            The store, with its key: who loses it loses what lies there.
+
+        Raises:
+            Conflict: There is a store of that name; or the folder is in use with another key.
+            AwayError: The store does not answer, or does not let us.
+        """
+        if store.name in self.stores():
+            raise Conflict(f"there is a store {store.name} already", "", f"hybrid away remove {store.name}")
+        store = msgspec.structs.replace(stores.checked(store), key=key or self._entropy(KEY_BYTES))
+        await self._mark(store, self._open(store))
+        self._shared.put(*stores.encode(store))
+        return store
+
+    async def _mark(self, store: AwayStore, objects: Objects) -> None:
+        """Show that it can be written, and that the key is the one used there."""
+        sealed = Sealed(store.key, MARK)
+        try:
+            sealed.open_label(await objects.get(MARK))
+        except NoSuchObject:
+            await objects.put(MARK, sealed.seal_label(_MARKED))
+            sealed.open_label(await objects.get(MARK))
+        except AwayError as error:
+            if error.temporary or not await objects.names(MARK):
+                raise
+            hint = "give its recovery key, or choose another folder"
+            raise Conflict(f"{store.bucket}/{store.folder} is in use with another key", "", hint) from error
+
+    def remove(self, name: str) -> None:
+        """Forget a store; what lies there stays. Raises `NoSuchStore`."""
+        store = self.store(name)
+        self._opened.pop(name, None)
+        self._shared.put(stores.KEY + store.name, None)
+
+    def store(self, name: str) -> AwayStore:
+        """One. Raises `NoSuchStore`."""
+        try:
+            return self.stores()[name]
+        except KeyError:
+            raise NoSuchStore(f"there is no store {name[:40]}", "", "hybrid away list") from None
+
+    # ------------------------------------------------------------------------------------------------ contents
+
+    async def sites(self, name: str) -> list[AwaySite]:
+        """See `Fetching.sites`."""
+        store = self.store(name)
+        return await self._fetching.sites(store, self._objects(store))
+
+    async def restore(self, name: str, wanted: str, at_s: int | None, progress: Progress) -> SiteSpec:
+        """See `Fetching.restore`."""
+        store = self.store(name)
+        return await self._fetching.restore(store, self._objects(store), wanted, at_s, progress)
+
+    async def ship(self, name: str, spec: SiteSpec) -> Stream | None:
+        """See `Shipping.ship`."""
+        store = self.store(name)
+        return await self._shipping.ship(store, self._objects(store), spec)
+
+    def _objects(self, store: AwayStore) -> Objects:
+        """The open store; opened again where its settings changed."""
+        known = self._opened.get(store.name)
+        if known is None or known[0] != store:
+            known = self._opened[store.name] = (store, self._open(store))
+        return known[1]
+
+    # ------------------------------------------------------------------------------------------------ by itself
+
+    def look(self) -> None:
+        """Begin what is due, as much as may be under way at a time; to be called every some seconds."""
+        known = self.stores()
+        if not known:
+            self._turns.clear()
+            return
+        now_s, view = self._clock.seconds(), self._view()
+        held = [seen for site in self._held() if (seen := view.sites.get(site)) is not None]
+        mine = {(name, seen.spec.id): seen.spec for name in known for seen in held if carrier(seen, name) == self._me}
+        self._turns = {key: self._turns.get(key) or self._first(key, known, now_s) for key in mine}
+        free = AT_ONCE - sum(turn.under_way for turn in self._turns.values())
+        waiting = [key for key, turn in self._turns.items() if not turn.under_way and turn.due_s <= now_s]
+        for key in sorted(waiting, key=lambda key: self._turns[key].due_s)[: max(0, free)]:
+            self._begin(known[key[0]], mine[key], self._turns[key])
+
+    def _first(self, key: tuple[str, SiteId], known: Mapping[str, AwayStore], now_s: float) -> _Turn:
+        """Spread over the interval: after a start, not all at once."""
+        part = int.from_bytes(_digest(*key)[:4]) / 2**32
+        return _Turn(now_s + part * min(known[key[0]].every_s, LONGEST_S))
+
+    def _begin(self, store: AwayStore, spec: SiteSpec, turn: _Turn) -> None:
+        turn.under_way = True
+        self._background(f"copying {spec.name} to {store.name}", lambda: self._turn(store, spec, turn))
+
+    async def _turn(self, store: AwayStore, spec: SiteSpec, turn: _Turn) -> None:
+        try:
+            await self._shipping.ship(store, self._objects(store), spec)
+        except Busy:
+            turn.due_s = self._clock.seconds() + AGAIN_S
+        except HybridError as error:
+            turn.rest_s = min(max(AGAIN_S, 2 * turn.rest_s), LONGEST_S)
+            turn.due_s = self._clock.seconds() + turn.rest_s
+            if turn.rest_s == AGAIN_S:
+                self._tell("away-failed", spec.id, f"copying {spec.name} to {store.name} failed: {error}")
+            raise
+        else:
+            if turn.rest_s:
+                self._tell("away-again", spec.id, f"{spec.name} is copied to {store.name} again")
+            turn.rest_s, turn.due_s = 0.0, self._clock.seconds() + store.every_s
+        finally:
+            turn.under_way = False
+
+
+def _digest(*parts: str) -> bytes:
+    return hashlib.blake2b("/".join(parts).encode(), digest_size=8).digest()
