@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hybrid.api import away as bodies
+from hybrid.api import awayschema as bodies
 from hybrid.api import schema
 from hybrid.api.endpoints import away
 from hybrid.api.routes import Query, Route

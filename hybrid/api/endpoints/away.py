@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from hybrid.api import away as bodies
+from hybrid.api import awayschema as bodies
 from hybrid.api.calls import Answer, Call, json_answer
 from hybrid.api.endpoints.pages import page
 from hybrid.api.endpoints.sites import begin, site_of
 from hybrid.api.jsonbody import decode
-from hybrid.api.moments import Ago, At, parse, rfc3339
+from hybrid.api.moments import Ago, At, Newest, parse, rfc3339
 from hybrid.api.parts import Parts
 from hybrid.away.sealing import recovery_key, recovery_text
 from hybrid.away.stores import AwayStore
@@ -91,9 +91,9 @@ async def ship_site(parts: Parts, call: Call) -> Answer:
 
 
 def _time_of(text: str | None, now_s: float) -> int | None:
-    if text is None:
-        return None
-    match parse(text):
+    match Newest() if text is None else parse(text):
+        case Newest():
+            return None
         case At(at_s):
             return int(at_s)
         case Ago(age_s):

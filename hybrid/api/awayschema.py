@@ -7,7 +7,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from hybrid.api.schema import Body, MomentText
+from hybrid.api.pastschema import MomentText
+from hybrid.api.schema import Body
 from hybrid.away.stores import DAY_S
 
 
