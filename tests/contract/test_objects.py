@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import shutil
 import socket
@@ -33,6 +34,7 @@ from hybrid_replicator.gate import Abort, Gate
 
 SERVER = Path(sys.executable).with_name("rclone")
 SITE = SiteId("s-one")
+_NUMBERS = itertools.count(1)
 ACCESS, SECRET = "access-key-of-the-test", "secret-key-of-the-test"
 
 
@@ -97,7 +99,7 @@ def objects(request: pytest.FixtureRequest) -> Iterator[Objects]:
     if request.param == "memory":
         yield MemoryObjects()
         return
-    folder = f"{request.node.name[:20].replace('[', '.')}/"
+    folder = f"test-{next(_NUMBERS)}/"
     made = S3Objects(reactor, store_at(request.getfixturevalue("server"), folder=folder), time.time)
     yield made
     pytest_twisted.blockon(Deferred.fromCoroutine(made.close()))
