@@ -217,19 +217,33 @@ class Core(MultiService):
             lambda: self.outlook.view,
             lambda: holdings,
             self.shared,
-            Shipping(self._settings.name, drivers.pool, machine, holdings.seen, drivers.wall_s, drivers.entropy),
+            Shipping(
+                self._settings.name,
+                drivers.pool,
+                machine,
+                holdings.seen,
+                drivers.wall_s,
+                drivers.entropy,
+                self._tell,
+            ),
             Fetching(
                 drivers.pool,
                 holdings,
                 lambda: self.outlook.view,
-                lambda site: isinstance(self.deletions.entry(site), Tombstone),
+                self._moved_to,
                 machine.admit,
+                self.deletions.revive,
             ),
             drivers.objects,
             drivers.entropy,
+            lambda: self.hosting,
             self._tell,
             in_background,
         )
+
+    def _moved_to(self, site: SiteId) -> str | None:
+        stone = self.deletions.entry(site)
+        return stone.moved_to if isinstance(stone, Tombstone) else None
 
     # --------------------------------------------------------------------------------------------------- life
 

@@ -218,8 +218,8 @@ class Hosting(Protocol):
     async def move(self, site: SiteId, to: NodeId, progress: Progress) -> None:
         """Hand the site over to `to`, with a gap of a second or two. Raises `Conflict`, `PeerError`."""
 
-    async def delete(self, site: SiteId, progress: Progress) -> None:
-        """Stop it and move its dataset to the trash, here and on the replicas."""
+    async def delete(self, site: SiteId, progress: Progress, moved_to: str = "") -> None:
+        """Stop it and move its dataset to the trash, here and on the replicas; `moved_to`: see `Tombstone`."""
 
     def pick(self, site: SiteId, node: NodeId, by: str) -> None:
         """

@@ -27,6 +27,8 @@ class NewAwayStore(Body, frozen=True):
     """Of the cluster that filled it; empty: a new key."""
     every_s: Annotated[float, Meta(ge=60)] = 3600.0
     keep_s: Annotated[float, Meta(ge=DAY_S)] = 30 * DAY_S
+    follow: bool = False
+    """Keep sites there that this cluster does not have ready, to be promoted at once."""
 
 
 class AwayRestore(Body, frozen=True):
@@ -39,7 +41,7 @@ class AwayRestore(Body, frozen=True):
 
 
 class AwayShip(Body, frozen=True):
-    """Where to copy a site now."""
+    """To which store."""
 
     store: Annotated[str, Meta(min_length=1, max_length=32)]
 
@@ -54,6 +56,7 @@ class AwayStoreAnswer(msgspec.Struct, frozen=True, kw_only=True):
     region: str
     every_s: float
     keep_s: float
+    follow: bool
 
 
 class AwayStoreAdded(AwayStoreAnswer, frozen=True, kw_only=True):

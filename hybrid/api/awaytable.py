@@ -62,4 +62,14 @@ AWAY = (
         status=202,
         at="holder",
     ),
+    Route(
+        method="POST",
+        template="/v1/sites/{site}/demote",
+        endpoint=away.demote_site,
+        summary="Give a site to another cluster: stopped, all of it in the store, then in the trash here",
+        body=bodies.AwayShip,
+        answer=schema.Operation,
+        status=202,
+        at="owner",
+    ),
 )

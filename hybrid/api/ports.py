@@ -80,6 +80,9 @@ class AwayCopies(Protocol):
     async def ship(self, name: str, spec: SiteSpec) -> Stream | None:
         """Copy a site that this node holds now; `None`: it is there. Raises `AwayError`, `Busy`."""
 
+    async def demote(self, name: str, spec: SiteSpec, progress: Progress) -> None:
+        """Give a site that this node owns to another cluster. Raises `AwayError`."""
+
 
 class ImageStore(Protocol):
     """Built images beside the pool (`image_dir`), waiting to be imported."""

@@ -140,6 +140,20 @@ def chain_at(stored: Sequence[Stream], at_s: int | None) -> tuple[Stream, ...]:
     return max(fitting, key=_age)
 
 
+def missing(chain: Sequence[Stream], history: History) -> tuple[Stream, ...] | None:
+    """What of `chain` a dataset with `history` lacks; `None` where it does not end on that chain."""
+    if not history:
+        return tuple(chain)
+    place = next((place for place, stream in enumerate(chain, 1) if stream.head == history[-1].guid), None)
+    return None if place is None else tuple(chain[place:])
+
+
+def foreign(stored: Sequence[Stream], history: History, epoch: int) -> Stream | None:
+    """The newest head there that is of a later term than any known here, and not in `history`: another cluster's."""
+    ours = {one.guid for one in history}
+    return next((one for one in reversed(stored) if one.epoch > epoch and one.head not in ours), None)
+
+
 def _age(chain: tuple[Stream, ...]) -> tuple[int, int, int, Guid]:
     """Orders what can be restored: a later term first, within it the later moment; within a second what goes on."""
     head = chain[-1]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
-from hybrid.model import SiteId
+from hybrid.deeds import Progress
+from hybrid.model import SiteId, SiteSpec, Snapshot
 
 
 class Objects(Protocol):
@@ -45,6 +46,19 @@ class Held(Protocol):
 
     async def refresh(self, site: SiteId) -> None:
         """Read the dataset of `site` again and publish what it says."""
+
+
+class Owned(Protocol):
+    """What is done with sites owned here. See `hybrid.deeds.Hosting`."""
+
+    async def edit(self, site: SiteId, changes: dict[str, object]) -> SiteSpec:
+        """Change fields of its spec."""
+
+    async def snapshot(self, site: SiteId) -> Snapshot:
+        """Take one now."""
+
+    async def delete(self, site: SiteId, progress: Progress, moved_to: str = "") -> None:
+        """Stop it and put it into the trash; `moved_to`: the store from which it may come back."""
 
 
 Background = Callable[[str, Callable[[], Coroutine[Any, Any, object]]], None]

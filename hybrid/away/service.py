@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import msgspec
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from hybrid.away import stores
+from hybrid.away import lines, stores
 from hybrid.away.fetching import Fetching
 from hybrid.away.lines import AwaySite, Stream
-from hybrid.away.ports import Background, Objects, Shared
+from hybrid.away.ports import Background, Objects, Owned, Shared
 from hybrid.away.sealing import KEY_BYTES, Sealed
 from hybrid.away.shipping import Shipping
 from hybrid.away.stores import AwayStore
@@ -64,6 +65,7 @@ class Away:
         fetching: Fetching,
         objects: Callable[[AwayStore], Objects],
         entropy: Callable[[int], bytes],
+        owned: Callable[[], Owned],
         tell: Callable[[str, SiteId, str], None],
         background: Background,
     ) -> None:
@@ -71,11 +73,14 @@ class Away:
         Args:
             held: Sites of which this node holds something.
             objects: Opens a store.
+            owned: What is done with sites owned here.
             tell: `(kind, site, text)` at a failure that is new, and at its end.
         """
         self._clock, self._me, self._view, self._held, self._shared = clock, me, view, held, shared
         self._shipping, self._fetching, self._open, self._entropy = shipping, fetching, objects, entropy
-        self._tell, self._background = tell, background
+        self._owned, self._tell, self._background = owned, tell, background
+        self._standbys: dict[str, _Turn] = {}
+        """Of each store that is followed: when it is looked at next."""
         self._opened: dict[str, tuple[AwayStore, Objects]] = {}
         self._turns: dict[tuple[str, SiteId], _Turn] = {}
 
@@ -151,6 +156,27 @@ class Away:
         store = self.store(name)
         return await self._shipping.ship(store, self._objects(store), spec)
 
+    async def demote(self, name: str, spec: SiteSpec, progress: Progress) -> None:
+        """
+        Give a site that is owned here to another cluster: stop it, have all of it in the store, put it into the trash.
+
+        Raises:
+            AwayError: The store; it runs here as before.
+        """
+        store, deeds = self.store(name), self._owned()
+        with progress.step("copy while it runs"):
+            await self.ship(name, spec)
+        try:
+            with progress.step("stop"):
+                await deeds.edit(spec.id, {"wanted": "stopped"})
+                await deeds.snapshot(spec.id)
+            with progress.step("copy the last changes"):
+                await self.ship(name, spec)
+        except HybridError:
+            await deeds.edit(spec.id, {"wanted": spec.wanted})
+            raise
+        await deeds.delete(spec.id, progress, store.name)
+
     def _objects(self, store: AwayStore) -> Objects:
         """The open store; opened again where its settings changed."""
         known = self._opened.get(store.name)
@@ -172,8 +198,32 @@ class Away:
         self._turns = {key: self._turns.get(key) or self._first(key, known, now_s) for key in mine}
         free = AT_ONCE - sum(turn.under_way for turn in self._turns.values())
         waiting = [key for key, turn in self._turns.items() if not turn.under_way and turn.due_s <= now_s]
+        self._follow(known, view, now_s)
         for key in sorted(waiting, key=lambda key: self._turns[key].due_s)[: max(0, free)]:
             self._begin(known[key[0]], mine[key], self._turns[key])
+
+    def _follow(self, known: Mapping[str, AwayStore], view: View, now_s: float) -> None:
+        """Have followed stores looked into."""
+        followed = {name: store for name, store in known.items() if store.follow}
+        self._standbys = {name: self._standbys.get(name) or _Turn(now_s) for name in followed}
+        for name, turn in self._standbys.items():
+            if not turn.under_way and turn.due_s <= now_s:
+                turn.under_way = True
+                turn.due_s = now_s + followed[name].every_s
+                self._background(f"following {name}", partial(self._catch_up, followed[name], view, turn))
+
+    async def _catch_up(self, store: AwayStore, view: View, turn: _Turn) -> None:
+        """Every site there that this cluster does not have, and whose standby is here."""
+        try:
+            objects = self._objects(store)
+            able = sorted(node.id for node in view.nodes.values() if node.live and node.storage_ok)
+            for name in await objects.folders(lines.SITES):
+                site = SiteId(name)
+                home = min(able, key=lambda node: _digest(store.name, site, node), default=None)
+                if site not in self._view().sites and home == self._me:
+                    await self._fetching.follow(store, objects, site)
+        finally:
+            turn.under_way = False
 
     def _first(self, key: tuple[str, SiteId], known: Mapping[str, AwayStore], now_s: float) -> _Turn:
         """Spread over the interval: after a start, not all at once."""

@@ -66,6 +66,7 @@ class Shipping:
         seen: Callable[[SiteId], Claim],
         wall_s: Callable[[], float],
         entropy: Callable[[int], bytes],
+        tell: Callable[[str, SiteId, str], None],
     ) -> None:
         """
         Args:
@@ -73,7 +74,11 @@ class Shipping:
             seen: The largest claim known of a site.
             wall_s: Seconds since the epoch.
             entropy: So many random bytes.
+            tell: `(kind, site, text)`, once when a site is found to run in another cluster too.
         """
+        self._tell = tell
+        self._told: dict[tuple[str, SiteId], int] = {}
+        """The term of which was told."""
         self._name, self._pool, self._machine, self._seen = name, pool, machine, seen
         self._wall_s, self._entropy = wall_s, entropy
 
@@ -99,6 +104,7 @@ class Shipping:
             stored = (*stored, shipped)
         if history:
             await self._hold(store.name, site, history[-1].guid)
+        self._warn(store, site, lines.foreign(stored, history, self._seen(site).epoch))
         await self._tidy(store, objects, site, stored)
         return shipped
 
@@ -160,6 +166,15 @@ class Shipping:
                 await self._pool.release(dataset, before, f"away-{store}")
         except (NoSuchDataset, NoSuchSnapshot):
             self.log.debug("{guid} of {site} went away before it was held", guid=guid, site=site)
+
+    def _warn(self, store: AwayStore, site: SiteId, stream: Stream | None) -> None:
+        """Tell once that another cluster goes on with a site of ours."""
+        if stream is not None and self._told.get((store.name, site), 0) < stream.epoch:
+            self._told[store.name, site] = stream.epoch
+            text = (
+                f"in {store.name} it goes on under the term {stream.epoch}, unknown here: another cluster runs it too"
+            )
+            self._tell("away-elsewhere", site, text)
 
     async def _tidy(self, store: AwayStore, objects: Objects, site: SiteId, stored: tuple[Stream, ...]) -> None:
         """Remove what is too old, labels first: what has none does not count. Trouble here is only logged."""

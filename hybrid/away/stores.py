@@ -37,6 +37,9 @@ class AwayStore(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     keep_s: float = 30 * DAY_S
     """Moments older than this go, but for the newest."""
 
+    follow: bool = False
+    """Whether sites there that this cluster does not have are kept ready in it, to be promoted at once."""
+
     def __repr__(self) -> str:
         return f"<AwayStore {self.name} {self.endpoint} {self.bucket}>"
 

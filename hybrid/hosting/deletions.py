@@ -92,16 +92,16 @@ class Deletions:
 
     # ---------------------------------------------------------------------------------------------- deleting
 
-    async def delete(self, site: SiteId, progress: Progress) -> None:
-        """As its owner: stop it, tell everybody, move it to the trash."""
+    async def delete(self, site: SiteId, progress: Progress, moved_to: str = "") -> None:
+        """As its owner: stop it, tell everybody (also to which store it was moved), move it to the trash."""
         holding = self._holdings.need(site)
         with progress.step("stop container"):
             await self._terms.close(site)
         with progress.step("move to the trash"):
-            self._shared.put(*tombstones.encode(self._stone(site, holding)))
+            self._shared.put(*tombstones.encode(self._stone(site, holding, moved_to)))
             await self._bury(site)
 
-    def _stone(self, site: SiteId, holding: Holding) -> Tombstone:
+    def _stone(self, site: SiteId, holding: Holding, moved_to: str) -> Tombstone:
         stone = Tombstone(
             site=site,
             name=holding.spec.name,
@@ -109,8 +109,14 @@ class Deletions:
             buried=tombstones.buried(snapshot.guid for snapshot in reversed(self._machine.history(site))),
             at_s=int(self._wall_s()),
             by=self._me,
+            moved_to=moved_to,
         )
         return tombstones.sealed(stone, self._seals)
+
+    def revive(self, site: SiteId) -> None:
+        """It was deleted once, and is here again: copies in the trash of other nodes come back too."""
+        back = Undeleted(site=site, at_s=int(self._wall_s()))
+        self._shared.put(*tombstones.encode(back))
 
     async def _bury(self, site: SiteId) -> None:
         async with self._machine.exclusive(site):

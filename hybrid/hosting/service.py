@@ -137,10 +137,10 @@ class HostingService:
         await self._terms.start(new.id)
         return new
 
-    async def delete(self, site: SiteId, progress: Progress) -> None:
+    async def delete(self, site: SiteId, progress: Progress, moved_to: str = "") -> None:
         """See `hybrid.deeds.Hosting`."""
         self._owned(site)
-        await self._tasks.run(site, "delete", lambda: self._deletions.delete(site, progress))
+        await self._tasks.run(site, "delete", lambda: self._deletions.delete(site, progress, moved_to))
 
     # ------------------------------------------------------------------------------------------------ choices
 

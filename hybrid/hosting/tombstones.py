@@ -37,6 +37,8 @@ class Tombstone(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """Guids of the history that was deleted, eight bytes each, newest first; at most `MOST`."""
     at_s: int
     by: NodeId
+    moved_to: str = ""
+    """The store far away from which it may come back: it was not deleted, but given to another cluster."""
     key: bytes = b""
     """Public key of `by`."""
     signature: bytes = b""

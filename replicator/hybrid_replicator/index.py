@@ -16,7 +16,7 @@ from hybrid.errors import NoSuchDataset
 from hybrid.history import History
 from hybrid.model import Guid, SiteId, SiteSpec, Snapshot, Stash
 from hybrid.ports import Dataset, Pool
-from hybrid_replicator.names import IMAGES, JOURNAL, SITES, SPEC, STASH, STASHED, STASHED_AT, TEMPORARY, site_dataset
+from hybrid_replicator.names import IMAGES, JOURNAL, NOT_OURS, SITES, SPEC, STASH, STASHED, STASHED_AT, site_dataset
 from hybrid_replicator.tasks import side_by_side
 
 READ_AT_ONCE = 4
@@ -119,7 +119,7 @@ class HistoryIndex:
     async def load(self) -> None:
         """Read all of the pool. Only at start."""
         self._lines.clear()
-        datasets = [one for one in await self._pool.datasets() if not one.name.startswith(TEMPORARY)]
+        datasets = [one for one in await self._pool.datasets() if not one.name.startswith(NOT_OURS)]
         await side_by_side([one for one in datasets if one.name != JOURNAL], READ_AT_ONCE, self._read)
 
     async def refresh(self, dataset: str) -> History:

@@ -9,6 +9,9 @@ from hybrid.model import NodeId, SiteId
 
 SITES, IMAGES, STASH, TRASH, TEMPORARY = "sites/", "images/", "stash/", "trash/", "temporary/"
 
+NOT_OURS = (TEMPORARY, "standby/")
+"""Datasets that the replicator does not look at."""
+
 JOURNAL = "stash/journal"
 """The dataset whose properties `intent-<site-id>` are the journal: at most one intent per site."""
 _INTENT = "intent-"

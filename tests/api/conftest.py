@@ -119,7 +119,7 @@ class FakeHosting:
         with progress.step("hand over"):
             self._world.sites[site] = msgspec.structs.replace(self._world.sites[site], owner=to)
 
-    async def delete(self, site: SiteId, progress: Progress) -> None:
+    async def delete(self, site: SiteId, progress: Progress, moved_to: str = "") -> None:
         """See `Hosting`."""
         with progress.step("stop container"):
             await self._act("delete", site)
@@ -520,6 +520,7 @@ class FakeAway:
         self.known: dict[str, AwayStore] = {}
         self.fails: HybridError | None = None
         self.restored: list[tuple[str, str, int | None]] = []
+        self.demoted: list[str] = []
 
     def stores(self) -> dict[str, AwayStore]:
         """See `hybrid.api.ports.AwayCopies`."""
@@ -555,6 +556,10 @@ class FakeAway:
     async def ship(self, name: str, spec: SiteSpec) -> Stream | None:
         """See `hybrid.api.ports.AwayCopies`."""
         return None
+
+    async def demote(self, name: str, spec: SiteSpec, progress: Progress) -> None:
+        """See `hybrid.api.ports.AwayCopies`."""
+        self.demoted.append(spec.name)
 
 
 class Cluster:

@@ -56,3 +56,5 @@ def test_sites_are_listed_restored_and_shipped(cluster: Any) -> None:
     assert shipped.status == 202
     done = cluster.n1("GET", f"/v1/operations/{shipped.json['id']}?wait=1").json
     assert (done["state"], done["result"]) == ("done", {"copied": False, "head": None})
+    assert cluster.n3("POST", "/v1/sites/blog/demote", {"store": "vault"}).status == 202
+    assert cluster.away.demoted == ["blog"]

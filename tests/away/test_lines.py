@@ -100,3 +100,21 @@ def test_pieces_without_a_label_are_what_a_try_left() -> None:
     whole, lost = stream(1, None), stream(2, 1)
     names = {lines.piece(SITE, one.id, number): 5 for one in (whole, lost) for number in range(2)}
     assert lines.lost_pieces(names, [whole]) == [lines.piece(SITE, lost.id, number) for number in range(2)]
+
+
+def test_what_is_here_already_is_not_fetched_again() -> None:
+    """A copy that ends on the chain lacks the rest of it; one that ends elsewhere cannot go on with it."""
+    chain = (stream(1, None), stream(2, 1), stream(3, 2))
+    assert lines.missing(chain, ()) == chain
+    assert lines.missing(chain, history(1, 2)) == chain[2:]
+    assert lines.missing(chain, history(1, 2, 3)) == ()
+    assert lines.missing(chain, history(1, 2, 9)) is None
+
+
+def test_another_clusters_line_is_known_by_its_term() -> None:
+    """Later terms than any known here, under heads that are not here; our own past is none."""
+    ours, theirs = (stream(1, None), stream(2, 1)), stream(8, 2, epoch=5)
+    assert lines.foreign(ours, history(2), 1) is None
+    assert lines.foreign((*ours, theirs), history(2), 4) == theirs
+    assert lines.foreign((*ours, theirs), history(2), 5) is None
+    assert lines.foreign((*ours, theirs), history(2, 8), 4) is None

@@ -192,7 +192,7 @@ async def test_a_real_history_goes_there_and_comes_back(pair: Any, objects: Obje
     await here.pool.create(f"sites/{SITE}")
     line = Line()
     chance, claim = random.Random(1), Claim(3, NodeId("n-a"))
-    shipping = Shipping("n1", here.pool, line, lambda site: claim, time.time, chance.randbytes)
+    shipping = Shipping("n1", here.pool, line, lambda site: claim, time.time, chance.randbytes, print)
     store = store_at(1)
     content = {"a": chance.randbytes(2 * PIECE + 12345), "b": b"small"}
     for counter, (path, data) in enumerate(content.items(), 1):

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+import msgspec
 import pytest
 
+from hybrid.away.lines import chains, labels_of, streams
 from hybrid.away.memory import MemoryObjects
 from hybrid.away.service import carrier
 from hybrid.away.stores import AwayStore
 from hybrid.errors import AwayError, Conflict, Damaged, NoSuchSite, NoSuchStore, StoreUnreachable
 from hybrid.model import SiteSpec
-from tests.node.cluster import Cluster, Steps
+from tests.node.cluster import Cluster, Member, Steps
 
 STORE = AwayStore(
     name="vault",
@@ -35,7 +37,7 @@ def cluster() -> Iterator[Cluster]:
 @pytest.fixture
 def other() -> Iterator[Cluster]:
     """One node of another cluster."""
-    made = Cluster({"a": "berlin"})
+    made = Cluster({"z": "berlin"})
     yield made
     made.bury()
 
@@ -46,6 +48,11 @@ def until(cluster: Cluster, ready: Callable[[], bool], within_s: float) -> None:
     while not ready():
         assert cluster.clock.seconds() < end_s, "it did not come to that"
         cluster.tick()
+
+
+def first(cluster: Cluster) -> Member:
+    """The first node."""
+    return next(iter(cluster.members.values()))
 
 
 def grown(cluster: Cluster) -> SiteSpec:
@@ -61,7 +68,7 @@ def grown(cluster: Cluster) -> SiteSpec:
 
 def added(cluster: Cluster, key: bytes | None = None) -> bytes:
     """The store's key, once it is known everywhere."""
-    key = cluster.run(cluster.members["a"].core.away.add(STORE, key)).key
+    key = cluster.run(first(cluster).core.away.add(STORE, key)).key
     until(cluster, lambda: all("vault" in member.core.away.stores() for member in cluster.members.values()), 30)
     return key
 
@@ -89,7 +96,7 @@ def test_a_site_goes_to_the_store_by_itself_and_comes_back_into_an_empty_cluster
     other.bucket = cluster.bucket
     other.start()
     assert added(other, key) == key
-    home = other.members["a"]
+    home = other.members["z"]
     assert [one.name for one in other.run(home.core.away.sites("vault"))] == ["shop"]
     steps = Steps()
     other.run(home.core.away.restore("vault", "shop", None, steps))
@@ -111,7 +118,7 @@ def test_an_earlier_moment_comes_back_if_it_is_asked_for(cluster: Cluster, other
     other.bucket = cluster.bucket
     other.start()
     added(other, key)
-    home = other.members["a"]
+    home = other.members["z"]
     other.run(home.core.away.restore("vault", spec.id, first_at_s, Steps()))
     other.wait(1.0)
     until(other, lambda: home.site(spec).state == "serving", 60)
@@ -146,7 +153,7 @@ def test_a_damaged_piece_is_noticed_and_leaves_nothing_behind(cluster: Cluster, 
     other.bucket.objects[piece] = whole[:-20] + b"!" + whole[-19:]
     other.start()
     added(other, key)
-    home = other.members["a"]
+    home = other.members["z"]
     with pytest.raises(Damaged):
         other.run(home.core.away.restore("vault", "shop", None, Steps()))
     assert [one.name for one in other.run(home.pool.datasets()) if spec.id in one.name] == []
@@ -219,3 +226,99 @@ def test_the_base_of_the_next_copy_is_held_and_the_one_before_is_not(cluster: Cl
     held = [one.guid for one in history if "away-vault" in cluster.run(pool.holds(f"sites/{spec.id}", one.guid))]
     assert held == [history[-1].guid]
     assert cluster.run(away.ship("vault", spec)) is None
+
+
+def paired(cluster: Cluster, other: Cluster) -> SiteSpec:
+    """A site of `cluster`, kept on standby in `other` through a store that both know."""
+    spec = grown(cluster)
+    key = added(cluster)
+    shipped(cluster, spec)
+    other.bucket = cluster.bucket
+    other.start()
+    follower = msgspec.structs.replace(STORE, follow=True)
+    other.run(other.members["z"].core.away.add(follower, key))
+    until(other, lambda: on_standby(other, spec), 100)
+    return spec
+
+
+def on_standby(cluster: Cluster, spec: SiteSpec) -> bool:
+    """Whether the first node has it so."""
+    names = [one.name for one in cluster.run(first(cluster).pool.datasets())]
+    return f"standby/{spec.id}" in names and f"sites/{spec.id}" not in names
+
+
+def brought(cluster: Cluster, spec: SiteSpec) -> Steps:
+    """The site runs on the first node, out of the store."""
+    steps, home = Steps(), first(cluster)
+    cluster.run(home.core.away.restore("vault", "shop", None, steps))
+    cluster.wait(1.0)
+    until(cluster, lambda: home.site(spec).state == "serving", 60)
+    return steps
+
+
+def test_a_second_cluster_stands_by_and_is_promoted_at_once(cluster: Cluster, other: Cluster) -> None:
+    """What is on standby follows the store, nobody serves it, and nothing is fetched when the first cluster is lost."""
+    spec = paired(cluster, other)
+    cluster.members["a"].write(spec.id, "index.html", b"second")
+    shipped(cluster, spec)
+    other.wait(90.0)
+    assert spec.id not in other.members["z"].core.outlook.view.sites
+    steps = brought(other, spec)
+    assert steps.done == ["look into the store", "put it in its place"]
+    assert other.members["z"].files(spec.id) == {"index.html": b"second"}
+
+
+def test_a_site_goes_to_the_other_cluster_and_back_without_losing_a_byte(cluster: Cluster, other: Cluster) -> None:
+    """Demoted here, promoted there, written there, demoted there, promoted here: every write is on both nodes."""
+    spec = paired(cluster, other)
+    home, away = cluster.members["a"], other.members["z"]
+    home.write(spec.id, "index.html", b"second")
+    cluster.run(home.core.away.demote("vault", home.site(spec).spec, Steps()))
+    until(cluster, lambda: spec.id not in home.core.outlook.view.sites, 60)
+    brought(other, spec)
+    assert away.files(spec.id) == {"index.html": b"second"}
+    assert away.site(spec).spec.wanted == "running"
+    away.write(spec.id, "more.html", b"third")
+    other.wait(10.0)
+    other.run(away.core.away.demote("vault", away.site(spec).spec, Steps()))
+    fetched = brought(cluster, spec)
+    new = sum(step.startswith("fetch") for step in fetched.done)
+    assert new == 2, "what was copied while it ran there and when it was stopped: the rest comes out of the trash"
+    assert home.files(spec.id) == {"index.html": b"second", "more.html": b"third"}
+    until(cluster, lambda: home.site(spec).safe_copies == 1, 60)
+
+
+def test_a_demotion_that_cannot_be_finished_changes_nothing(cluster: Cluster) -> None:
+    """The store fails at any call: the site runs here as before."""
+    spec = grown(cluster)
+    added(cluster)
+    shipped(cluster, spec)
+    home = cluster.members["a"]
+    for calls in range(1, 5):
+        home.write(spec.id, "index.html", bytes([calls]))
+        cluster.bucket.fails_after = calls
+        with pytest.raises(StoreUnreachable):
+            cluster.run(home.core.away.demote("vault", home.site(spec).spec, Steps()))
+        cluster.bucket.fails_after = None
+        until(cluster, lambda: home.site(spec).state == "serving", 30)
+        assert home.files(spec.id)["index.html"] == bytes([calls])
+
+
+def test_a_site_that_runs_in_two_clusters_is_told_and_both_lines_are_kept(cluster: Cluster, other: Cluster) -> None:
+    """Promoted there while it runs here: the first cluster hears of it, and what each wrote can be restored."""
+    spec = paired(cluster, other)
+    told: list[str] = []
+    for member in cluster.members.values():
+        member.core.told.append(lambda kind, site, text: told.append(kind))
+    brought(other, spec)
+    other.members["z"].write(spec.id, "index.html", b"there")
+    other.wait(10.0)
+    other.run(other.members["z"].core.away.ship("vault", spec))
+    cluster.members["a"].write(spec.id, "index.html", b"here")
+    shipped(cluster, spec)
+    shipped(cluster, spec)
+    assert told.count("away-elsewhere") == 1
+    stored = streams(cluster.run(cluster.bucket.names(labels_of(spec.id))))
+    heads = {cluster.run(member.pool.history(f"sites/{spec.id}"))[-1].guid for member in cluster.members.values()}
+    heads |= {other.run(other.members["z"].pool.history(f"sites/{spec.id}"))[-1].guid}
+    assert heads <= chains(stored).keys()

@@ -35,6 +35,7 @@ async def add_store(parts: Parts, call: Call) -> Answer:
         folder=wanted.folder,
         every_s=wanted.every_s,
         keep_s=wanted.keep_s,
+        follow=wanted.follow,
         key=b"",
     )
     added = await parts.away.add(store, key)
@@ -90,6 +91,18 @@ async def ship_site(parts: Parts, call: Call) -> Answer:
     return begin(parts, call, "away-ship", site, site.spec.name, work)
 
 
+async def demote_site(parts: Parts, call: Call) -> Answer:
+    """Give a site to another cluster: all of it in the store, stopped and in the trash here."""
+    site, store = site_of(parts, call), decode(call.body, bodies.AwayShip).store
+    parts.away.store(store)
+
+    async def work(progress: Progress) -> dict[str, object]:
+        await parts.away.demote(store, site.spec, progress)
+        return {"store": store}
+
+    return begin(parts, call, "away-demote", site, site.spec.name, work)
+
+
 def _time_of(text: str | None, now_s: float) -> int | None:
     match Newest() if text is None else parse(text):
         case Newest():
@@ -106,6 +119,6 @@ def _shown(store: AwayStore) -> bodies.AwayStoreAnswer:
     return bodies.AwayStoreAnswer(**_fields(store))  # type: ignore[arg-type]  # the fields are those of the answer
 
 
-def _fields(store: AwayStore) -> dict[str, str | float]:
+def _fields(store: AwayStore) -> dict[str, str | float | bool]:
     """All but the secrets."""
     return {name: getattr(store, name) for name in bodies.AwayStoreAnswer.__struct_fields__}

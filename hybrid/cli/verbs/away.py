@@ -54,6 +54,9 @@ def add(nouns: argparse._SubParsersAction[Any], common: argparse.ArgumentParser)
     new.add_argument("--recovery-key-file", type=Path, metavar="FILE", help="of the cluster that filled it (a new one)")
     new.add_argument("--every", type=duration, metavar="TIME", help="how often each site goes there (1h)")
     new.add_argument("--keep", type=duration, metavar="TIME", help="how long moments stay there (30d)")
+    new.add_argument(
+        "--follow", action="store_true", default=None, help="keep sites there that are not here on standby"
+    )
     _store(verbs.add("remove", "copy there no more; what lies there stays", remove_store))
     _store(verbs.add("sites", "what a store holds", list_sites, "hybrid away sites vault"))
     ship = verbs.add("ship", "copy a site now", ship_site, "hybrid away ship vault shop")
@@ -68,6 +71,10 @@ def add(nouns: argparse._SubParsersAction[Any], common: argparse.ArgumentParser)
     back.add_argument("--at", metavar="MOMENT", help="a time or an age; default: the newest there is")
     back.add_argument("--node", help="to which node (default: the one that answers)")
     long_options(back)
+    demote = verbs.add("demote", "give a site to another cluster", demote_site, "hybrid away demote vault shop")
+    _store(demote)
+    demote.add_argument("site", metavar="SITE", help="name or id")
+    long_options(demote, asks=True)
 
 
 def _store(verb: argparse.ArgumentParser) -> None:
@@ -93,6 +100,7 @@ def add_store(session: Session) -> int:
         "region": options.region,
         "every_s": options.every,
         "keep_s": options.keep,
+        "follow": options.follow,
     }
     if options.recovery_key_file:
         body["recovery_key"] = _read(options.recovery_key_file)
@@ -125,6 +133,14 @@ def ship_site(session: Session) -> int:
     """`hybrid away ship`."""
     options = session.options
     path = f"/v1/sites/{segment(options.site)}/away"
+    return finish(session, session.api.post(path, {"store": options.store}))
+
+
+def demote_site(session: Session) -> int:
+    """`hybrid away demote`."""
+    options = session.options
+    session.confirm(f"site {options.site} will be stopped here, once all of it is in {options.store}", options.site)
+    path = f"/v1/sites/{segment(options.site)}/demote"
     return finish(session, session.api.post(path, {"store": options.store}))
 
 
