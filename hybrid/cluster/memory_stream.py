@@ -72,16 +72,14 @@ class MemoryStream:
     async def _read(self, source: ByteSource) -> bytes:
         """The next bytes of `source`, or `b""` when the reply came before them. Raises when the link goes down."""
         outcomes: list[bytes | Failure] = []
-        either: Deferred[None] = Deferred()
 
         def ended(outcome: bytes | Failure) -> None:
             outcomes.append(outcome)
-            fire(either)
+            self._move()
 
         Deferred.fromCoroutine(source.read()).addBoth(ended)
-        if not outcomes:
-            self._moved = either
-            await self._wires.wait(self.sender, self.receiver, either, self._wires.stall_s)
+        while not (outcomes or self._replies):
+            await self._progress()  # that there is room may be told twice, and is no end of the source
         if not outcomes:
             return b""
         if isinstance(outcomes[0], Failure):

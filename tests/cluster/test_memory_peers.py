@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 from twisted.internet.defer import Deferred
-from twisted.internet.task import Clock
+from twisted.internet.task import Clock, deferLater
 from twisted.python.failure import Failure
 
 from hybrid.cluster.memory_peers import MemoryNetwork, MemoryPeers
@@ -166,3 +166,36 @@ def test_stream_never_passes_a_cut(world: World) -> None:
     world.pass_time(5.1)
     assert isinstance(ends[1], PeerError) and len(ends) == 2
     assert refused(outcomes, "lost")
+
+
+def test_a_stream_of_slow_pieces_arrives_whole(world: World) -> None:
+    """A source that is waited for is no source that has ended, whatever the other side says meanwhile."""
+    pieces = [b"%d" % number * size for number, size in enumerate((312, 256 * 1024, 312, 256 * 1024, 9))]
+
+    class Drops:
+        """Gives a piece each time step and a half, as a child that writes a little at a time."""
+
+        def __init__(self) -> None:
+            self._left = list(pieces)
+
+        async def read(self) -> bytes:
+            """See `hybrid.ports.ByteSource`."""
+            await deferLater(world.clock, 0.015, lambda: None)
+            return self._left.pop(0) if self._left else b""
+
+        async def abort(self) -> None:
+            """See `hybrid.ports.ByteSource`."""
+
+    taken: list[bytes] = []
+
+    async def take(sender: NodeId, offer: msgspec.Struct, stream: IncomingStream) -> msgspec.Struct:
+        await stream.accept()
+        while data := await stream.read():
+            taken.append(data)
+        return Taken(Guid(7))
+
+    world.nodes[B].handle_streams(take)
+    outcomes: list[object] = []
+    Deferred.fromCoroutine(world.nodes[A].offer(B, OFFER, Drops())).addBoth(outcomes.append)
+    world.pass_time(5.0)
+    assert (b"".join(taken), outcomes) == (b"".join(pieces), [Taken(Guid(7))])
