@@ -17,10 +17,10 @@ from twisted.internet import reactor
 from twisted.internet.task import deferLater
 
 from hybrid.cluster.memory_peers import MemoryNetwork
-from hybrid.errors import NoSuchPath
+from hybrid.errors import NoSuchPath, StorageError
 from hybrid.history import guids
-from hybrid.model import NO_CLAIM, Claim, Fact, NodeId, SiteId, SiteSpec, Snapshot, Version
-from hybrid.ports import ByteSource
+from hybrid.model import NO_CLAIM, Claim, Fact, Guid, NodeId, Replicated, SiteId, SiteSpec, Snapshot, Version
+from hybrid.ports import ByteSource, Partial
 from hybrid.storage.children import Reactor
 from hybrid.storage.openzfs import OpenZfsPool, unavailable
 from hybrid.storage.zfs import ZfsCommandPool
@@ -36,6 +36,7 @@ A, B = NodeId("n-aaaaaaaaaaaaaaaa"), NodeId("n-bbbbbbbbbbbbbbbb")
 SITE = SiteId("s-abcdefghijklmnopqrstuvwxyz")
 MAIN = f"sites/{SITE}"
 IMAGE = "images/static-0123"
+BREAKS_AFTER = 6 * 1024 * 1024
 _NUMBERS = itertools.count(1)
 
 
@@ -142,7 +143,10 @@ def nodes(request: pytest.FixtureRequest) -> Iterator[tuple[Node, Node]]:
     host = request.getfixturevalue(request.param)
     if request.param == "openzfs" and unavailable():
         pytest.skip(unavailable())
-    driver = OpenZfsPool if request.param == "openzfs" else ZfsCommandPool
+    yield from _two(host, OpenZfsPool if request.param == "openzfs" else ZfsCommandPool)
+
+
+def _two(host: Any, driver: type[ZfsCommandPool]) -> Iterator[tuple[Node, Node]]:
     network = MemoryNetwork(reactor, reconnect_s=0.0)
     names = [f"hyb{os.getpid()}r{next(_NUMBERS)}" for _ in range(2)]
     try:
@@ -241,6 +245,69 @@ async def _replicated(a: Node, b: Node) -> Any:
 
     await until(there, "replication")
     return head
+
+
+class BreakingPool(OpenZfsPool):
+    """The first stream of more than `BREAKS_AFTER` bytes breaks there."""
+
+    broken = False
+
+    async def send(
+        self, name: str, guid: Guid, base: Guid | None, takes: int = 0, resume: Partial | None = None
+    ) -> ByteSource:
+        """See `hybrid.ports.Pool`."""
+        return Breaking(await super().send(name, guid, base, takes, resume), self)
+
+
+class Breaking:
+    """See `hybrid.ports.ByteSource`."""
+
+    def __init__(self, source: ByteSource, pool: BreakingPool) -> None:
+        self._source, self._pool, self._bytes = source, pool, 0
+
+    async def read(self) -> bytes:
+        """The next piece, or the break."""
+        data = await self._source.read()
+        self._bytes += len(data)
+        if self._bytes > BREAKS_AFTER and not self._pool.broken:
+            self._pool.broken = True
+            raise StorageError("the stream broke", "a disk was pulled")
+        return data
+
+    async def abort(self) -> None:
+        """See `hybrid.ports.ByteSource`."""
+        await self._source.abort()
+
+
+@pytest.fixture
+def breaking(openzfs: Any) -> Iterator[tuple[Node, Node]]:
+    """Two nodes with OpenZFS."""
+    if unavailable():
+        pytest.skip(unavailable())
+    yield from _two(openzfs, BreakingPool)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_copy_that_breaks_off_goes_on(breaking: tuple[Node, Node]) -> None:
+    """On OpenZFS most of it travels once only; afterwards the replica is as the site, and no part is left."""
+    a, b = breaking
+    await a.start()
+    await b.start()
+    await furnish(a)
+    a.write("big", os.urandom(4 * BREAKS_AFTER))
+    for node in breaking:
+        node.replicator.follow(view(node.name, Claim(1, A)))
+    await _replicated(a, b)
+    assert isinstance(a.pool, BreakingPool) and a.pool.broken
+    assert await content(await b.replicator.read(SITE, b.replicator.history(SITE)[-1].guid, "big", "file")) == a.read(
+        "big"
+    )
+    arrived = [fact.bytes for fact in a.facts if isinstance(fact, Replicated)]
+    assert sum(arrived) < 3.5 * BREAKS_AFTER
+    assert not [one.name for one in await b.pool.datasets() if one.name.startswith("temporary/receive")]
+    for node in breaking:
+        await node.stop()
+    await a.pool.unmount(MAIN)
 
 
 @pytest_twisted.ensureDeferred
