@@ -14,12 +14,19 @@ from hybrid.lab.claimed import started
 def children(pid: int) -> list[int]:
     """Direct children, of any of its threads."""
     found: list[int] = []
-    for task in Path(f"/proc/{pid}/task").glob("*"):
+    for task in _tasks(pid):
         try:
             found += map(int, (task / "children").read_text().split())
         except OSError:
             continue
     return found
+
+
+def _tasks(pid: int) -> list[Path]:
+    try:
+        return list(Path(f"/proc/{pid}/task").iterdir())
+    except OSError:
+        return []
 
 
 def tree(pid: int) -> list[int]:

@@ -34,9 +34,9 @@ def theatre() -> Iterator[Theatre]:
         assert verdict.figures["acked_lost"] == 0 and verdict.score >= 2, verdict.detail
 
 
-@pytest.mark.parametrize("name", ["F2", "F5-three", "F16-roll-stash-promoted"])
+@pytest.mark.parametrize("name", ["F2", "F5-three", "F16-roll-stash-promoted", "F12-owner"])
 def test_nothing_acknowledged_is_lost_and_nobody_has_to_act(theatre: Theatre, name: str) -> None:
-    """Power cut of the owner, and its isolation: the others serve, tails are in stashes, one owner in the end."""
+    """Power cut of the owner, its isolation, its full pool: others serve, tails are in stashes, one owner at last."""
     (fault,) = catalogue.chosen(name)
     verdict = theatre.perform(fault)
     assert verdict.score >= 2, verdict.detail

@@ -60,7 +60,7 @@ def a_line_changes_bits(stage: Stage) -> None:
         with relayed(stage.lab.network, replica, 0.0, FLIP_EVERY):
             before = snapshots(replica, name)
             stage.fault()
-            write(stage.lab.api(owner.name), SITE, BIG_BYTES)
+            stage.unless(write(stage.lab.api(owner.name), SITE, BIG_BYTES), "person", "the change was not written")
             stage.last(25.0)
             stage.steady()
             after = snapshots(replica, name)

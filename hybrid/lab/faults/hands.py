@@ -43,11 +43,21 @@ def guids(node: Node, site: str) -> set[str]:
 def forget(node: Node, snapshot: str) -> bool:
     """Destroy a snapshot whoever holds it. Returns whether it is gone."""
     with suppress(LabError):
-        for line in zfs(node, "holds", "-H", snapshot).splitlines():
-            zfs(node, "release", line.split("\t")[1], snapshot)
+        for tag in _tags(node, snapshot):
+            zfs(node, "release", tag, snapshot)
         zfs(node, "destroy", snapshot)
         return True
     return False
+
+
+def _tags(node: Node, snapshot: str) -> list[str]:
+    """Of holds: as the driver for zfs-fuse writes them down, or as OpenZFS lists them."""
+    noted = zfs(node, "get", "-H", "-o", "value", "hybrid:holds", snapshot).strip()
+    if noted not in ("-", ""):
+        return noted.split(",")
+    with suppress(LabError):
+        return [line.split()[1] for line in zfs(node, "holds", snapshot).splitlines()[1:]]
+    return []
 
 
 @contextmanager

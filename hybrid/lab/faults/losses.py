@@ -10,7 +10,7 @@ from hybrid.lab.cluster import POOL_BYTES
 from hybrid.lab.command import LabError
 from hybrid.lab.faults.deaths import await_successor
 from hybrid.lab.faults.fault import Fault
-from hybrid.lab.faults.hands import dataset, snapshots
+from hybrid.lab.faults.hands import dataset, guids, snapshots
 from hybrid.lab.faults.room import BIG_BYTES, FILE, site_id, write
 from hybrid.lab.faults.scoring import Target
 from hybrid.lab.faults.stage import Stage
@@ -29,7 +29,7 @@ def daemon_dies_while_receiving(stage: Stage) -> None:
     before = snapshots(replica, dataset(replica, site))
     stage.fault()
     try:
-        write(stage.lab.api(owner.name), SITE, BIG_BYTES)
+        stage.unless(write(stage.lab.api(owner.name), SITE, BIG_BYTES), "person", "the change was not written")
         stage.wait(lambda: _runs(replica, "receive"), f"{replica.name} receives", 60.0)
         replica.kill_process("zfs-fuse")
         stage.wait(partial(_has_daemon, replica), "the daemon is started again", 60.0)
@@ -77,8 +77,10 @@ def _holds(node: Node, site: str) -> bool:
 
 def owners_disk_is_lost(stage: Stage) -> None:
     """The owner's disk is gone with the machine's power; an empty one is put in: all that was safe on two is there."""
-    owner = stage.owner
-    with stage.quiet():
+    owner, site = stage.owner, site_id(stage)
+    with stage.quiet() as guid:
+        others = stage.others(owner)
+        stage.wait(lambda: all(guid in guids(node, site) for node in others), "all that was written is on all copies")
         owner.kill()
         stage.fault()
     _replace_disks(stage, [owner], lambda: await_successor(stage, owner))

@@ -19,7 +19,7 @@ BIG_BYTES = 64 * MEBIBYTE
 QUOTA_ROOM_BYTES = 24 * MEBIBYTE
 RELIEF_S = 120.0
 TIGHT = "tight"
-FILE = "/srv/data/big"
+FILE = "/srv/www/big"
 
 
 def owners_pool_is_full(stage: Stage) -> None:
@@ -60,7 +60,7 @@ def fills_up_during_a_receive(stage: Stage) -> None:
         with full(replica, BIG_BYTES // 4):
             before = snapshots(replica, dataset(replica, site))
             stage.fault()
-            write(stage.lab.api(owner.name), SITE, BIG_BYTES)
+            stage.unless(write(stage.lab.api(owner.name), SITE, BIG_BYTES), "person", "the change was not written")
             stage.last(10.0)
             take_all(replica)
             stage.last(10.0)
@@ -74,7 +74,7 @@ def fills_up_during_a_receive(stage: Stage) -> None:
 
 
 def full_where_a_stash_is_made(stage: Stage) -> None:
-    """Cut apart, both sides write; the side that loses has a full pool, and sets its history aside all the same."""
+    """Cut apart, both sides write; the side that loses has a full pool: its history is kept until there is room."""
     owner, site = stage.owner, site_id(stage)
     others = stage.others(owner)
     with ExitStack() as filled:
