@@ -15,6 +15,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from hybrid import defaults
 from hybrid.away.fetching import Fetching
 from hybrid.away.service import Away
 from hybrid.away.shipping import Shipping
@@ -24,12 +25,14 @@ from hybrid.cluster.ledger import Merged
 from hybrid.drivers import Drivers
 from hybrid.errors import HybridError
 from hybrid.hosting.choices import Choices
+from hybrid.hosting.condition import Condition
 from hybrid.hosting.creation import Creation
 from hybrid.hosting.deletions import Deletions
 from hybrid.hosting.holdings import Holdings
 from hybrid.hosting.moving import Moving
 from hybrid.hosting.observer import Observer
 from hybrid.hosting.purge import Purge
+from hybrid.hosting.relief import Relief
 from hybrid.hosting.rolling import Rolling
 from hybrid.hosting.service import HostingService
 from hybrid.hosting.steward import Steward
@@ -54,6 +57,7 @@ DECIDE_EVERY_S = 0.5
 CHECK_EVERY_S = 1.0
 WATCH_EVERY_S = 5.0
 AWAY_EVERY_S = 20.0
+CONDITION_EVERY_S = 60.0
 PURGE_EVERY_S = 3600.0
 
 
@@ -101,6 +105,7 @@ class Core(MultiService):
             held=lambda: self._holdings,
             upstream=lambda site: self._terms.upstream(site),
             storage_ok=lambda: self._check.answers,
+            alarms=lambda: (*self._condition.alarms, *self._relief.alarms),
         )
         self._membership, self._ledger = self.presence.membership, self.presence.ledger
         self.known, self.shared = self.presence.known, self.presence.shared
@@ -118,6 +123,8 @@ class Core(MultiService):
             jitter=drivers.random.random,
             now_s=drivers.wall_s,
             heads=self.known.heads,
+            default_grid=lambda: defaults.decode(self.shared.get(defaults.KEY)).retention,
+            forget_by_s=drivers.patient_wall_s,
         )
         self._ledger.follow(self.replicator.heard)
         self._tasks = SiteTasks()
@@ -137,6 +144,9 @@ class Core(MultiService):
         )
         self._wire_deeds(now_s)
         self.outlook = Outlook(reactor, self.known.view)
+        self._relief = Relief(
+            reactor, lambda: self.outlook.view, self.hosting.move, self._tell, self.presence.describe_soon
+        )
         self.presence.departures.look(self._ledger.shared())
         self._loops = Loops(reactor)
 
@@ -191,6 +201,9 @@ class Core(MultiService):
         )
         self._purge = Purge(drivers.pool, self.deletions.entry, drivers.wall_s)
         self.away = self._new_away()
+        self._condition = Condition(
+            drivers.pool, self._settings.pool, drivers.patient_wall_s, self.presence.describe_soon
+        )
         self.shelf = Shelf(drivers.pool)
         self.hosting = HostingService(
             lambda: self.outlook.view,
@@ -279,6 +292,8 @@ class Core(MultiService):
             (WATCH_EVERY_S, self.deletions.look),
             (WATCH_EVERY_S, self._uniting.look),
             (AWAY_EVERY_S, self.away.look),
+            (WATCH_EVERY_S, self._relief.look),
+            (CONDITION_EVERY_S, self._condition.look),
             (PURGE_EVERY_S, self._purge.look),
         ):
             self._loops.every(interval_s, deed)
@@ -318,6 +333,7 @@ class Core(MultiService):
     def report(self, fact: Fact) -> None:
         """A component observed something."""
         self._observer.report(fact)
+        self.presence.vigilance.observe(fact)
         for observe in self.observed:
             observe(fact)
 

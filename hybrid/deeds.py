@@ -173,6 +173,8 @@ class CreateSite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     snapshot_every_s: float = 30.0
     ttl_s: int = 30
     quota_bytes: int | None = None
+    history_budget_bytes: int | None = None
+    retention: str = ""
     memory_bytes: int | None = None
     cpus: float = 1.0
     pids: int | None = None

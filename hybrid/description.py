@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from hybrid.cluster.ledger import Ledger
+from hybrid.cluster.room import level
 from hybrid.model import NodeId, NodeRegister
 from hybrid.ports import Pool
 from hybrid.release import __version__
@@ -33,12 +34,18 @@ class Description:
         ledger: Ledger,
         load: Callable[[], float],
         storage_ok: Callable[[], bool],
+        alarms: Callable[[], tuple[str, ...]],
         published: Callable[[], None],
     ) -> None:
-        """`key` is this node's public one. `published()` is called after each publication that said something new."""
+        """
+        Args:
+            key: This node's public one.
+            alarms: What is wrong with this node itself.
+            published: Called after each publication that said something new.
+        """
         self._settings, self._me, self._key, self._pool, self._ledger = settings, me, key, pool, ledger
         self._vigilance = vigilance
-        self._load, self._storage_ok, self._published = load, storage_ok, published
+        self._load, self._storage_ok, self._alarms, self._published = load, storage_ok, alarms, published
 
     async def publish(self) -> None:
         """Say what is true now."""
@@ -49,7 +56,8 @@ class Description:
         free_bytes = space.free_bytes // SPACE_STEP * SPACE_STEP if space else 0
         load = round(self._load(), 1)
         if before is not None and before.size_bytes == size_bytes:
-            free_bytes = settled(before.free_bytes, free_bytes, max(SPACE_STEP, size_bytes // SPACE_PART))
+            if level(size_bytes, free_bytes) == level(size_bytes, before.free_bytes):
+                free_bytes = settled(before.free_bytes, free_bytes, max(SPACE_STEP, size_bytes // SPACE_PART))
             load = settled(before.load, load, max(LOAD_STEP, before.load / 4))
         register = NodeRegister(
             id=self._me,
@@ -67,7 +75,7 @@ class Description:
             load=load,
             boot=self._vigilance.twins.boot,
             twin=self._vigilance.twins.suspect,
-            alarms=self._vigilance.alarms,
+            alarms=(*self._alarms(), *self._vigilance.alarms),
         )
         if self._ledger.publish_node(register) is not before:
             self._published()

@@ -40,6 +40,8 @@ class Drivers:
     accepts: Accepts
     shift_owners: Callable[[str, int], Awaitable[object]]
     wall_s: Callable[[], float]
+    patient_wall_s: Callable[[], float] | None = None
+    """By which snapshots are old: does not believe a clock that leaps ahead. `None`: `wall_s`."""
     random: random.Random
     load: Callable[[], float]
     objects: Callable[[AwayStore], Objects]

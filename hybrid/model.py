@@ -157,6 +157,11 @@ class SiteSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """No change waits longer than this for its snapshot."""
     ttl_s: int = 30
     quota_bytes: int | None = None
+    """Of live data, as `df` in the site shows it; history does not count."""
+    history_budget_bytes: int | None = None
+    """What its history may take; beyond that old history goes earlier than `retention` says."""
+    retention: str = ""
+    """How its history is kept, see `hybrid.grid`; empty: as the cluster's default says."""
     memory_bytes: int = 256 * 1024 * 1024
     cpus: float = 1.0
     pids: int = 200
@@ -258,6 +263,10 @@ class SiteRegister(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     """Owner: `lag_s` in coarse steps, for all nodes: 0.0 while it is no more than usual."""
     safe_copies: int = 0
     """Owner, for all nodes: others that hold its history but for the last minute."""
+    data_bytes: int = 0
+    """Owner: what its live data refer to, in coarse steps."""
+    history_bytes: int = 0
+    """Owner: what would be free again without its history, in coarse steps."""
     spec: SiteSpec | None = None
     stashes: tuple[Stash, ...] = ()
     bids: dict[str, Bid] = {}
@@ -398,6 +407,29 @@ class SnapshotFailed(msgspec.Struct, frozen=True, tag=True):
     reason: str
 
 
+class Measured(msgspec.Struct, frozen=True, tag=True):
+    """What a site's live data and its history take on this node."""
+
+    site: SiteId
+    data_bytes: int
+    history_bytes: int
+
+
+class HistoryThinned(msgspec.Struct, frozen=True, tag=True):
+    """A site's history is over its budget on this node: old history goes earlier from now on."""
+
+    site: SiteId
+    history_bytes: int
+    budget_bytes: int
+
+
+class StreamBroken(msgspec.Struct, frozen=True, tag=True):
+    """What `node` sent was not what it announced, or no stream that the pool takes."""
+
+    node: NodeId
+    reason: str
+
+
 class SendFailed(msgspec.Struct, frozen=True, tag=True):
     """A send did not arrive; it is tried again."""
 
@@ -420,4 +452,17 @@ class Served(msgspec.Struct, frozen=True, tag=True):
     bytes: int
 
 
-Fact = Snapshotted | Replicated | Received | Forgotten | Stashed | SnapshotFailed | SendFailed | StorageFailed | Served
+Fact = (
+    Snapshotted
+    | Replicated
+    | Received
+    | Forgotten
+    | Stashed
+    | SnapshotFailed
+    | SendFailed
+    | StorageFailed
+    | Measured
+    | HistoryThinned
+    | StreamBroken
+    | Served
+)

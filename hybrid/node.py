@@ -34,6 +34,7 @@ from hybrid.feed import FeedServer
 from hybrid.hosting.dial import Dial
 from hybrid.loops import Loops
 from hybrid.model import NodeId, SiteId
+from hybrid.patience import PatientClock
 from hybrid.ports import Pool
 from hybrid.settings import Settings, guardian_socket, load
 from hybrid.storage.detect import detect
@@ -110,6 +111,7 @@ class Node(MultiService):
             accepts=Dial(reactor),
             shift_owners=lambda path, id_base: shift_owners(reactor, Path(path), id_base),
             wall_s=time.time,
+            patient_wall_s=PatientClock(time.time, self._reactor.seconds),
             random=random.Random(),
             load=lambda: os.getloadavg()[0],
             objects=lambda store: S3Objects(reactor, store, time.time),

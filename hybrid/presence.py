@@ -80,12 +80,14 @@ class Presence(MultiService):
         held: Callable[[], Iterable[SiteId]],
         upstream: Callable[[SiteId], str | None],
         storage_ok: Callable[[], bool],
+        alarms: Callable[[], tuple[str, ...]] = tuple,
     ) -> None:
         """
         Args:
             held: Sites of which something is held here.
             upstream: The address of a site's container, while it serves here.
             storage_ok: Whether this node's storage answers.
+            alarms: What people must hear of this node itself.
         """
         super().__init__()
         self._reactor, self._me, self._drivers, self._rest = reactor, me, drivers, rest
@@ -105,7 +107,7 @@ class Presence(MultiService):
             now_s=reactor.seconds,
         )
         boot = (incarnation, int.from_bytes(drivers.entropy(7), "big"))
-        self.vigilance = Vigilance(boot, self.ledger, self._give_way, self._describe)
+        self.vigilance = Vigilance(boot, self.ledger, self._give_way, self.describe_soon)
         self._gossip = Gossiping(
             reactor,
             self.membership,
@@ -138,6 +140,7 @@ class Presence(MultiService):
             self.ledger,
             drivers.load,
             storage_ok,
+            alarms,
             self._spoke,
         )
         self._loops = Loops(reactor)
@@ -164,7 +167,8 @@ class Presence(MultiService):
         """Publish what this node says of itself."""
         await self._description.publish()
 
-    def _describe(self) -> None:
+    def describe_soon(self) -> None:
+        """Something that this node says of itself is not as it was."""
         if self.running:
             in_background("describing this node", self.describe)
 

@@ -61,6 +61,10 @@ class SiteView(msgspec.Struct, frozen=True, kw_only=True):
     """Exact on nodes that hold it; elsewhere in coarse steps, 0.0 while it is as usual."""
     safe_copies: int = 0
     """Other live nodes whose head is the owner's; on nodes that do not hold it, but for the last minute."""
+    data_bytes: int = 0
+    """What its live data refer to on the owner, in coarse steps; 0 until that was measured."""
+    history_bytes: int = 0
+    """What its history takes there besides."""
     stashes: tuple[Stash, ...] = ()
     trouble: str = ""
     united: tuple[Guid, ...] = ()

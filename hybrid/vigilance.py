@@ -6,6 +6,7 @@ Alarms stand in this node's register, so that `hybrid status` tells them on ever
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
 from twisted.logger import Logger
@@ -13,10 +14,12 @@ from twisted.logger import Logger
 from hybrid.cluster.ledger import Ledger
 from hybrid.cluster.sanity import Leap, unreasonable
 from hybrid.cluster.twins import Twins
-from hybrid.model import Boot, Copy, NodeId
+from hybrid.model import Boot, Copy, Fact, NodeId, Received, StreamBroken
 from hybrid.wire import Gossip
 
 MAX_ALARMS = 20
+BROKEN_STREAMS = 3
+"""So many streams of one node one after the other that were not what it announced are no chance."""
 
 
 class Vigilance:
@@ -41,6 +44,7 @@ class Vigilance:
         self._ledger, self._give_way, self._changed = ledger, give_way, changed
         self._alarms: dict[str, str] = {}
         self._quarantined: set[NodeId] = set()
+        self._broken: Counter[NodeId] = Counter()
 
     @property
     def alarms(self) -> tuple[str, ...]:
@@ -83,6 +87,19 @@ class Vigilance:
     def kept_out(self, why: str) -> None:
         """Another node does not let this one in."""
         self._alarm("kept out", f"this node is kept out by others, stop it and join anew: {why}")
+
+    def observe(self, fact: Fact) -> None:
+        """A component observed something: a node may be sending broken streams."""
+        if isinstance(fact, Received):
+            self._broken.pop(fact.claim.node, None)
+        if not isinstance(fact, StreamBroken):
+            return
+        self._broken[fact.node] += 1
+        if self._broken[fact.node] == BROKEN_STREAMS:
+            nodes = self._ledger.nodes()
+            name = nodes[fact.node].name if fact.node in nodes else fact.node
+            what = f"{name} sends streams that are not what it announces: {fact.reason}"
+            self._alarm(f"streams/{fact.node}", f"{what}. Look at its memory and disks")
 
     def _look_for_twin(self, sender: NodeId, gossip: Gossip) -> None:
         me = self._ledger.me

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from hybrid.api.render import node_name
 from hybrid.cluster.room import MEANS, level, percent
-from hybrid.model import Fact, NodeId, SendFailed, SiteId, SnapshotFailed, StorageFailed
+from hybrid.model import Fact, HistoryThinned, NodeId, SendFailed, SiteId, SnapshotFailed, StorageFailed, StreamBroken
 from hybrid.view import NodeView, SiteView, View, difference
 
 
@@ -42,6 +42,11 @@ def of_fact(fact: Fact) -> Told | None:
             return Told("trouble", f"no snapshot could be taken: {reason}", site=site)
         case SendFailed(site, node, reason):
             return Told("trouble", f"replication did not arrive: {reason}", site=site, node=node)
+        case StreamBroken(node, reason):
+            return Told("trouble", f"a stream was refused: {reason}", node=node)
+        case HistoryThinned(site, history_bytes, budget_bytes):
+            taken = f"its history takes {history_bytes:,} bytes, {budget_bytes:,} are allowed"
+            return Told("history-thinned", f"{taken}: old history goes earlier", site=site)
         case StorageFailed(reason):
             return Told("trouble", f"the pool does not answer: {reason}")
         case _:

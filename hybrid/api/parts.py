@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from hybrid.api.events import Events
 from hybrid.api.operations import Operations
-from hybrid.api.ports import AwayCopies, ClusterKeys, ImageStore, JoinTokens, Placement, RemoveNode
+from hybrid.api.ports import AwayCopies, ClusterKeys, ImageStore, JoinTokens, Placement, RemoveNode, SharedMap
 from hybrid.api.tokens import Tokens
 from hybrid.deeds import Hosting
 from hybrid.view import View
@@ -26,6 +26,7 @@ class Parts:
     remove_node: RemoveNode
     keys: ClusterKeys
     away: AwayCopies
+    shared: SharedMap
     placement: Placement
     wall_s: Callable[[], float]
     """Seconds since the epoch."""

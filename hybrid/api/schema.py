@@ -21,6 +21,14 @@ Copies = Annotated[int, Meta(ge=0, le=16, description="Replicas beyond the owner
 Interval = Annotated[float, Meta(ge=1, le=86400, description="No change waits longer than this for its snapshot.")]
 Ttl = Annotated[int, Meta(ge=1, le=86400, description="Of the site's DNS records, in seconds.")]
 Size = Annotated[int, Meta(ge=1024 * 1024, le=2**60, description="Bytes.")]
+Retention = Annotated[
+    str,
+    Meta(
+        max_length=400,
+        description="How history is kept: all for 1h, 1 per 10min for 24h, hourly for 7d, daily for 30d."
+        " Empty: as the cluster's default says.",
+    ),
+]
 Memory = Annotated[int, Meta(ge=16 * 1024 * 1024, le=2**50, description="Bytes of memory it may use.")]
 Cpus = Annotated[float, Meta(ge=0.01, le=1024, description="Processor cores it may use.")]
 Pids = Annotated[int, Meta(ge=10, le=1_000_000, description="Processes it may have.")]
@@ -57,6 +65,10 @@ class NewSite(Body, frozen=True):
     snapshot_every_s: Interval = 30.0
     ttl_s: Ttl = 30
     quota_bytes: Size | None = None
+    """Of its data; history does not count."""
+    history_budget_bytes: Size | None = None
+    """Of its history: beyond it old history goes earlier."""
+    retention: Retention = ""
     memory_bytes: Memory | None = None
     cpus: Cpus = 1.0
     pids: Pids | None = None
@@ -74,6 +86,8 @@ class SiteChanges(Body, frozen=True):
     snapshot_every_s: Interval | UnsetType = UNSET
     ttl_s: Ttl | UnsetType = UNSET
     quota_bytes: Size | UnsetType | None = UNSET
+    history_budget_bytes: Size | UnsetType | None = UNSET
+    retention: Retention | UnsetType = UNSET
     memory_bytes: Memory | UnsetType = UNSET
     cpus: Cpus | UnsetType = UNSET
     pids: Pids | UnsetType = UNSET
@@ -248,7 +262,14 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     stashes: int
     snapshot_every_s: float
     ttl_s: int
+    data_bytes: int
+    """What its data take on the owner, in coarse steps, with its image's share; 0 until measured."""
+    history_bytes: int
+    """What its history takes there besides."""
     quota_bytes: int | None
+    history_budget_bytes: int | None
+    retention: str
+    """Its own; empty: the cluster's default, `GET /v1/defaults`."""
     memory_bytes: int
     cpus: float
     pids: int

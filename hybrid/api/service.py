@@ -105,6 +105,7 @@ class ApiService(Service):
             remove_node=remove_node,
             keys=keys,
             away=away,
+            shared=shared,
             placement=placement,
             wall_s=wall_s,
             monotonic_s=reactor.seconds,

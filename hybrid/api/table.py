@@ -9,7 +9,7 @@ import msgspec
 from hybrid.api import schema
 from hybrid.api.awaytable import AWAY
 from hybrid.api.calls import Answer, Call
-from hybrid.api.endpoints import choices, cluster, jobs, sites
+from hybrid.api.endpoints import choices, cluster, defaults, jobs, sites
 from hybrid.api.openapi import document
 from hybrid.api.parts import Parts
 from hybrid.api.pasttable import PAST
@@ -302,4 +302,13 @@ _DESCRIPTION = Route(
     public=True,
 )
 
-ROUTES: tuple[Route, ...] = (*_CLUSTER, *_SITES, *_CHOICES, *PAST, *AWAY, *_JOBS, _DESCRIPTION)
+ROUTES: tuple[Route, ...] = (
+    *_CLUSTER,
+    *defaults.ROUTES,
+    *_SITES,
+    *_CHOICES,
+    *PAST,
+    *AWAY,
+    *_JOBS,
+    _DESCRIPTION,
+)

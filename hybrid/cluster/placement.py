@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from functools import lru_cache
 
+from hybrid.cluster.room import Level, level
 from hybrid.model import NodeId, SiteId
 from hybrid.view import NodeView, SiteView, View
 
@@ -17,7 +18,8 @@ def replicas(site: SiteView, view: View) -> tuple[NodeId, ...]:
     """
     The nodes that should hold copies of `site` besides its owner, best first.
 
-    At most `spec.copies` nodes with healthy storage that live, or that hold it and are silent but not lost. Each is
+    At most `spec.copies` nodes with healthy storage that live, or that hold it and are silent but not lost; where room
+    is scarce no new copies come, and a full one counts for as little as one without any. Each is
     chosen for a data centre that has no copy yet, then for holding the site already (so that nothing is moved without
     need), then for room. Room counts only in steps of a factor of two, and ties are broken by the site's id: a choice
     stays until something real changes.
@@ -30,29 +32,39 @@ def replicas(site: SiteView, view: View) -> tuple[NodeId, ...]:
     covered = {view.nodes[site.owner].dc} if site.owner in view.nodes else set()
     chosen: list[NodeId] = []
     while able and len(chosen) < site.spec.copies:
-        best = max(able, key=lambda node: (able[node][0] not in covered, able[node][1]))
+        best = max(able, key=lambda node: (able[node][1][0], able[node][0] not in covered, able[node][1]))
         chosen.append(best)
         covered.add(able.pop(best)[0])
     return tuple(chosen)
 
 
 def _is_place(node: NodeView, site: SiteView) -> bool:
-    return node.storage_ok and (node.live or node.id in site.away)
+    there = node.storage_ok and (node.live or node.id in site.away)
+    return there and (_holds(node, site) or level(node.size_bytes, node.free_bytes) < Level.SCARCE)
 
 
-def _worth(node: NodeView, site: SiteView) -> tuple[bool, int, int]:
-    holds = node.id in site.holders or node.id in site.away
+def _worth(node: NodeView, site: SiteView) -> tuple[bool, bool, int, int]:
+    holds = _holds(node, site)
     room = 0 if holds else node.free_bytes.bit_length()
-    return holds, room, _digest(site.spec.id, node.id)
+    takes = level(node.size_bytes, node.free_bytes) < Level.FULL
+    return takes, holds, room, _digest(site.spec.id, node.id)
+
+
+def _holds(node: NodeView, site: SiteView) -> bool:
+    return node.id in site.holders or node.id in site.away
 
 
 def first_owner(view: View) -> NodeId:
     """
     The node on which a new site should begin: with room, then with the fewest sites.
 
-    Without any living node with healthy storage, this one.
+    Without any living node with healthy storage and room, this one.
     """
-    able = [node for node in view.nodes.values() if node.live and node.storage_ok]
+    able = [
+        node
+        for node in view.nodes.values()
+        if node.live and node.storage_ok and level(node.size_bytes, node.free_bytes) < Level.SHORT
+    ]
     owned = [site.owner for site in view.sites.values()]
     best = max(able, key=lambda node: (node.free_bytes.bit_length(), -owned.count(node.id), node.id), default=None)
     return best.id if best else view.me

@@ -43,5 +43,7 @@ def percent(size_bytes: int, free_bytes: int) -> int:
 
 def level(size_bytes: int, free_bytes: int) -> Level:
     """The level of a pool. Of unknown size (its storage does not answer): `ROOMY`, other things are known of it."""
-    taken = size_bytes - free_bytes
-    return max((one for one in Level if size_bytes > 0 and 100 * taken >= one * size_bytes), default=Level.ROOMY)
+    taken = 100 * (size_bytes - free_bytes)
+    if size_bytes <= 0 or taken < Level.FILLING * size_bytes:
+        return Level.ROOMY
+    return max(one for one in Level if taken >= one * size_bytes)

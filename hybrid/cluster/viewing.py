@@ -150,6 +150,8 @@ def site_view(
         away=_away(registers, live | lost),
         lag_s=_lag_s(me, registers, mine),
         safe_copies=_safe_copies(me, registers, live, owner),
+        data_bytes=mine.data_bytes if mine else 0,
+        history_bytes=mine.history_bytes if mine else 0,
         stashes=stashes(registers),
         trouble=_trouble(registers, mine, holders),
         united=mine.united if mine else (),

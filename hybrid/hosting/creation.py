@@ -6,8 +6,9 @@ import base64
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 
+from hybrid.cluster.room import Level, level, percent
 from hybrid.deeds import CreateSite, Progress
-from hybrid.errors import ImageError, NoSuchDataset
+from hybrid.errors import ImageError, NoSuchDataset, OutOfSpace
 from hybrid.hosting.addresses import id_base
 from hybrid.hosting.claims import Claims
 from hybrid.hosting.holdings import Holdings, dataset_of, owned_properties
@@ -66,6 +67,8 @@ def new_spec(request: CreateSite, image: str, manifest: Manifest, view: View, nu
         snapshot_every_s=request.snapshot_every_s,
         ttl_s=request.ttl_s,
         quota_bytes=request.quota_bytes,
+        history_budget_bytes=request.history_budget_bytes,
+        retention=request.retention,
         memory_bytes=request.memory_bytes or manifest.memory_bytes,
         cpus=request.cpus,
         consistency=request.consistency,
@@ -100,6 +103,7 @@ class Creation:
 
         Leaves nothing behind when it fails; a crash leaves a whole site, or something under `temporary/`.
         """
+        await self._room(spec)
         claim, temporary = await self._claims.first(spec), TEMPORARY + spec.id
         async with AsyncExitStack() as undo:
             undo.push_async_callback(self._remove, spec.id, temporary)
@@ -115,6 +119,14 @@ class Creation:
                 self._holdings.add(spec, claim)
                 await self._terms.open(spec.id, claim)
             undo.pop_all()
+
+    async def _room(self, spec: SiteSpec) -> None:
+        """Raises `OutOfSpace` where no new sites come any more."""
+        space = await self._pool.space()
+        if level(space.size_bytes, space.free_bytes) >= Level.SHORT:
+            why = f"its pool is {percent(space.size_bytes, space.free_bytes)} % full"
+            what = f"{spec.name} was not created on {self._settings.name}"
+            raise OutOfSpace(what, why, "name another node, free some space, or add disks")
 
     async def _remove(self, site: SiteId, temporary: str) -> None:
         """Take away what was made, wherever it stands by now."""

@@ -58,6 +58,9 @@ class Holding(msgspec.Struct, frozen=True):
     serving: bool = False
     trouble: str = ""
     lag_s: float | None = None
+    data_bytes: int = 0
+    history_bytes: int = 0
+    """Of an owner, as last published. Not on disk: they are measured again."""
     bids: dict[str, Bid] = {}
     successor: NodeId | None = None
     united: tuple[Guid, ...] = ()
@@ -296,6 +299,8 @@ class Holdings:
             lag_s=holding.lag_s,
             late_s=late_s(holding.lag_s, interval_s),
             safe_copies=safe_copies(history, self._past.acknowledged(site), interval_s),
+            data_bytes=holding.data_bytes if holding.role == "owner" else 0,
+            history_bytes=holding.history_bytes if holding.role == "owner" else 0,
             spec=holding.spec,
             stashes=self._past.stashes(site),
             bids=bids_in_force(holding.bids, holding.claim),

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import msgspec
 
 from hybrid.errors import BadRequest, Conflict, NoSuchSite
+from hybrid.grid import parse
 from hybrid.model import PREFER, SiteId, SiteSpec
 from hybrid.view import SiteView, View
 
@@ -76,6 +77,8 @@ EDITABLE = frozenset(
         "snapshot_every_s",
         "ttl_s",
         "quota_bytes",
+        "history_budget_bytes",
+        "retention",
         "memory_bytes",
         "cpus",
         "pids",
@@ -100,7 +103,10 @@ def edited(spec: SiteSpec, changes: dict[str, object]) -> SiteSpec:
 
 
 def check_limits(spec: SiteSpec) -> None:
-    """Raises `BadRequest` for numbers no site can live with."""
+    """Raises `BadRequest` for numbers no site can live with, and for a retention that is no grid."""
+    if spec.retention:
+        parse(spec.retention)
+    budget_bytes = spec.history_budget_bytes
     rules = (
         (spec.snapshot_every_s >= 1, "snapshot_every_s is at least 1"),
         (0 <= spec.copies <= 16, "copies is 0 to 16"),
@@ -109,6 +115,7 @@ def check_limits(spec: SiteSpec) -> None:
         (0.01 <= spec.cpus <= 1024, "cpus is 0.01 to 1024"),
         (spec.pids >= 10, "pids is at least 10"),
         (spec.quota_bytes is None or spec.quota_bytes >= 2**20, "quota_bytes is at least 1 MiB"),
+        (budget_bytes is None or budget_bytes >= 2**20, "history_budget_bytes is at least 1 MiB"),
         (bool(spec.domains), "a site has at least one domain"),
         (_POLICY.fullmatch(spec.policy), "policy is value, epoch, ask or prefer:<data centre>"),
     )

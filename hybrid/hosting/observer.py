@@ -8,10 +8,30 @@ from twisted.logger import Logger
 
 from hybrid.hosting.holdings import Holdings
 from hybrid.hosting.tasks import Background
-from hybrid.model import Fact, Forgotten, Received, Replicated, SiteId, SnapshotFailed, Snapshotted, Stashed
+from hybrid.model import (
+    Fact,
+    Forgotten,
+    Measured,
+    Received,
+    Replicated,
+    SiteId,
+    SnapshotFailed,
+    Snapshotted,
+    Stashed,
+)
 
 LAG_STEP_S = 5.0
 """A lag that grows is published in steps of this size: each publication travels to every node."""
+
+
+SIZE_STEP = 1024 * 1024
+SIZE_PART = 32
+"""A size is published when it moved by so much, or by this part of it."""
+
+
+def stepped(before: int, now: int) -> int:
+    """`before`, until `now` is a step away from it."""
+    return now if abs(now - before) >= max(SIZE_STEP, before // SIZE_PART) else before
 
 
 class Lags(Protocol):
@@ -36,6 +56,8 @@ class Observer:
                 self._owned(site, trouble="")
             case SnapshotFailed(site, reason):
                 self._owned(site, trouble=reason)
+            case Measured(site, data_bytes, history_bytes):
+                self._measured(site, data_bytes, history_bytes)
             case Received(site):
                 self._background(f"refresh {site}", lambda: self._holdings.refresh(site))
             case Stashed(stash):
@@ -53,6 +75,15 @@ class Observer:
         holding = self._holdings.get(site)
         if holding is not None and holding.role == "owner":
             self._holdings.update(site, lag_s=self._rounded(site), trouble=trouble)
+
+    def _measured(self, site: SiteId, data_bytes: int, history_bytes: int) -> None:
+        """Publish what an owned site takes, where it moved by a step: each publication goes to every node."""
+        holding = self._holdings.get(site)
+        if holding is None or holding.role != "owner":
+            return
+        data, history = stepped(holding.data_bytes, data_bytes), stepped(holding.history_bytes, history_bytes)
+        if (data, history) != (holding.data_bytes, holding.history_bytes):
+            self._holdings.update(site, data_bytes=data, history_bytes=history)
 
     def _rounded(self, site: SiteId) -> float | None:
         lag_s = self._lags.lag_s(site)

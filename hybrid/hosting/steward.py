@@ -21,6 +21,7 @@ from hybrid.cluster.decisions import AwaitPick, Decision, Fence, PublishBid, Rea
 from hybrid.cluster.election import Elections
 from hybrid.cluster.ledger import Ledger
 from hybrid.cluster.membership import Membership
+from hybrid.cluster.room import Level, level
 from hybrid.errors import HybridError, PeerError
 from hybrid.hosting.holdings import Holdings
 from hybrid.hosting.tasks import SiteTasks
@@ -145,7 +146,7 @@ class Steward:
             "live": self._membership.live(now_s),
             "now_s": now_s,
             "fit": self._membership.fit(now_s),
-            "free_space_ok": me is None or me.storage_ok,
+            "free_space_ok": me is None or (me.storage_ok and level(me.size_bytes, me.free_bytes) < Level.FULL),
             "dcs": {**known, **{node: register.dc for node, register in nodes.items()}},
             "loads": {node: register.load for node, register in nodes.items()},
             "sick": frozenset(node for node, register in nodes.items() if not register.storage_ok),

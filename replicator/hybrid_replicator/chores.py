@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -11,22 +11,24 @@ from hybrid.errors import Busy
 from hybrid.model import Fact, Forgotten, SiteId
 from hybrid_replicator.bases import Bases
 from hybrid_replicator.copies import StashCopies
-from hybrid_replicator.forgetting import Forgetting
+from hybrid_replicator.forgetting import AT_ONCE, Forgetting
 from hybrid_replicator.gate import Gates
 from hybrid_replicator.holds import BaseHolds
 from hybrid_replicator.index import HistoryIndex
+from hybrid_replicator.keeping import Keeping
 from hybrid_replicator.names import site_dataset
 from hybrid_replicator.past import Past
 from hybrid_replicator.ports import Heads
 from hybrid_replicator.receiver import Receiver
 from hybrid_replicator.sender import Sender
+from hybrid_replicator.sizes import Sizes
 from hybrid_replicator.stash import Stashes
 from hybrid_replicator.tasks import Tasks
 
 PAUSE_S = 5.0
 """Between two looks at what is due."""
 FORGET_EVERY_S = 300.0
-"""Each history is thinned out so often."""
+"""Each history is thinned out so often, where there is room; the less there is, the more often."""
 FORGET_AT_ONCE = 40
 """Histories per look."""
 FINISH_EVERY_S = 10.0
@@ -59,11 +61,16 @@ class Chores:
         heads: Heads,
         receiver: Receiver,
         report: Callable[[Fact], None],
+        keeping: Keeping,
+        sizes: Sizes,
+        owned: Callable[[], Iterable[SiteId]],
     ) -> None:
+        """`owned()` are the sites that this node owns."""
         self._clock, self._index, self._gates, self._forgetting = clock, index, gates, forgetting
         self._stashes, self._past, self._copies, self._holds = stashes, past, copies, holds
         self._sender, self._tasks, self._bases, self._heads = sender, tasks, bases, heads
         self._receiver, self._report = receiver, report
+        self._keeping, self._sizes, self._owned = keeping, sizes, owned
         self._forgotten_s: dict[SiteId, float] = {}
         self._began_s: dict[str, float] = {}
         self._unfinished: set[SiteId] = set()
@@ -77,6 +84,7 @@ class Chores:
             return
         self._rests_until_s = now_s + PAUSE_S
         self._every(PAUSE_S, "forget", self._forget)
+        self._every(PAUSE_S, "measure", self._measure)
         self._every(FINISH_EVERY_S, "finish", self._finish)
         self._every(FINISH_EVERY_S, "look again", self._receiver.look_again)
         self._every(SPREAD_EVERY_S, "spread", self._copies.spread)
@@ -104,7 +112,8 @@ class Chores:
         """Thin out the histories whose turn it is."""
         now_s = self._clock.seconds()
         self._forgotten_s = {site: self._forgotten_s.get(site, now_s) for site in self._index.sites()}
-        due = sorted((at_s, site) for site, at_s in self._forgotten_s.items() if now_s - at_s >= FORGET_EVERY_S)
+        every_s = FORGET_EVERY_S * self._keeping.shrink
+        due = sorted((at_s, site) for site, at_s in self._forgotten_s.items() if now_s - at_s >= every_s)
         for _, site in due[:FORGET_AT_ONCE]:
             self._forgotten_s[site] = now_s
             await self._tidy(site)
@@ -116,7 +125,8 @@ class Chores:
             kept = await self._bases.kept(site, history)
             async with self._gates.of(site).shared():
                 if self._index.history(dataset)[: len(history)] == history:  # else it became another line meanwhile
-                    gone = await self._forgetting.tidy(dataset, kept)
+                    at_once = int(AT_ONCE / self._keeping.shrink)
+                    gone = await self._forgetting.tidy(dataset, kept, self._keeping.grid(site), at_once)
         except Busy:
             return
         except Exception:
@@ -126,6 +136,10 @@ class Chores:
         if gone:
             self.log.info("{gone} old snapshots of {site} destroyed", gone=gone, site=site)
             self._report(Forgotten(site))
+
+    async def _measure(self) -> None:
+        owned = set(self._owned())
+        await self._sizes.look(site for site in self._index.sites() if site in owned or self._keeping.budgeted(site))
 
     async def _hold(self) -> None:
         """Also for nodes that never exchanged anything with this one: it may be the next owner."""

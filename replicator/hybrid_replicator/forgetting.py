@@ -7,14 +7,15 @@ from collections.abc import Callable, Set
 from twisted.logger import Logger
 
 from hybrid.errors import Busy, NoSuchSnapshot
+from hybrid.grid import DEFAULT, HOUR_S, Grid
 from hybrid.model import Guid
 from hybrid.ports import Pool
 from hybrid_replicator.holds import BaseHolds
 from hybrid_replicator.index import HistoryIndex
-from hybrid_replicator.retention import HOUR_S, forgettable
+from hybrid_replicator.retention import forgettable
 
 AT_ONCE = 16
-"""Snapshots of one dataset destroyed in one round: the rest waits for the next."""
+"""Snapshots of one dataset destroyed in one round, where there is room: the rest waits for the next."""
 
 
 class Forgetting:
@@ -27,12 +28,14 @@ class Forgetting:
         self._needed: dict[tuple[str, Guid], float] = {}
         """Snapshots that somebody holds or cloned, and until when not to ask again."""
 
-    async def tidy(self, dataset: str, kept: Set[Guid]) -> int:
+    async def tidy(self, dataset: str, kept: Set[Guid], grid: Grid = DEFAULT, at_once: int = AT_ONCE) -> int:
         """
         Destroy what may go of one dataset.
 
         Args:
             kept: Guids that others need, on top of what is kept in any case.
+            grid: What is kept of it.
+            at_once: How many may go.
 
         Returns:
             How many went.
@@ -40,8 +43,8 @@ class Forgetting:
         now_s = self._wall_s()
         self._needed = {key: until_s for key, until_s in self._needed.items() if until_s > now_s}
         history = self._index.history(dataset)
-        going = forgettable(history, kept | self._index.origins(), now_s)
-        going = tuple(guid for guid in going if (dataset, guid) not in self._needed)[:AT_ONCE]
+        going = forgettable(history, kept | self._index.origins(), now_s, grid)
+        going = tuple(guid for guid in going if (dataset, guid) not in self._needed)[:at_once]
         gone = 0
         for guid in going:
             gone += await self._destroy(dataset, guid, now_s)

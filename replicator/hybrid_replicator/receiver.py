@@ -13,9 +13,10 @@ import msgspec
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from hybrid.cluster.room import Level, level, percent
 from hybrid.cluster.sanity import leaps
 from hybrid.errors import Busy, HybridError, OutOfSpace, PeerError, QuotaReached, StreamRefused
-from hybrid.model import Fact, NodeId, Received, SiteId
+from hybrid.model import Fact, NodeId, Received, SiteId, StreamBroken
 from hybrid.ports import ByteSink, IncomingStream, Partial, Pool
 from hybrid.wire import Offer, Refused, Taken
 from hybrid_replicator.fit import Beside, CutBack, Diverges, Extends, Fresh, Held, Misfit, fit
@@ -32,7 +33,7 @@ from hybrid_replicator.stash import Stashes
 from hybrid_replicator.tasks import patiently
 from hybrid_replicator.temporary import discard
 
-RESERVE = 0.03
+RESERVE = 1 - Level.FULL / 100
 """The part of a pool that receives leave free: a full pool cannot even be tidied up."""
 
 
@@ -67,15 +68,18 @@ class Receiver:
         if offer.dataset in self._under_way:
             return Refused("busy", f"{offer.dataset} is being received already")
         self._under_way.add(offer.dataset)
+        failed: Exception | None = None
         try:
             answer = await self._answer(sender, offer, stream)
         except Exception as error:
-            answer = self._refusal(offer, error)
+            failed, answer = error, self._refusal(offer, error)
             self._unsure.add(offer.dataset)
             await stream.abort()
         finally:
             self._under_way.discard(offer.dataset)
         if isinstance(answer, Refused):
+            if answer.reason == "broken" and not isinstance(failed, PeerError):
+                self._report(StreamBroken(sender, answer.why))
             self.log.info(
                 "{dataset} from {sender} refused: {reason} {why}",
                 dataset=offer.dataset,
@@ -200,7 +204,7 @@ class Receiver:
         self, offer: Offer, stream: IncomingStream, properties: dict[str, str], instead: SiteId | None
     ) -> Taken | Refused:
         """Receive a new dataset; with `instead`, what is in its place is set aside once the new one is complete."""
-        limit = await self._room(offer)
+        limit = await self._room(offer, Level.SHORT if kind_of(offer.dataset) == "stash" else Level.SCARCE)
         temporary = received_at(offer.dataset)
         if not offer.goes_on:
             await discard(self._pool, temporary)
@@ -223,9 +227,12 @@ class Receiver:
         await self._index.refresh(offer.dataset)
         return await self._checked(offer)
 
-    async def _room(self, offer: Offer) -> int:
-        """How many bytes may come. Raises `OutOfSpace` when those announced do not fit."""
+    async def _room(self, offer: Offer, below: Level = Level.FULL) -> int:
+        """How many bytes may come. Raises `OutOfSpace` when those announced do not fit, or the pool is not `below`."""
         space = await self._pool.space()
+        if level(space.size_bytes, space.free_bytes) >= below:
+            full = percent(space.size_bytes, space.free_bytes)
+            raise OutOfSpace(f"{offer.dataset} is not taken", f"the pool is {full} % full", "add disks, or free space")
         left = space.free_bytes - int(space.size_bytes * RESERVE)
         if left <= (offer.size_bytes or 0):
             raise OutOfSpace(f"no room for {offer.dataset}", f"{max(left, 0)} bytes may still be received")

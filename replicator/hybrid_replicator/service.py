@@ -35,6 +35,7 @@ from hybrid_replicator.forgetting import Forgetting
 from hybrid_replicator.gate import Abort, Gates
 from hybrid_replicator.holds import BaseHolds
 from hybrid_replicator.index import HistoryIndex, written_spec
+from hybrid_replicator.keeping import Keeping
 from hybrid_replicator.names import TRASH, TRASHED, kind_of, site_dataset, stash_dataset
 from hybrid_replicator.outbox import Outbox
 from hybrid_replicator.owned import Duty, Owned
@@ -44,6 +45,7 @@ from hybrid_replicator.receiver import Receiver
 from hybrid_replicator.rounds import Rounds
 from hybrid_replicator.schedule import Schedule
 from hybrid_replicator.sender import Sender
+from hybrid_replicator.sizes import Sizes
 from hybrid_replicator.snapshots import Snapshots
 from hybrid_replicator.stash import Stashes
 from hybrid_replicator.tasks import Tasks, patiently
@@ -79,6 +81,8 @@ class Replicator(Service):
         now_s: Callable[[], float],
         look_every_s: float = 5.0,
         heads: Heads = no_heads,
+        default_grid: Callable[[], str] = str,
+        forget_by_s: Callable[[], float] | None = None,
     ) -> None:
         """
         Args:
@@ -90,6 +94,8 @@ class Replicator(Service):
             now_s: Wall time.
             look_every_s: The pause between two looks at one site; at least 1.
             heads: What other nodes publish of a site: the newest in common is never forgotten here.
+            default_grid: How histories are kept of which nothing else is said, see `hybrid.grid`; empty: as is usual.
+            forget_by_s: Wall time by which snapshots are old; default: `now_s`.
         """
         self._reactor, self._pool, self._peers, self._me = reactor, pool, peers, me
         self._heads, self._now_s, self._look_every_s = heads, now_s, max(1.0, look_every_s)
@@ -108,6 +114,7 @@ class Replicator(Service):
         self._windows = Windows(reactor, pool, self._index, place, partial(next, count(int(now_s() * 1000))))
         self._past = Past(reactor, pool, self._index, files, live_root, self._windows)
         self._copies = StashCopies(reactor, self._index, self._delivery, self._holders)
+        self._keeping, self._forget_by_s = Keeping(default_grid), forget_by_s or now_s
         self._holds, self._chores = holds, self._upkeep(holds, report)
         self._owned = Owned(me, targets)
         self._followed: dict[SiteId, tuple[Duty, bool]] = {}
@@ -126,7 +133,7 @@ class Replicator(Service):
             self._reactor,
             self._index,
             self._gates,
-            Forgetting(self._pool, self._index, holds, self._now_s),
+            Forgetting(self._pool, self._index, holds, self._forget_by_s),
             self._stashes,
             self._past,
             self._copies,
@@ -137,6 +144,9 @@ class Replicator(Service):
             self._heads,
             self._receiver,
             report,
+            self._keeping,
+            Sizes(self._pool, self._index, self._keeping, report),
+            lambda: self._duties,
         )
 
     # ------------------------------------------------------------------------------------------- life and view
@@ -162,6 +172,7 @@ class Replicator(Service):
 
     def follow(self, view: View) -> None:
         """Take over who owns what, and who is there. Cheap where little changed."""
+        self._keeping.follow(view)
         live = self._live
         if view.nodes is not self._nodes:
             self._nodes = view.nodes

@@ -9,12 +9,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+TITLES = ["NAME", "STATE", "OWNER", "COPIES", "ON", "LAG", "DATA", "HISTORY", "DOMAINS", "TROUBLE"]
+
 
 def test_lists_in_every_format(hybrid: Any) -> None:
     """Tables for people; JSON, JSON lines, CSV, tabs and bare names for programs."""
     table = hybrid("site", "list")
     assert table.code == 0
-    assert table.out.splitlines()[0].split() == ["NAME", "STATE", "OWNER", "COPIES", "ON", "LAG", "DOMAINS", "TROUBLE"]
+    assert table.out.splitlines()[0].split() == TITLES
     assert table.out.splitlines()[1].split()[:4] == ["blog", "serving", "n1", "n1,n2,n3"]
     assert [site["name"] for site in json.loads(hybrid("site", "list", "--format", "json").out)] == ["blog", "shop"]
     lines = hybrid("site", "list", "--format", "jsonl").out.splitlines()

@@ -71,7 +71,18 @@ def test_an_edit_makes_the_next_version() -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"id": "s-b"}, {"number": 1}, {"bogus": 1}, {"ttl_s": "x"}, {"ttl_s": 0}, {"copies": -1}, {"domains": []}],
+    [
+        {"id": "s-b"},
+        {"number": 1},
+        {"bogus": 1},
+        {"ttl_s": "x"},
+        {"ttl_s": 0},
+        {"copies": -1},
+        {"domains": []},
+        {"retention": "daily for 30d"},
+        {"retention": 7},
+        {"history_budget_bytes": 1},
+    ],
 )
 def test_odd_edits_are_refused(changes: dict[str, object]) -> None:
     """Identity cannot be edited, and a value that does not fit changes nothing."""

@@ -29,6 +29,7 @@ from hybrid.ports import ByteSource
 from hybrid.settings import Settings, Strict
 from hybrid.storage.memory import MemoryPool
 from hybrid.storage.memory_stream import Source
+from hybrid.storage.reserved import ReservedPool
 from hybrid.strict.ports import StrictDrivers
 from hybrid.view import SiteView
 from hybrid_containers.memory import MemoryContainers
@@ -152,7 +153,7 @@ class Member:
             strict=self.cluster.strict,
         )
         drivers = Drivers(
-            pool=self.life.sees(self.pool),
+            pool=ReservedPool(self.life.sees(self.pool)),
             containers=self.life.sees(self.containers),
             links=self.links,
             datagrams=self.cluster.air.join(self.id),

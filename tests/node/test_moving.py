@@ -66,7 +66,8 @@ def no_last_snapshot(cluster: Cluster, spec: SiteSpec) -> None:
     a = cluster.members["a"]
 
     async def then_fail() -> None:
-        a.pool.fail_next("snapshot_if_changed", OutOfSpace("full"))
+        for _ in range(2):  # also with the reserve
+            a.pool.fail_next("snapshot_if_changed", OutOfSpace("full"))
 
     a.pool.before("unmount", then_fail)
 

@@ -7,7 +7,7 @@ import msgspec
 from hybrid.api.status import summarise
 from hybrid.cluster.sealing import MemorySeals
 from hybrid.cluster.vouching import Vouching
-from hybrid.model import NO_BOOT, Claim, NodeRegister, SiteRegister, Version
+from hybrid.model import NO_BOOT, Claim, Guid, NodeRegister, Received, SiteId, SiteRegister, StreamBroken, Version
 from hybrid.wire import Gossip
 from tests.node.cluster import Cluster, Steps
 
@@ -32,6 +32,18 @@ def test_a_node_that_leaps_ahead_is_not_listened_to(cluster: Cluster) -> None:
         assert "nothing c says is believed any more: it tells of epoch 9223372036854775808" in findings(
             cluster, seen_by
         )
+
+
+def test_a_node_that_sends_broken_streams_is_told(cluster: Cluster) -> None:
+    """Three streams that are not what was announced: people are told to look at that node."""
+    a, b = cluster.members["a"], cluster.members["b"]
+    b.core.report(StreamBroken(a.id, "one that came out well the next time"))
+    b.core.report(Received(SiteId("s-x"), Claim(1, a.id), Guid(1)))
+    for number in range(3):
+        assert "streams" not in findings(cluster, "c")
+        b.core.report(StreamBroken(a.id, f"no magic number {number}"))
+    cluster.wait(5)
+    assert "a sends streams that are not what it announces: no magic number 2" in findings(cluster, "c")
 
 
 def test_who_passes_it_on_is_none_the_worse(cluster: Cluster) -> None:

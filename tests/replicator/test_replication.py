@@ -30,6 +30,7 @@ from hybrid.model import (
     SnapshotFailed,
     Snapshotted,
     Stashed,
+    StreamBroken,
     Version,
     image_dataset,
 )
@@ -753,6 +754,8 @@ def test_what_is_not_as_announced_never_reaches_the_pool(tell: Tell) -> None:
             answer = await offered(a, b, offer)
             assert isinstance(answer, Refused) and answer.reason == reason, (offer, answer)
         assert await b.pool.datasets() == graph
+        told = [fact for fact in b.facts if isinstance(fact, StreamBroken)]
+        assert len(told) >= 3 and {fact.node for fact in told} == {A}
         assert await offered(a, b, msgspec.structs.replace(good, to=head)) == Taken(head.guid)
 
     tell(story)

@@ -3,10 +3,12 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hybrid.grid import DAY_S, HOUR_S
 from hybrid.history import History
 from hybrid.model import Claim, Guid, NodeId, Snapshot, snapshot_name
-from hybrid_replicator.retention import DAY_S, HOUR_S, MONTH_S, forgettable
+from hybrid_replicator.retention import forgettable
 
+MONTH_S = 30 * DAY_S
 NOW_S = 1_800_000_000
 CLAIM = Claim(3, NodeId("n-abcdefgh"))
 

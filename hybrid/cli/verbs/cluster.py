@@ -64,6 +64,13 @@ def add(nouns: argparse._SubParsersAction[Any], common: argparse.ArgumentParser)
     rotate.add_argument(
         "--now", action="store_true", help="within a minute, not within hours: somebody may know the key"
     )
+    defaults = whole.add(
+        "defaults",
+        "what holds for sites of which nothing else is said",
+        show_defaults,
+        "hybrid cluster defaults --retention 'all for 1h, hourly for 7d, daily for 90d'",
+    )
+    defaults.add_argument("--retention", metavar="GRID", help="how histories are kept; not given: only show it")
     image = add_noun(nouns, common, "image", "what sites are made from")
     image.add("list", "images on a node", list_images).add_argument("--node", help="default: the one that answers")
     imports = image.add("import", "import an image from a node's store of built images", import_image)
@@ -82,6 +89,15 @@ def add(nouns: argparse._SubParsersAction[Any], common: argparse.ArgumentParser)
     revoke = token.add("revoke", "make a token invalid", revoke_token)
     revoke.add_argument("token", metavar="ID", help="see `hybrid token list`")
     ask_option(revoke)
+
+
+def show_defaults(session: Session) -> int:
+    """`hybrid cluster defaults`."""
+    wanted = session.options.retention
+    path = "/v1/defaults"
+    shown = session.api.get(path) if wanted is None else session.api.call("PATCH", path, {"retention": wanted}).json()
+    session.out.one(shown, (Column("retention"),))
+    return 0
 
 
 def show_status(session: Session) -> int:

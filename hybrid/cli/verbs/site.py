@@ -20,6 +20,8 @@ LIST = (
     Column("owner"),
     Column("holders", "COPIES ON"),
     Column("lag_s", "LAG", seconds, "right"),
+    Column("data_bytes", "DATA", bytes_, "right"),
+    Column("history_bytes", "HISTORY", bytes_, "right"),
     Column("domains"),
     Column("trouble"),
 )
@@ -38,7 +40,11 @@ SHOW = (
     Column("consistency"),
     Column("ports", show=ports),
     Column("memory_bytes", show=bytes_),
+    Column("data_bytes", "YOUR DATA", bytes_),
     Column("quota_bytes", show=bytes_),
+    Column("history_bytes", "HISTORY", bytes_),
+    Column("history_budget_bytes", show=bytes_),
+    Column("retention"),
 )
 
 DELETED = (
@@ -207,7 +213,17 @@ def _limits(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--copies", type=int, metavar="N", help="replicas beyond the owner")
     parser.add_argument("--snapshot-every", type=duration, dest="snapshot_every_s", metavar="TIME", help="30s")
     parser.add_argument("--ttl", type=duration, dest="ttl_s", metavar="TIME", help="of its DNS records")
-    parser.add_argument("--quota", type=count_of_bytes, dest="quota_bytes", metavar="SIZE", help="of its data, 20G")
+    parser.add_argument(
+        "--quota", type=count_of_bytes, dest="quota_bytes", metavar="SIZE", help="of its data, its image included, 20G"
+    )
+    parser.add_argument(
+        "--history-budget",
+        type=count_of_bytes,
+        dest="history_budget_bytes",
+        metavar="SIZE",
+        help="of its history, 50G: beyond it old history goes earlier",
+    )
+    parser.add_argument("--retention", metavar="GRID", help="'all for 1h, hourly for 24h, daily for 30d'")
     parser.add_argument("--memory", type=count_of_bytes, dest="memory_bytes", metavar="SIZE", help="256M")
     parser.add_argument("--cpus", type=float, metavar="N", help="processor cores, 0.5")
     parser.add_argument("--pids", type=int, metavar="N", help="processes")
@@ -232,8 +248,9 @@ def _limits(parser: argparse.ArgumentParser) -> None:
 
 def _given(options: argparse.Namespace) -> Json:
     """The settings that were given, as the API wants them."""
-    numbers = ("copies", "snapshot_every_s", "ttl_s", "quota_bytes", "memory_bytes", "cpus", "pids")
-    names = ("domains", *numbers, "policy", "consistency")
+    sizes = ("quota_bytes", "history_budget_bytes", "memory_bytes")
+    numbers = ("copies", "snapshot_every_s", "ttl_s", *sizes, "cpus", "pids")
+    names = ("domains", *numbers, "retention", "policy", "consistency")
     given = {name: value for name in names if (value := getattr(options, name)) is not None}
     if "ttl_s" in given:
         given["ttl_s"] = int(given["ttl_s"])

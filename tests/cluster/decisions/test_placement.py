@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
 import pytest
 
 from hybrid.cluster.placement import NUMBERS, first_owner, free_number, replicas
@@ -69,6 +70,31 @@ def test_places(spec: MakeSpec, nodes: str, owner: str, holders: str, copies: in
     """Copies survive the loss of a data centre where there are two, and move only for a reason."""
     chosen = replicas(site_of(spec(copies=copies), owner, holders), view_of(nodes))
     assert set(chosen) == set(expected)
+
+
+FULLNESS = [
+    ("no new copy where room is scarce", {"b": 91, "c": 10}, "", 1, "c"),
+    ("also not where it would be another data centre", {"b": 10, "c": 91}, "", 1, "b"),
+    ("who holds it keeps it while it takes increments", {"b": 10, "c": 96}, "c", 1, "c"),
+    ("a full one is replaced where there is room", {"b": 10, "c": 98}, "c", 1, "b"),
+    ("and not given up where there is none", {"b": 98, "c": 98}, "b", 2, "b"),
+]
+
+
+@pytest.mark.parametrize("full, holders, copies, expected", [row[1:] for row in FULLNESS], ids=[r[0] for r in FULLNESS])
+def test_full_pools(spec: MakeSpec, full: dict[str, int], holders: str, copies: int, expected: str) -> None:
+    """Copies go where there is room, and are made anew elsewhere when theirs is gone."""
+    view = view_of("a@p 10 | b@p 10 | c@q 10")
+    nodes = {
+        key: msgspec.structs.replace(node, size_bytes=1000, free_bytes=1000 - 10 * full.get(node.name, 10))
+        for key, node in view.nodes.items()
+    }
+    filled = msgspec.structs.replace(view, nodes=nodes)
+    assert set(replicas(site_of(spec(copies=copies), "a", holders), filled)) == set(expected)
+    short = msgspec.structs.replace(filled.nodes[NodeId("a")], free_bytes=40)
+    able = [node for node in "bc" if full.get(node, 10) < 95]
+    chosen = first_owner(msgspec.structs.replace(filled, nodes={**filled.nodes, NodeId("a"): short}))
+    assert chosen in (able or ["a"])
 
 
 def test_best_first(spec: MakeSpec) -> None:
