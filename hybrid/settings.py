@@ -61,8 +61,6 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     pool: str = "hybrid"
     """The ZFS pool; Hybrid keeps to `<pool>/hybrid`."""
     storage: Literal["auto", "openzfs", "zfs-fuse"] = "auto"
-    datasets_for: Literal["openzfs", "zfs-fuse"] = "openzfs"
-    """Who must be able to receive what is made here: `zfs-fuse` where some nodes of the cluster have that."""
     state_dir: str = "/var/lib/hybrid"
     """Keys, database, logs, mount points: survives a reboot."""
     run_dir: str = "/run/hybrid"

@@ -21,8 +21,6 @@ from hybrid.storage.zfs import ZfsCommandPool
 UP_S = 60.0
 """How long a daemon that this node starts itself may take to answer."""
 AGAIN_S = 0.25
-FOR_ZFS_FUSE = ("version=4",)
-"""What a dataset must be made with so that a pool of version 23 can receive it."""
 ZFS_DEVICE = Path("/dev/zfs")
 
 _log = Logger()
@@ -58,11 +56,10 @@ async def _openzfs(reactor: Reactor, settings: Settings) -> Pool:
     for warning in warnings(settings.pool, properties):
         _log.warn("{warning}", warning=warning)
     capabilities = abilities(properties, library=not reason)
-    made_with = FOR_ZFS_FUSE if settings.datasets_for == "zfs-fuse" else ()
     if reason:
         _log.warn("OpenZFS through the zfs command: {reason}", reason=reason)
-        return ZfsCommandPool(reactor, settings.pool, (), capabilities, made_with)
-    return OpenZfsPool(reactor, settings.pool, (), capabilities, made_with)
+        return ZfsCommandPool(reactor, settings.pool, capabilities=capabilities)
+    return OpenZfsPool(reactor, settings.pool, capabilities=capabilities)
 
 
 async def _zfs_fuse_answers(reactor: Reactor, settings: Settings, prefix: Sequence[str]) -> None:

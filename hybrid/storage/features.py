@@ -2,7 +2,10 @@
 Features of send streams (`DMU_BACKUP_FEATURE_*` of OpenZFS's `sys/zfs_ioctl.h`) and who takes which. Pure.
 
 A stream says in its first record which of them it uses; a pool that lacks one of these cannot receive it. zfs-fuse
-(pool version 23) knows none that Hybrid sends: what it takes has features 0, of a file system of version 4 or less.
+(pool version 23) knows none that Hybrid sends: what it takes was made on zfs-fuse, wherever it was since.
+
+A file system made by OpenZFS with `version=4` could be received there too, and not be opened (measured): zfs-fuse takes
+object 3 for the root of every file system, OpenZFS makes it object 34.
 """
 
 from __future__ import annotations
@@ -44,7 +47,10 @@ SAFE = (
 """All that any pool is ever said to take."""
 
 _ADVICE = {
-    SPILL: ("system attributes (file system version 5)", 'make datasets on nodes with `datasets_for = "zfs-fuse"`'),
+    SPILL: (
+        "system attributes (file system version 5)",
+        "keep it on nodes with OpenZFS, or make it on zfs-fuse",
+    ),
     EMBEDDED: ("embedded blocks", "enable `embedded_data` on the receiving pool"),
     LZ4: ("LZ4", "enable `lz4_compress` on the receiving pool"),
     LARGE_BLOCKS: ("blocks of more than 128 KiB", "enable `large_blocks` on the receiving pool, or lower `recordsize`"),

@@ -61,10 +61,9 @@ class OpenZfsPool(ZfsCommandPool):
         pool: str,
         prefix: Sequence[str] = (),
         capabilities: Capabilities = OPENZFS,
-        made_with: Sequence[str] = (),
         core: ZfsCore | None = None,
     ) -> None:
-        super().__init__(reactor, pool, prefix, capabilities, made_with)
+        super().__init__(reactor, pool, prefix, capabilities)
         self._core = core or Lzc()
         self._reactor = reactor
         self._calls = _threads(reactor, "zfs-calls", CALLS_AT_ONCE)

@@ -41,21 +41,14 @@ class ZfsDatasets:
         pool: The pool's name.
         prefix: Put before every command, see `Children`.
         capabilities: What the `zfs` that will be run can do.
-        made_with: Options of `zfs create` for every new dataset: properties that it keeps, as `version=4`.
     """
 
     log = Logger()
 
     def __init__(
-        self,
-        reactor: Reactor,
-        pool: str,
-        prefix: Sequence[str] = (),
-        capabilities: Capabilities = ZFS_FUSE,
-        made_with: Sequence[str] = (),
+        self, reactor: Reactor, pool: str, prefix: Sequence[str] = (), capabilities: Capabilities = ZFS_FUSE
     ) -> None:
         self.capabilities = capabilities
-        self._made_with = _options(*made_with)
         self.pool = pool
         self.root = f"{pool}/hybrid"
         self._children = Children(reactor, prefix)
@@ -107,7 +100,7 @@ class ZfsDatasets:
     async def create(self, name: str, properties: Mapping[str, str] | None = None) -> None:
         """See `hybrid.ports.Pool`."""
         full = self._full(name)
-        await self._zfs.act(f"{name} was not created", "create", *self._made_with, *_writable(properties), full)
+        await self._zfs.act(f"{name} was not created", "create", *_writable(properties), full)
         self._index.learn(name, ())
 
     async def clone(self, origin: str, guid: Guid, name: str, properties: Mapping[str, str] | None = None) -> None:

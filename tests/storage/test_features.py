@@ -46,6 +46,6 @@ def test_a_refusal_says_what_is_in_the_way_and_what_to_try() -> None:
     assert said is not None
     assert "file system version 5" in said[0]
     assert "encrypted blocks" in said[0]
-    assert 'datasets_for = "zfs-fuse"' in said[1]
+    assert "OpenZFS" in said[1]
     assert refusal(1 << 21, SAFE) == ("it uses what this pool does not take: redacted", "it is taken from nobody")
     assert refusal(RESUMING, SPILL) is not None
