@@ -95,7 +95,7 @@ def _in_step(stage: Stage, owner: Node, replica: Node, site: str) -> None:
 
 
 def _guid(node: Node, snapshot: str) -> str:
-    return zfs(node, "get", "-H", "-o", "value", "guid", snapshot).strip()
+    return zfs(node, "get", "-Hp", "-o", "value", "guid", snapshot).strip()
 
 
 _UNNOTICED = Target(unavailable_s=4.0, elections=0)

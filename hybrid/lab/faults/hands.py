@@ -35,7 +35,7 @@ def snapshots(node: Node, name: str) -> list[str]:
 
 def guids(node: Node, site: str) -> set[str]:
     """Guids of all snapshots that `node` has of a site, on the main line or set aside."""
-    listed = zfs(node, "get", "-H", "-r", "-o", "name,value", "guid", f"{node.pool}/hybrid")
+    listed = zfs(node, "get", "-Hp", "-r", "-o", "name,value", "guid", f"{node.pool}/hybrid")
     rows = [line.split("\t") for line in listed.splitlines()]
     return {guid for name, guid in rows if "@" in name and site in name}
 
