@@ -52,7 +52,10 @@ class Disk(MemoryPool):
     def fill(self, full: bool) -> None:
         """No room any more, or room again."""
         self.full = full
-        self.size_bytes = 0 if full else self._roomy_bytes
+        if full:
+            self.fill_up()
+        else:
+            self.size_bytes = self._roomy_bytes
 
     def hang(self) -> None:
         """Calls do not return any more."""
