@@ -28,6 +28,7 @@ from hybrid.hosting.choices import Choices
 from hybrid.hosting.condition import Condition
 from hybrid.hosting.creation import Creation
 from hybrid.hosting.deletions import Deletions
+from hybrid.hosting.discards import Discards
 from hybrid.hosting.holdings import Holdings
 from hybrid.hosting.moving import Moving
 from hybrid.hosting.observer import Observer
@@ -199,7 +200,8 @@ class Core(MultiService):
             claims,
             drivers.wall_s,
         )
-        self._purge = Purge(drivers.pool, self.deletions.entry, drivers.wall_s)
+        self._discards = Discards(self.shared, self.replicator, holdings, drivers.wall_s)
+        self._purge = Purge(drivers.pool, self.deletions.entry, drivers.wall_s, self._discards.is_due)
         self.away = self._new_away()
         self._condition = Condition(
             drivers.pool, self._settings.pool, drivers.patient_wall_s, self.presence.describe_soon
@@ -218,6 +220,7 @@ class Core(MultiService):
             Rolling(me, self.replicator, holdings, terms, self.known.stashes, claims),
             self.deletions,
             Choices(lambda: self.outlook.view, self.shared, self.deletions.entry, drivers.wall_s),
+            self._discards,
             claims,
             drivers.random.getrandbits,
         )
@@ -290,6 +293,7 @@ class Core(MultiService):
             (WATCH_EVERY_S, self._watch.look),
             (WATCH_EVERY_S, self._observer.look),
             (WATCH_EVERY_S, self.deletions.look),
+            (WATCH_EVERY_S, self._discards.look),
             (WATCH_EVERY_S, self._uniting.look),
             (AWAY_EVERY_S, self.away.look),
             (WATCH_EVERY_S, self._relief.look),

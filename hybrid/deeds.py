@@ -194,6 +194,16 @@ class Deleted(msgspec.Struct, frozen=True, kw_only=True):
     by: NodeId
 
 
+class DiscardedStash(msgspec.Struct, frozen=True, kw_only=True):
+    """A stash in the trash, or on its way there."""
+
+    stash: Stash
+    at_s: int
+    until_s: int
+    """It can be brought back until then."""
+    by: str
+
+
 class Hosting(Protocol):
     """
     What the API can have done on this node.
@@ -275,6 +285,15 @@ class Hosting(Protocol):
 
     async def adopt(self, site: SiteId, stash_id: str, progress: Progress) -> Stash:
         """Make a stash the main line; what was that before is kept as the returned stash, and `undo` brings it back."""
+
+    def discard(self, stash: Stash, by: str) -> DiscardedStash:
+        """On any node: put a stash into the trash wherever it is, its copies too; from there it can be brought back."""
+
+    def undiscard(self, site: SiteId, stash_id: str, by: str) -> None:
+        """On any node: bring a discarded stash back. Raises `Conflict` when it is not in the trash."""
+
+    def discarded(self, site: SiteId) -> list[DiscardedStash]:
+        """On any node: stashes that can be brought back, newest discard first."""
 
     async def execute(self, site: SiteId, argv: Sequence[str], stdin: bytes) -> Executed:
         """Run a command in its container."""

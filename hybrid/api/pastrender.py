@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from hybrid.api import pastschema as schema
 from hybrid.api.moments import rfc3339
-from hybrid.deeds import Difference, Entry
+from hybrid.deeds import Difference, DiscardedStash, Entry
 from hybrid.model import Snapshot, Stash
 from hybrid.view import SiteView
 
@@ -36,6 +36,13 @@ def stash(kept: Stash) -> schema.StashAnswer:
         base=None if kept.base is None else str(kept.base),
         head=str(kept.head),
         head_at=rfc3339(kept.head_at_s),
+    )
+
+
+def discarded(kept: DiscardedStash) -> schema.DiscardedStash:
+    """A stash in the trash."""
+    return schema.DiscardedStash(
+        stash=stash(kept.stash), discarded_at=rfc3339(kept.at_s), until=rfc3339(kept.until_s), by=kept.by
     )
 
 

@@ -88,6 +88,16 @@ class StashAnswer(msgspec.Struct, frozen=True, kw_only=True):
     head_at: str
 
 
+class DiscardedStash(msgspec.Struct, frozen=True, kw_only=True):
+    """A stash in the trash."""
+
+    stash: StashAnswer
+    discarded_at: str
+    until: str
+    """It can be brought back until then."""
+    by: str
+
+
 class StashDetail(msgspec.Struct, frozen=True, kw_only=True):
     """A stash with what lies in it."""
 

@@ -147,4 +147,28 @@ PAST = (
         status=202,
         at="owner",
     ),
+    Route(
+        method="DELETE",
+        template=f"{SITE}/stashes/{{stash}}",
+        endpoint=history.discard_stash,
+        summary="Put a stash into the trash wherever it is; it can be brought back for a week",
+        answer=schema.DiscardedStash,
+        status=202,
+    ),
+    Route(
+        method="GET",
+        template=f"{SITE}/discarded-stashes",
+        endpoint=history.list_discarded,
+        summary="Stashes that can be brought back, newest discard first",
+        answer=Page[schema.DiscardedStash],
+    ),
+    Route(
+        method="POST",
+        template=f"{SITE}/stashes/{{stash}}/undiscard",
+        endpoint=history.undiscard_stash,
+        summary="Bring a stash back from the trash",
+        body=Empty,
+        answer=None,
+        status=204,
+    ),
 )

@@ -10,7 +10,7 @@ from hybrid.errors import HybridError, NoSuchDataset
 from hybrid.history import History
 from hybrid.hosting import tombstones
 from hybrid.hosting.tombstones import KEEP_S
-from hybrid.model import SiteId
+from hybrid.model import Guid, SiteId
 from hybrid.ports import Dataset, Pool
 
 PREFIX = "trash/"
@@ -28,15 +28,19 @@ def site_in(dataset: Dataset) -> SiteId:
 
 
 class Purge:
-    """Empties this node's trash, of what a tombstone known here buried and of nothing else."""
+    """Empties this node's trash, of what a tombstone known here buried or a person discarded, and of nothing else."""
 
     log = Logger()
 
     def __init__(
-        self, pool: Pool, stone: Callable[[SiteId], tombstones.Entry | None], wall_s: Callable[[], float]
+        self,
+        pool: Pool,
+        stone: Callable[[SiteId], tombstones.Entry | None],
+        wall_s: Callable[[], float],
+        discarded: Callable[[SiteId, Guid], bool] = lambda site, head: False,
     ) -> None:
-        """`stone(site)`: see `Deletions.entry`."""
-        self._pool, self._stone, self._wall_s = pool, stone, wall_s
+        """`stone(site)`: see `Deletions.entry`; `discarded(site, head)`: see `Discards.is_due`."""
+        self._pool, self._stone, self._discarded, self._wall_s = pool, stone, discarded, wall_s
 
     async def look(self) -> None:
         """Destroy what is overdue. Lists the whole pool: hourly is often enough."""
@@ -62,6 +66,8 @@ class Purge:
 
     async def _expendable(self, site: SiteId, history: History) -> bool:
         """Whether all of it was deleted; or is in the site itself, which came back before this node could give it."""
+        if history and self._discarded(site, history[-1].guid):
+            return True
         entry = self._stone(site)
         if isinstance(entry, tombstones.Tombstone):
             return tombstones.obeyed(entry, history)

@@ -8,13 +8,14 @@ from typing import Protocol
 import msgspec
 
 from hybrid.cluster.placement import free_number
-from hybrid.deeds import CreateSite, Deleted, Differences, Folder, Form, Progress, TimeMachine
+from hybrid.deeds import CreateSite, Deleted, Differences, DiscardedStash, Folder, Form, Progress, TimeMachine
 from hybrid.errors import Conflict, ImageError, NoSuchSite, NoSuchSnapshot, StorageError
 from hybrid.history import History
 from hybrid.hosting.choices import Choices
 from hybrid.hosting.claims import Claims
 from hybrid.hosting.creation import Creation, find_image, new_site_id, new_spec
 from hybrid.hosting.deletions import Deletions
+from hybrid.hosting.discards import Discards
 from hybrid.hosting.holdings import Holding, Holdings
 from hybrid.hosting.marks import marked, unmarked
 from hybrid.hosting.moving import Moving
@@ -54,6 +55,7 @@ class HostingService:
         rolling: Rolling,
         deletions: Deletions,
         choices: Choices,
+        discards: Discards,
         claims: Claims,
         bits: Callable[[int], int],
     ) -> None:
@@ -62,6 +64,7 @@ class HostingService:
         self._containers, self._holdings, self._terms, self._tasks = containers, holdings, terms, tasks
         self._creation, self._moving, self._rolling = creation, moving, rolling
         self._deletions, self._choices, self._claims, self._bits = deletions, choices, claims, bits
+        self._discards = discards
 
     # ------------------------------------------------------------------------------------------------- reading
 
@@ -160,6 +163,21 @@ class HostingService:
     def pick(self, site: SiteId, node: NodeId, by: str) -> None:
         """See `hybrid.deeds.Hosting`."""
         self._choices.pick(site, node, by)
+
+    def discard(self, stash: Stash, by: str) -> DiscardedStash:
+        """See `hybrid.deeds.Hosting`."""
+        entry = self._discards.discard(stash, by)
+        in_background("discarding", self._discards.look)
+        return self._discards.told(entry)
+
+    def undiscard(self, site: SiteId, stash_id: str, by: str) -> None:
+        """See `hybrid.deeds.Hosting`."""
+        self._discards.bring_back(site, stash_id, by)
+        in_background("bringing a stash back", self._discards.look)
+
+    def discarded(self, site: SiteId) -> list[DiscardedStash]:
+        """See `hybrid.deeds.Hosting`."""
+        return [self._discards.told(entry) for entry in self._discards.of(site)]
 
     # --------------------------------------------------------------------------------------------------- deeds
 

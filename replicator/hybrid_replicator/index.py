@@ -16,7 +16,18 @@ from hybrid.errors import NoSuchDataset
 from hybrid.history import History
 from hybrid.model import Guid, SiteId, SiteSpec, Snapshot, Stash
 from hybrid.ports import Dataset, Pool
-from hybrid_replicator.names import IMAGES, JOURNAL, NOT_OURS, SITES, SPEC, STASH, STASHED, STASHED_AT, site_dataset
+from hybrid_replicator.names import (
+    IMAGES,
+    JOURNAL,
+    NOT_OURS,
+    SITES,
+    SPEC,
+    STASH,
+    STASHED,
+    STASHED_AT,
+    TRASH,
+    site_dataset,
+)
 from hybrid_replicator.tasks import side_by_side
 
 READ_AT_ONCE = 4
@@ -37,6 +48,13 @@ def written_spec(properties: dict[str, str]) -> SiteSpec | None:
     """The spec that came with a site's data; `None` where there is none that can be read."""
     try:
         return msgspec.json.decode(properties.get(SPEC, ""), type=SiteSpec)
+    except msgspec.MsgspecError:
+        return None
+
+
+def _recorded(properties: dict[str, str]) -> Stash | None:
+    try:
+        return msgspec.json.decode(properties.get(STASHED, ""), type=Stash)
     except msgspec.MsgspecError:
         return None
 
@@ -101,6 +119,15 @@ class HistoryIndex:
         line = self._lines.get(dataset)
         return line.stash if line else None
 
+    def stashes_in_trash(self, site: SiteId, head: Guid) -> list[tuple[str, Stash]]:
+        """`(dataset, stash)` of those of `site` that were discarded and end in `head`."""
+        found = []
+        for name, line in self._lines.items():
+            if name.startswith(f"{TRASH}{site}.") and line.history and line.history[-1].guid == head:
+                stash = _recorded(line.properties)
+                found += [(name, stash)] if stash is not None else []
+        return found
+
     def datasets_of(self, site: SiteId) -> list[str]:
         """The main line's dataset first, then those of the stashes, newest first."""
         stashes = [STASH + stash.id for stash in reversed(self.stashes(site))]
@@ -163,14 +190,12 @@ class HistoryIndex:
         self._lines[dataset.name] = Line(history, dataset.origin, dataset.properties, self._stash(dataset))
 
     def _stash(self, dataset: Dataset) -> Stash | None:
-        text = dataset.properties.get(STASHED)
-        if text is None or not dataset.name.startswith(STASH):
+        if not dataset.name.startswith(STASH) or STASHED not in dataset.properties:
             return None
-        try:
-            return msgspec.json.decode(text, type=Stash)
-        except msgspec.MsgspecError:
+        stash = _recorded(dataset.properties)
+        if stash is None:
             self.log.warn("dataset {name} has no readable record of what it is", name=dataset.name)
-            return None
+        return stash
 
     def _has(self, dataset: str, guid: Guid) -> bool:
         return any(snapshot.guid == guid for snapshot in self.history(dataset))

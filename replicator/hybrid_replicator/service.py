@@ -20,7 +20,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from hybrid.deeds import Differences, Folder, Form, StashReason
-from hybrid.errors import AlreadyExists, Busy, NoSuchDataset, NoSuchSnapshot
+from hybrid.errors import Busy, NoSuchSnapshot
 from hybrid.history import History
 from hybrid.loops import Loops
 from hybrid.model import Claim, Fact, Guid, NodeId, SiteId, SiteSpec, Snapshot, Stash
@@ -36,7 +36,7 @@ from hybrid_replicator.gate import Abort, Gates
 from hybrid_replicator.holds import BaseHolds
 from hybrid_replicator.index import HistoryIndex, written_spec
 from hybrid_replicator.keeping import Keeping
-from hybrid_replicator.names import TRASH, TRASHED, kind_of, site_dataset, stash_dataset
+from hybrid_replicator.names import kind_of, site_dataset, stash_dataset
 from hybrid_replicator.outbox import Outbox
 from hybrid_replicator.owned import Duty, Owned
 from hybrid_replicator.past import Past
@@ -48,7 +48,8 @@ from hybrid_replicator.sender import Sender
 from hybrid_replicator.sizes import Sizes
 from hybrid_replicator.snapshots import Snapshots
 from hybrid_replicator.stash import Stashes
-from hybrid_replicator.tasks import Tasks, patiently
+from hybrid_replicator.tasks import Tasks
+from hybrid_replicator.trash import Trash
 from hybrid_replicator.windows import Windows
 
 TICK_S = 1.0
@@ -113,6 +114,7 @@ class Replicator(Service):
         self._rounds = Rounds(reactor, schedule, self._index, snapshots, self._gates, self._sender, self._tasks, report)
         self._windows = Windows(reactor, pool, self._index, place, partial(next, count(int(now_s() * 1000))))
         self._past = Past(reactor, pool, self._index, files, live_root, self._windows)
+        self._trash = Trash(reactor, pool, self._index, now_s)
         self._copies = StashCopies(reactor, self._index, self._delivery, self._holders)
         self._keeping, self._forget_by_s = Keeping(default_grid), forget_by_s or now_s
         self._holds, self._chores = holds, self._upkeep(holds, report)
@@ -295,8 +297,7 @@ class Replicator(Service):
 
     async def snapshot(self, site: SiteId, claim: Claim, only_if_changed: bool = False) -> Snapshot | None:
         """See `hybrid.deeds.TimeMachine`. Raises `Busy` while a stash of the site is unfinished."""
-        if site in self._stashes.unfinished:
-            raise Busy(f"site {site} is at work", "a change of its history is being finished", "try again soon")
+        self._refuse_unfinished(site)
         return await self._rounds.take(site, claim, only_if_changed)
 
     async def push(self, spec: SiteSpec, claim: Claim, node: NodeId) -> Guid:
@@ -336,29 +337,31 @@ class Replicator(Service):
 
     async def trash(self, site: SiteId) -> None:
         """Put the main line of `site` into the trash, whole; the caller holds `exclusive`, and it is not mounted."""
-        dataset = site_dataset(site)
-        await self._pool.set_properties(dataset, {TRASHED: f"{self._now_s():.0f}"})
-        for name in (TRASH + site, *(f"{TRASH}{site}.{number}" for number in range(2, 100))):
-            try:
-                await patiently(self._reactor, partial(self._pool.rename, dataset, name))
-            except AlreadyExists:
-                continue
-            self._index.forget(dataset)
-            return
-        raise AlreadyExists(f"site {site} is in the trash a hundred times already")
+        await self._trash.put(site)
 
     async def untrash(self, site: SiteId) -> bool:
         """Bring back what of `site` was put into the trash last; `False`: there is nothing, or it is here already."""
-        dataset = site_dataset(site)
-        found: list[tuple[str, str]] = []
-        for name in (TRASH + site, *(f"{TRASH}{site}.{number}" for number in range(2, 100))):
-            try:
-                found.append(((await self._pool.dataset(name)).properties.get(TRASHED, ""), name))
-            except NoSuchDataset:
-                break
-        if not found or dataset in self._index:
-            return False
-        await patiently(self._reactor, partial(self._pool.rename, max(found)[1], dataset))
-        await self._pool.set_properties(dataset, {TRASHED: None})
-        await self._index.refresh(dataset)
-        return True
+        return await self._trash.take_back(site)
+
+    async def discard(self, site: SiteId, head: Guid) -> int:
+        """Put the stashes of `site` that end in `head` into the trash. Returns how many. Raises `Busy`."""
+        found = [stash.id for stash in self.stashes(site) if stash.head == head]
+        if not found:
+            return 0
+        async with self._gates.of(site).exclusive():
+            self._refuse_unfinished(site)
+            for stash_id in found:
+                await self._trash.put_stash(stash_id)
+        return len(found)
+
+    async def undiscard(self, site: SiteId, head: Guid) -> int:
+        """Bring them back. Returns how many there were. Raises `Busy`."""
+        if not self._index.stashes_in_trash(site, head):
+            return 0
+        async with self._gates.of(site).exclusive():
+            self._refuse_unfinished(site)
+            return await self._trash.take_stashes_back(site, head)
+
+    def _refuse_unfinished(self, site: SiteId) -> None:
+        if site in self._stashes.unfinished:
+            raise Busy(f"site {site} is at work", "a change of its history is being finished", "try again soon")

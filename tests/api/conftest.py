@@ -22,7 +22,7 @@ from hybrid.away.lines import AwaySite, Stream
 from hybrid.away.stores import AwayStore, checked
 from hybrid.cluster import keyring
 from hybrid.cluster.keyring import Keyring
-from hybrid.deeds import CreateSite, Deleted, Difference, Differences, Entry, Folder, Form, Progress
+from hybrid.deeds import CreateSite, Deleted, Difference, Differences, DiscardedStash, Entry, Folder, Form, Progress
 from hybrid.errors import BadRequest, Conflict, HybridError, NoSuchPath, NoSuchStore, PeerError, StorageSick
 from hybrid.history import History
 from hybrid.hosting.pending import pending
@@ -221,6 +221,27 @@ class FakeHosting:
             await self._act("adopt", site, stash_id)
         return self._world.sites[site].stashes[-1]
 
+    def discard(self, stash: Stash, by: str) -> DiscardedStash:
+        """See `Hosting`."""
+        seen = self._world.sites[stash.site]
+        left = tuple(one for one in seen.stashes if one.head != stash.head)
+        self._world.sites[stash.site] = msgspec.structs.replace(seen, stashes=left)
+        self._world.bin.append(DiscardedStash(stash=stash, at_s=NOW_S, until_s=NOW_S + 7 * 86400, by=by))
+        return self._world.bin[-1]
+
+    def undiscard(self, site: SiteId, stash_id: str, by: str) -> None:
+        """See `Hosting`."""
+        found = next((one for one in self._world.bin if one.stash.id == stash_id), None)
+        if found is None:
+            raise Conflict(f"{stash_id} is not in the trash")
+        self._world.bin.remove(found)
+        seen = self._world.sites[site]
+        self._world.sites[site] = msgspec.structs.replace(seen, stashes=(*seen.stashes, found.stash))
+
+    def discarded(self, site: SiteId) -> list[DiscardedStash]:
+        """See `Hosting`."""
+        return [one for one in self._world.bin if one.stash.site == site]
+
     async def execute(self, site: SiteId, argv: Sequence[str], stdin: bytes) -> Executed:
         """See `Hosting`."""
         await self._act("execute", site, tuple(argv), stdin)
@@ -249,6 +270,7 @@ class World:
     trash: list[Deleted] = field(default_factory=list)
     aside: dict[str, History] = field(default_factory=dict)
     """What lies in each stash."""
+    bin: list[DiscardedStash] = field(default_factory=list)
     stashed_on: set[NodeId] = field(default_factory=lambda: {N1, N2, N3})
     serial: int = 0
 

@@ -203,6 +203,20 @@ def test_adopt_a_stash(cluster: Any) -> None:
     assert cluster.n3("POST", f"{SITE}/stashes/{missing}/adopt").status == 404
 
 
+def test_discard_a_stash(cluster: Any) -> None:
+    """It is out of sight at once, listed in the trash, and comes back if wanted; who may only read cannot."""
+    stash = cluster.world.stash(cluster.blog, cluster.world.history[cluster.blog][1].guid)
+    gone = cluster.n3("DELETE", f"{SITE}/stashes/{stash.id}")
+    assert (gone.status, gone.json["until"]) == (202, "2026-09-28T14:13:20Z")
+    assert cluster.n3("GET", f"{SITE}/stashes").json["items"] == []
+    assert cluster.n3("DELETE", f"{SITE}/stashes/{stash.id}").status == 404
+    (listed,) = cluster.n2("GET", f"{SITE}/discarded-stashes").json["items"]
+    assert (listed["stash"]["id"], listed["by"]) == (stash.id, "admin")
+    assert cluster.n2("POST", f"{SITE}/stashes/{stash.id}/undiscard").status == 204
+    assert cluster.n2("POST", f"{SITE}/stashes/{stash.id}/undiscard").status == 409
+    assert cluster.n3("GET", f"{SITE}/stashes").json["items"][0]["id"] == stash.id
+
+
 def history(*ages_s: int) -> tuple[Snapshot, ...]:
     """A snapshot of each age, oldest first; its guid is its age."""
     claim = Claim(1, NodeId("n-" + "a" * 16))

@@ -152,6 +152,12 @@ def test_stashes(hybrid: Any) -> None:
     assert hybrid("stash", "restore", "blog", stash, "/x").code == 0
     assert hybrid("stash", "adopt", "blog", stash).code == 2
     assert hybrid("stash", "adopt", "blog", stash, "--yes").code == 0
+    assert hybrid("stash", "discard", "blog", stash).code == 2
+    assert hybrid("stash", "discard", "blog", stash, "--yes").code == 0
+    assert hybrid("stash", "list", "blog", "-q").out == ""
+    assert hybrid("stash", "list", "blog", "--discarded", "-q").out == f"{stash}\n"
+    assert hybrid("stash", "undiscard", "blog", stash).code == 0
+    assert hybrid("stash", "list", "blog", "-q").out == f"{stash}\n"
 
 
 def test_delete_wants_the_name(hybrid: Any) -> None:

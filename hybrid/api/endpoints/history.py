@@ -130,6 +130,25 @@ async def adopt_stash(parts: Parts, call: Call) -> Answer:
     return begin(parts, call, "adopt", site, site.spec.name, work)
 
 
+async def discard_stash(parts: Parts, call: Call) -> Answer:
+    """Put a stash into the trash, wherever it is."""
+    stash = stash_of(site_of(parts, call), call.params["stash"])
+    return json_answer(pastrender.discarded(parts.hosting.discard(stash, call.actor.name)), 202)
+
+
+async def undiscard_stash(parts: Parts, call: Call) -> Answer:
+    """Bring a stash back from the trash."""
+    decode(call.body, Empty)
+    parts.hosting.undiscard(site_of(parts, call).spec.id, stash_reference(call.params["stash"]), call.actor.name)
+    return Answer(204)
+
+
+async def list_discarded(parts: Parts, call: Call) -> Answer:
+    """Stashes that can be brought back, newest discard first."""
+    found = parts.hosting.discarded(site_of(parts, call).spec.id)
+    return page(parts, schema.DiscardedStash, [pastrender.discarded(one) for one in found])
+
+
 def stash_of(site: SiteView, text: str) -> Stash:
     """A stash of `site` by its id. Raises `BadRequest`, `Refusal` (404)."""
     wanted = stash_reference(text)

@@ -7,19 +7,28 @@ from typing import Any
 
 from hybrid.cli.columns import Column
 from hybrid.cli.follow import finish
-from hybrid.cli.parser import add_noun, long_options
+from hybrid.cli.parser import add_noun, ask_option, long_options
 from hybrid.cli.paths import segment
 from hybrid.cli.session import Session
 from hybrid.cli.verbs import past
 from hybrid.cli.verbs.site import path_of
 
+DISCARDED = (
+    Column("id"),
+    Column("why"),
+    Column("discarded_at", "DISCARDED"),
+    Column("until", "KEPT UNTIL"),
+    Column("by"),
+)
 STASHES = (Column("id"), Column("why"), Column("head_at", "NEWEST DATA"))
 
 
 def add(nouns: argparse._SubParsersAction[Any], common: argparse.ArgumentParser) -> None:
     """The noun."""
     verbs = add_noun(nouns, common, "stash", "history set aside: what a rollback undid, one side of a partition")
-    past.site(verbs.add("list", "stashes of a site", list_stashes))
+    listing = verbs.add("list", "stashes of a site", list_stashes)
+    past.site(listing)
+    listing.add_argument("--discarded", action="store_true", help="those in the trash, which can be brought back")
     _of(verbs.add("show", "the moments that lie in a stash, newest first", show_stash))
     browse = _of(verbs.add("browse", "a directory as it is in a stash", browse_stash))
     past.path(browse, "/")
@@ -31,6 +40,8 @@ def add(nouns: argparse._SubParsersAction[Any], common: argparse.ArgumentParser)
     past.restore_options(_of(verbs.add("restore", "bring one file or folder into the site", restore_stashed)))
     adopt = _of(verbs.add("adopt", "make a stash the site; what the site is now becomes a stash", adopt_stash))
     long_options(adopt, asks=True)
+    ask_option(_of(verbs.add("discard", "put a stash into the trash, for a week", discard_stash)))
+    _of(verbs.add("undiscard", "bring a stash back from the trash", undiscard_stash))
 
 
 def _of(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
@@ -45,6 +56,11 @@ def _path(session: Session, rest: str = "") -> str:
 
 def list_stashes(session: Session) -> int:
     """`hybrid stash list`."""
+    if session.options.discarded:
+        found = session.api.get(path_of(session, "/discarded-stashes"))["items"]
+        items = [{**one["stash"], **{key: one[key] for key in ("discarded_at", "until", "by")}} for one in found]
+        session.out.items(items, DISCARDED, "id")
+        return 0
     session.out.items(session.api.get(path_of(session, "/stashes"))["items"], STASHES, "id")
     return 0
 
@@ -86,3 +102,17 @@ def adopt_stash(session: Session) -> int:
     options = session.options
     session.confirm(f"{options.stash} becomes site {options.site}; what the site is now is kept and can be undone")
     return finish(session, session.api.post(_path(session, "/adopt")))
+
+
+def discard_stash(session: Session) -> int:
+    """`hybrid stash discard`."""
+    session.confirm(f"{session.options.stash} is put into the trash; what only it holds is gone in a week")
+    found = session.api.call("DELETE", _path(session)).json()
+    session.out.say(f"{session.options.stash} can be brought back until {found['until']}: hybrid stash undiscard")
+    return 0
+
+
+def undiscard_stash(session: Session) -> int:
+    """`hybrid stash undiscard`."""
+    session.api.call("POST", _path(session, "/undiscard"), {})
+    return 0
