@@ -332,6 +332,8 @@ class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):
     address: str
     prefix: int
     gateway: str
+    network: bool = True
+    """`False`: nothing but a loopback of its own; `address`, `prefix` and `gateway` are not looked at."""
     init: tuple[str, ...]
     environment: dict[str, str] = {}
     memory_bytes: int
@@ -377,6 +379,21 @@ class Containers(Protocol):
 
     async def execute(self, site: SiteId, argv: Sequence[str], stdin: bytes = b"", timeout_s: float = 60.0) -> Executed:
         """Run a command inside as root of the container. Raises `NoSuchContainer`, `ContainerError` at the deadline."""
+
+    async def answer(self, site: SiteId, port: int, path: str | None, host: str = "", timeout_s: float = 5.0) -> int:
+        """
+        Ask what listens on `port` of its loopback, from within its network, whether it has another one or not.
+
+        Args:
+            path: What to GET by HTTP, from `host`; `None`: only connect.
+
+        Returns:
+            The status of the answer; 0 for a connection that was accepted.
+
+        Raises:
+            NoSuchContainer: It does not run.
+            ContainerError: Nothing listens, or what does gives no answer in time.
+        """
 
     async def logs(self, site: SiteId, lines: int = 200) -> str:
         """The end of its console log. Empty when there is none."""

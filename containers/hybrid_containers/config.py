@@ -133,6 +133,8 @@ def _files(spec: ContainerSpec, place: Place) -> list[tuple[str, str]]:
 
 
 def _network(spec: ContainerSpec, place: Place) -> list[tuple[str, str]]:
+    if not spec.network:
+        return [("lxc.net.0.type", "empty"), ("lxc.net.0.flags", "up")]  # a loopback, and that is up
     link = [
         ("type", "veth"),
         ("name", "eth0"),

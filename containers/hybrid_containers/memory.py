@@ -43,7 +43,8 @@ class MemoryContainers:
     See `hybrid.ports.Containers`. What it does beyond that is for tests.
 
     `deeds` lists what happened, oldest first; `broken` makes `start` of a site fail for the given reason; `stuck` makes
-    `stop` of a site fail, as when its storage hangs; `crash` ends a container by itself.
+    `stop` of a site fail, as when its storage hangs; `crash` ends a container by itself; `answers` is what ports say
+    instead of 200, `None` for nothing.
     """
 
     command: Command = a_few_commands
@@ -51,6 +52,7 @@ class MemoryContainers:
     """What an init prints to the console when it starts."""
     broken: dict[SiteId, str] = field(default_factory=dict)
     stuck: set[SiteId] = field(default_factory=set)
+    answers: dict[tuple[SiteId, int], int | None] = field(default_factory=dict)
     deeds: list[tuple[str, SiteId]] = field(default_factory=list)
     _containers: dict[SiteId, _Container] = field(default_factory=dict)
     _logs: dict[SiteId, str] = field(default_factory=dict)
@@ -106,6 +108,14 @@ class MemoryContainers:
             raise ContainerError(f"cannot run a command in {site}", "it is frozen", "try again in a moment")
         return self.command(container.spec, argv, stdin)
 
+    async def answer(self, site: SiteId, port: int, path: str | None, host: str = "", timeout_s: float = 5.0) -> int:
+        """See `hybrid.ports.Containers`."""
+        container = self._container(site)
+        status = None if container.frozen else self.answers.get((site, port), 200)
+        if status is None:
+            raise ContainerError(f"port {port} of {site} does not answer", "connection refused")
+        return 0 if path is None else status
+
     async def logs(self, site: SiteId, lines: int = 200) -> str:
         """See `hybrid.ports.Containers`."""
         check_site(site)
@@ -121,7 +131,7 @@ class MemoryContainers:
 
     def reachable(self) -> set[SiteId]:
         """Sites whose containers run and can be reached."""
-        return {site for site, container in self._containers.items() if not container.cut_off}
+        return {site for site, one in self._containers.items() if one.spec.network and not one.cut_off}
 
     def specs(self) -> dict[SiteId, ContainerSpec]:
         """What the running ones were started with."""

@@ -8,6 +8,7 @@ children: that program guards itself against being overwritten from inside (CVE-
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -35,7 +36,10 @@ KILL_S = 8.0
 POLL_S = 0.02
 MONITOR_S = 1.0
 """How long the LXC monitor may take to clean up after its container before it is killed too."""
+SLACK_S = 5.0
+"""How much longer a child that asks a port may take than the port: a loaded machine starts it slowly."""
 RESOLVERS = ("127.", "::1")
+_PROBE = Path(__file__).with_name("probe.py")
 
 
 class LxcContainers:
@@ -80,7 +84,8 @@ class LxcContainers:
                 await self._kill(spec.site)
                 why = console.last_errors(Path(place.directory, "lxc.log")) or error.why
                 raise ContainerError(f"container {spec.site} does not start", why, "see its log") from error
-            self._isolate(spec.site)
+            if spec.network:
+                self._isolate(spec.site)
             self.log.info("started {site} at {address}", site=spec.site, address=spec.address)
 
     async def stop(self, site: SiteId, grace_s: float = 5.0) -> None:
@@ -143,6 +148,21 @@ class LxcContainers:
         if done.status and done.stderr.startswith(b"lxc-attach:"):
             self._state(site)  # it went meanwhile?
         return done
+
+    async def answer(self, site: SiteId, port: int, path: str | None, host: str = "", timeout_s: float = 5.0) -> int:
+        """See `hybrid.ports.Containers`. A child asks that is in the container's network and in nothing else of it."""
+        self._state(site)
+        inside = min(self._groups.processes(site, "payload"), default=0)
+        enter = ["nsenter", f"--net=/proc/{inside}/ns/net", "--", sys.executable, "-I", "-S", str(_PROBE)]
+        words = [str(port), str(timeout_s), *([] if path is None else [path, host])]
+        try:
+            done = await child.run(self._reactor, [*enter, *words], timeout_s=timeout_s + SLACK_S)
+        except child.TooLate:
+            raise ContainerError(f"port {port} of {site} does not answer", f"not in {timeout_s:g} s") from None
+        if done.status:
+            why = console.clean(done.stderr[-200:].decode("utf-8", "replace")).strip()
+            raise ContainerError(f"port {port} of {site} does not answer", why)
+        return int(done.stdout)
 
     async def logs(self, site: SiteId, lines: int = 200) -> str:
         """See `hybrid.ports.Containers`."""

@@ -15,6 +15,7 @@ from typing import cast
 import msgspec
 import pytest
 import pytest_twisted
+from twisted.internet.task import deferLater
 
 from hybrid.errors import ContainerError, NoSuchContainer
 from hybrid.model import SiteId
@@ -27,6 +28,7 @@ from hybrid_containers.runtime import LxcContainers
 
 ONE, TWO = SiteId("s-one"), SiteId("s-two")
 INIT = ("/bin/sh", "-c", "echo hello from init; trap exit TERM; while :; do sleep 0.05; done")
+SERVES = ("/bin/sh", "-c", "trap exit TERM; echo hello > /tmp/page; httpd -p 8080 -h /tmp; while :; do sleep 0.05; done")
 
 
 @dataclass
@@ -108,7 +110,7 @@ def busybox_root(path: Path, id_base: int) -> str:
     for name in ("bin", "etc", "proc", "sys", "dev", "run", "tmp"):
         (path / name).mkdir(parents=True)
     shutil.copy("/bin/busybox", path / "bin")
-    for name in ("sh", "cat", "echo", "sleep", "hostname", "true", "false", "head", "yes", "id", "ping"):
+    for name in ("sh", "cat", "echo", "sleep", "hostname", "true", "false", "head", "yes", "id", "ping", "httpd"):
         (path / "bin" / name).symlink_to("busybox")
     subprocess.run(["chown", "-hR", f"{id_base}:{id_base}", path], check=True)
     return str(path)
@@ -163,6 +165,18 @@ async def fails(error: type[Exception], wait: Awaitable[object]) -> str:
     with pytest.raises(error) as caught:
         await wait
     return str(caught.value)
+
+
+async def eventually(ask: Callable[[], Awaitable[int]]) -> int:
+    """What `ask` answers once the service in the container listens."""
+    from twisted.internet import reactor
+
+    for _ in range(100):
+        try:
+            return await ask()
+        except ContainerError:
+            await deferLater(cast(Reactor, reactor), 0.1)
+    return await ask()
 
 
 @pytest_twisted.ensureDeferred
@@ -251,6 +265,33 @@ async def test_a_container_that_is_cut_off_reaches_nobody(ground: Ground) -> Non
     await ground.containers.stop(ONE)
     await ground.containers.start(ground.spec())
     assert ground.reaches(ground.spec())
+
+
+@pytest_twisted.ensureDeferred
+async def test_one_without_network_can_be_asked_from_within_and_reaches_nobody(ground: Ground) -> None:
+    """A copy that is only tried out answers a look from inside, and nobody else can reach it, nor it anybody."""
+    apart = ground.spec(network=False, init=SERVES)
+    await ground.containers.start(apart)
+    assert not ground.reaches(apart)
+    assert await eventually(lambda: ground.containers.answer(ONE, 8080, "/page", "hello.test")) == 200
+    assert await ground.containers.answer(ONE, 8080, None) == 0
+    await ground.containers.stop(ONE)
+    assert await ground.containers.running() == {}
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_port_where_nothing_listens_is_told_apart(ground: Ground) -> None:
+    """Nobody is told that a site works whose service is not there, whose container waits, or is not there."""
+    if isinstance(ground.containers, MemoryContainers):
+        ground.containers.answers[ONE, 81] = None
+    await ground.containers.start(ground.spec(init=SERVES))
+    await eventually(lambda: ground.containers.answer(ONE, 8080, "/page"))
+    assert "81" in await fails(ContainerError, ground.containers.answer(ONE, 81, "/"))
+    assert "81" in await fails(ContainerError, ground.containers.answer(ONE, 81, None))
+    await ground.containers.freeze(ONE)
+    await fails(ContainerError, ground.containers.answer(ONE, 8080, "/page", timeout_s=0.5))
+    await ground.containers.stop(ONE)
+    await fails(NoSuchContainer, ground.containers.answer(ONE, 8080, "/page"))
 
 
 @pytest_twisted.ensureDeferred
