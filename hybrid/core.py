@@ -29,12 +29,14 @@ from hybrid.hosting.condition import Condition
 from hybrid.hosting.creation import Creation
 from hybrid.hosting.deletions import Deletions
 from hybrid.hosting.discards import Discards
+from hybrid.hosting.extracts import Extracts
 from hybrid.hosting.holdings import Holdings
 from hybrid.hosting.moving import Moving
 from hybrid.hosting.observer import Observer
 from hybrid.hosting.purge import Purge
 from hybrid.hosting.relief import Relief
 from hybrid.hosting.rolling import Rolling
+from hybrid.hosting.sandboxes import Sandboxes
 from hybrid.hosting.service import HostingService
 from hybrid.hosting.steward import Steward
 from hybrid.hosting.storage import StorageCheck
@@ -207,6 +209,7 @@ class Core(MultiService):
             drivers.pool, self._settings.pool, drivers.patient_wall_s, self.presence.describe_soon
         )
         self.shelf = Shelf(drivers.pool)
+        self._sandboxes = Sandboxes(self._settings, drivers.containers, self.replicator)
         self.hosting = HostingService(
             lambda: self.outlook.view,
             self.shelf,
@@ -221,6 +224,7 @@ class Core(MultiService):
             self.deletions,
             Choices(lambda: self.outlook.view, self.shared, self.deletions.entry, drivers.wall_s),
             self._discards,
+            Extracts(self._reactor, drivers.containers, self.replicator, self._sandboxes),
             claims,
             drivers.random.getrandbits,
         )
@@ -275,6 +279,7 @@ class Core(MultiService):
         )
         await self._storage_answers()
         await self._drivers.pool.prepare()
+        await self._sandboxes.recover()
         await self.replicator.recover()
         await self.shelf.load()
         await self._drivers.containers.prepare()

@@ -4,13 +4,14 @@ What a node can do with sites, as protocols: the time machine and hosting. Pure 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Literal, Protocol
 
 import msgspec
 
 from hybrid.history import History
+from hybrid.manifest import Extract
 from hybrid.model import Claim, Guid, Manifest, Mark, NodeId, SiteId, SiteSpec, Snapshot, Stash
 from hybrid.ports import ByteSource, Executed
 from hybrid.view import Pending, View
@@ -120,6 +121,15 @@ class TimeMachine(Protocol):
 
     async def compare(self, site: SiteId, old: Guid, new: Guid, path: str) -> Differences:
         """What is different in the directory `path` at `new` from what it was at `old`. Raises as `browse`."""
+
+    async def lend(self, site: SiteId, guid: Guid, name: str, quota_bytes: int | None) -> str:
+        """A writable clone of a snapshot, `temporary/<name>`. Returns where it is mounted. Raises as `browse`."""
+
+    async def read_lent(self, name: str, path: str) -> ByteSource:
+        """The regular file `path` of what was lent. Raises `NoSuchPath`."""
+
+    async def give_back(self, name: str) -> None:
+        """Throw a clone away; not there: fine. Never raises: what cannot be removed now is removed later."""
 
     async def restore(self, site: SiteId, guid: Guid, path: str, copy: str) -> tuple[int, str]:
         """
@@ -285,6 +295,21 @@ class Hosting(Protocol):
 
     async def adopt(self, site: SiteId, stash_id: str, progress: Progress) -> Stash:
         """Make a stash the main line; what was that before is kept as the returned stash, and `undo` brings it back."""
+
+    def extracts(self, site: SiteId) -> dict[str, Extract]:
+        """What the image of a site held here can extract, by name. Raises `NoSuchSite`."""
+
+    async def extract(
+        self, site: SiteId, guid: Guid, name: str, values: Mapping[str, str], token: str, progress: Progress
+    ) -> None:
+        """
+        On any node that holds the snapshot: run one of `extracts`; then `content(token)` has the result for a while.
+
+        Raises `BadRequest`, `Conflict`, `ContainerError`.
+        """
+
+    async def content(self, token: str) -> ByteSource:
+        """The result of an extract made on this node. Raises `NoSuchPath` when it is not kept (any more)."""
 
     def discard(self, stash: Stash, by: str) -> DiscardedStash:
         """On any node: put a stash into the trash wherever it is, its copies too; from there it can be brought back."""

@@ -21,3 +21,21 @@ class Health(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is asked for by GET."""
     within_s: float = 60.0
     """It has so long from the start of the container on, and is asked again until then."""
+
+
+class Extract(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """
+    A command that gets something out of a past moment that is no file there: `[extracts.NAME]` in a manifest.
+
+    It is run as root of a throw-away container on a clone of that moment, without network, beside what the image's init
+    starts, and may change whatever it likes there. It waits by itself for what it needs, such as a database server.
+    """
+
+    command: tuple[str, ...]
+    """Its further arguments: the path of the file to write, then the values of its parameters in their order."""
+    description: str = ""
+    file: Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")] = "extract"
+    """What the result is called when it is downloaded."""
+    parameters: dict[str, str] = {}
+    """Name to what it means."""
+    deadline_s: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 300.0

@@ -11,6 +11,8 @@ from typing import Literal, NewType
 
 import msgspec
 
+from hybrid.manifest import Extract
+
 NodeId = NewType("NodeId", str)
 """`n-` and 16 base32 characters: the digest of the node's public key."""
 SiteId = NewType("SiteId", str)
@@ -112,6 +114,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     environment: dict[str, str] = {}
     memory_bytes: int = 256 * 1024 * 1024
     pids: int = 200
+    extracts: dict[str, Extract] = {}
 
 
 def image_dataset(image: str) -> str:

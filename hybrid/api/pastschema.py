@@ -59,6 +59,26 @@ class RestorePath(Body, frozen=True):
     """Beside what is there now, under a name that says when it is from; else in its place."""
 
 
+class NewExtract(Body, frozen=True):
+    """Something to get out of a past moment that is no file there."""
+
+    snapshot: MomentText
+    name: str
+    """One of those that the site's image can."""
+    values: dict[str, str] = msgspec.field(default_factory=dict)
+    """Of its parameters."""
+
+
+class ExtractAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What an image can get out of a past moment."""
+
+    name: str
+    description: str
+    file: str
+    parameters: dict[str, str]
+    """Name to what it means."""
+
+
 class SnapshotAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """A moment of a site one can go back to."""
 

@@ -37,9 +37,14 @@ def finish(session: Session, operation: Json) -> int:
         return TIMEOUT
     _show(session, ended)
     if ended["state"] != "done":
-        problem = ended.get("error") or {"title": f"{ended['kind']} {ended['state']}"}
-        raise of_problem(problem, int(problem.get("status", 500)))
+        raise failed(ended)
     return 0
+
+
+def failed(ended: Json) -> CliError:
+    """Why an operation did not do what it should."""
+    problem = ended.get("error") or {"title": f"{ended['kind']} {ended['state']}"}
+    return of_problem(problem, int(problem.get("status", 500)))
 
 
 class Follower:

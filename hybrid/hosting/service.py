@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
 
 from hybrid.cluster.placement import free_number
 from hybrid.deeds import CreateSite, Deleted, Differences, DiscardedStash, Folder, Form, Progress, TimeMachine
-from hybrid.errors import Conflict, ImageError, NoSuchSite, NoSuchSnapshot, StorageError
+from hybrid.errors import BadRequest, Conflict, ImageError, NoSuchSite, NoSuchSnapshot, StorageError
 from hybrid.history import History
 from hybrid.hosting.choices import Choices
 from hybrid.hosting.claims import Claims
 from hybrid.hosting.creation import Creation, find_image, new_site_id, new_spec
 from hybrid.hosting.deletions import Deletions
 from hybrid.hosting.discards import Discards
+from hybrid.hosting.extracts import Extracts
 from hybrid.hosting.holdings import Holding, Holdings
 from hybrid.hosting.marks import marked, unmarked
 from hybrid.hosting.moving import Moving
@@ -23,6 +24,7 @@ from hybrid.hosting.names import check_domain, check_free, check_policy, edited
 from hybrid.hosting.rolling import Rolling
 from hybrid.hosting.tasks import SiteTasks, in_background
 from hybrid.hosting.terms import Terms
+from hybrid.manifest import Extract
 from hybrid.model import Guid, Manifest, Mark, NodeId, SiteId, SiteSpec, Snapshot, Stash, Version
 from hybrid.ports import ByteSource, Containers, Executed
 from hybrid.view import Pending, View
@@ -56,6 +58,7 @@ class HostingService:
         deletions: Deletions,
         choices: Choices,
         discards: Discards,
+        extracts: Extracts,
         claims: Claims,
         bits: Callable[[int], int],
     ) -> None:
@@ -64,7 +67,7 @@ class HostingService:
         self._containers, self._holdings, self._terms, self._tasks = containers, holdings, terms, tasks
         self._creation, self._moving, self._rolling = creation, moving, rolling
         self._deletions, self._choices, self._claims, self._bits = deletions, choices, claims, bits
-        self._discards = discards
+        self._discards, self._extracts = discards, extracts
 
     # ------------------------------------------------------------------------------------------------- reading
 
@@ -163,6 +166,25 @@ class HostingService:
     def pick(self, site: SiteId, node: NodeId, by: str) -> None:
         """See `hybrid.deeds.Hosting`."""
         self._choices.pick(site, node, by)
+
+    def extracts(self, site: SiteId) -> dict[str, Extract]:
+        """See `hybrid.deeds.Hosting`."""
+        wanted = self._holdings.need(site).spec.image
+        return next((manifest.extracts for image, manifest in self._images.known() if image == wanted), {})
+
+    async def extract(
+        self, site: SiteId, guid: Guid, name: str, values: Mapping[str, str], token: str, progress: Progress
+    ) -> None:
+        """See `hybrid.deeds.Hosting`."""
+        known = self.extracts(site)
+        if name not in known:
+            names = ", ".join(sorted(known)) or "none"
+            raise BadRequest(f"the image of site {site} cannot extract {name}", f"it can: {names}")
+        await self._extracts.extract(self._holdings.need(site).spec, guid, known[name], values, token, progress)
+
+    async def content(self, token: str) -> ByteSource:
+        """See `hybrid.deeds.Hosting`."""
+        return await self._extracts.content(token)
 
     def discard(self, stash: Stash, by: str) -> DiscardedStash:
         """See `hybrid.deeds.Hosting`."""

@@ -58,6 +58,10 @@ class Past:
             source = await self._files.read(root, path, form)
             return _Lent(self._clock, source, looking.pop_all())
 
+    async def read_lent(self, root: str, path: str) -> ByteSource:
+        """See `hybrid.deeds.TimeMachine.read_lent`."""
+        return _Lent(self._clock, await self._files.read(root, path, "file"), AsyncExitStack())
+
     async def compare(self, site: SiteId, old: Guid, new: Guid, path: str) -> Differences:
         """See `hybrid.deeds.TimeMachine.compare`."""
         key = (old, new, path)

@@ -331,6 +331,18 @@ class Replicator(Service):
         """See `hybrid.deeds.TimeMachine`."""
         return await self._past.restore(site, guid, path, copy)
 
+    async def lend(self, site: SiteId, guid: Guid, name: str, quota_bytes: int | None) -> str:
+        """See `hybrid.deeds.TimeMachine`."""
+        return await self._windows.lend(site, guid, name, quota_bytes)
+
+    async def read_lent(self, name: str, path: str) -> ByteSource:
+        """See `hybrid.deeds.TimeMachine`."""
+        return await self._past.read_lent(self._windows.lent(name), path)
+
+    async def give_back(self, name: str) -> None:
+        """See `hybrid.deeds.TimeMachine`."""
+        await self._windows.give_back(name)
+
     async def unite(self, site: SiteId, stash_id: str) -> int:
         """See `hybrid.deeds.TimeMachine`."""
         return await self._past.unite(site, stash_id)

@@ -83,6 +83,26 @@ class Windows:
         finally:
             self._slots.release()
 
+    async def lend(self, site: SiteId, guid: Guid, name: str, quota_bytes: int | None) -> str:
+        """See `hybrid.deeds.TimeMachine.lend`."""
+        clone, path = TEMPORARY + name, self.lent(name)
+        try:
+            await self._pool.clone(self._holder(site, guid), guid, clone)
+            await self._pool.set_quota(clone, quota_bytes)
+            await patiently(self._clock, lambda: self._pool.mount(clone, path))
+        except BaseException:
+            await self._remove(name)
+            raise
+        return path
+
+    def lent(self, name: str) -> str:
+        """Where what was lent under that name is mounted."""
+        return str(self._place / name)
+
+    async def give_back(self, name: str) -> None:
+        """See `hybrid.deeds.TimeMachine.give_back`."""
+        await self._remove(name)
+
     async def sweep(self) -> None:
         """Shut what nobody looks through any more; remove what could not be removed when it should have been."""
         now_s = self._clock.seconds()
@@ -108,9 +128,7 @@ class Windows:
         """The window, with one more user."""
         window = self._open.get(guid)
         if window is None:
-            holder = self._index.holder(site, guid)
-            if holder is None:
-                raise NoSuchSnapshot(f"site {site} has no snapshot {guid} on this node")
+            self._holder(site, guid)
             window = self._open[guid] = _Window(f"look-{self._number()}")
         window.users += 1
         try:
@@ -131,13 +149,16 @@ class Windows:
         clone = TEMPORARY + window.name
         if not window.is_made:
             await self._make_room()
-            holder = self._index.holder(site, guid)
-            if holder is None:
-                raise NoSuchSnapshot(f"site {site} has no snapshot {guid} on this node")
-            await self._pool.clone(holder, guid, clone)
+            await self._pool.clone(self._holder(site, guid), guid, clone)
             window.is_made = True
             await self._pool.set_readonly(clone, True)
         await patiently(self._clock, lambda: self._pool.mount(clone, str(self._place / window.name)))
+
+    def _holder(self, site: SiteId, guid: Guid) -> str:
+        holder = self._index.holder(site, guid)
+        if holder is None:
+            raise NoSuchSnapshot(f"site {site} has no snapshot {guid} on this node")
+        return holder
 
     async def _make_room(self) -> None:
         """Shut the one that was not looked through for longest, where there are too many."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +26,7 @@ from hybrid.deeds import CreateSite, Deleted, Difference, Differences, Discarded
 from hybrid.errors import BadRequest, Conflict, HybridError, NoSuchPath, NoSuchStore, PeerError, StorageSick
 from hybrid.history import History
 from hybrid.hosting.pending import pending
+from hybrid.manifest import Extract
 from hybrid.model import Claim, Guid, Manifest, Mark, NodeId, SiteId, SiteSpec, Snapshot, Stash, Version, snapshot_name
 from hybrid.ports import ByteSource, Executed, IncomingStream
 from hybrid.view import NodeView, Pending, SiteView, View
@@ -70,6 +71,7 @@ class FakeHosting:
         self.gate: Deferred[None] | None = None
         self.files: dict[tuple[SiteId, Guid, str], bytes] = {}
         self.sources: list[Content] = []
+        self.extracted: dict[str, bytes] = {}
         self.breaks_off_after: int | None = None
         self.output = Executed(0, b"hello\n", b"")
         self.log_text = "started\n"
@@ -220,6 +222,24 @@ class FakeHosting:
         with progress.step("unstash"):
             await self._act("adopt", site, stash_id)
         return self._world.sites[site].stashes[-1]
+
+    def extracts(self, site: SiteId) -> dict[str, Extract]:
+        """See `Hosting`."""
+        return {"table": Extract(("/bin/dump",), "one table", "table.sql", {"table": "its name"})}
+
+    async def extract(
+        self, site: SiteId, guid: Guid, name: str, values: Mapping[str, str], token: str, progress: Progress
+    ) -> None:
+        """See `Hosting`."""
+        with progress.step("extract"):
+            await self._act("extract", site, guid, name, dict(values))
+            self.extracted[token] = f"{name} {dict(values)}".encode()
+
+    async def content(self, token: str) -> ByteSource:
+        """See `Hosting`."""
+        if token not in self.extracted:
+            raise NoSuchPath("it is not kept any more")
+        return Content(self.extracted[token], None)
 
     def discard(self, stash: Stash, by: str) -> DiscardedStash:
         """See `Hosting`."""

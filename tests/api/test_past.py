@@ -217,6 +217,23 @@ def test_discard_a_stash(cluster: Any) -> None:
     assert cluster.n3("GET", f"{SITE}/stashes").json["items"][0]["id"] == stash.id
 
 
+def test_extract_something(cluster: Any) -> None:
+    """One table of a past moment: an operation on whoever has the moment, whose content any node gives."""
+    (listed,) = cluster.n3("GET", f"{SITE}/extracts").json["items"]
+    assert (listed["name"], listed["parameters"]) == ("table", {"table": "its name"})
+    wanted = {"snapshot": "60s", "name": "table", "values": {"table": "entries"}}
+    begun = cluster.n3("POST", f"{SITE}/extracts", wanted)
+    operation = begun.headers["location"]
+    assert cluster.n3("GET", operation).json["state"] == "done"
+    content = cluster.n3("GET", f"{operation}/content")
+    assert content.body == b"table {'table': 'entries'}"
+    assert content.headers["content-disposition"].endswith("''table.sql")
+    cluster.n1.hosting.extracted.clear()
+    assert cluster.n3("GET", f"{operation}/content").status == 404
+    restored = cluster.n3("POST", f"{SITE}/restore", {"snapshot": "60s", "path": "/x"})
+    assert cluster.n3("GET", f"{restored.headers['location']}/content").status == 404
+
+
 def history(*ages_s: int) -> tuple[Snapshot, ...]:
     """A snapshot of each age, oldest first; its guid is its age."""
     claim = Claim(1, NodeId("n-" + "a" * 16))

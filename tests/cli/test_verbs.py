@@ -129,6 +129,14 @@ def test_the_past_as_files(hybrid: Any, tmp_path: Path) -> None:
     assert list(tmp_path.glob("*.tar")) == []
 
 
+def test_extracts(hybrid: Any, tmp_path: Path) -> None:
+    """What is no file comes out of the past, too; a parameter without a value is asked for."""
+    assert "table: its name" in hybrid("snap", "extracts", "blog").out
+    got = hybrid("snap", "extract", "blog", "1h", "table", "table=entries", "-o", str(tmp_path / "out.sql"))
+    assert got.code == 0 and (tmp_path / "out.sql").read_text() == "table {'table': 'entries'}"
+    assert hybrid("snap", "extract", "blog", "1h", "table", "entries").code == 2
+
+
 def test_names_and_locks(hybrid: Any) -> None:
     """A snapshot is kept under a name by which it is found again, until it is unlocked."""
     assert hybrid("snap", "create", "blog", "--name", "good", "--note", "all is well").code == 0

@@ -28,7 +28,11 @@ from hybrid_containers.runtime import LxcContainers
 
 ONE, TWO = SiteId("s-one"), SiteId("s-two")
 INIT = ("/bin/sh", "-c", "echo hello from init; trap exit TERM; while :; do sleep 0.05; done")
-SERVES = ("/bin/sh", "-c", "trap exit TERM; echo hello > /tmp/page; httpd -p 8080 -h /tmp; while :; do sleep 0.05; done")
+SERVES = (
+    "/bin/sh",
+    "-c",
+    "trap exit TERM; echo hello > /tmp/page; httpd -p 8080 -h /tmp; while :; do sleep 0.05; done",
+)
 
 
 @dataclass

@@ -7,10 +7,11 @@ from typing import get_args
 from urllib.parse import quote
 
 from hybrid import filenames
-from hybrid.api import pastrender
+from hybrid.api import lookup, pastrender
 from hybrid.api import pastschema as schema
 from hybrid.api.calls import Answer, Call, json_answer
 from hybrid.api.endpoints.history import moment_of
+from hybrid.api.endpoints.pages import page
 from hybrid.api.endpoints.sites import begin, site_of
 from hybrid.api.jsonbody import decode
 from hybrid.api.moments import rfc3339
@@ -18,7 +19,7 @@ from hybrid.api.names import shown
 from hybrid.api.parts import Parts
 from hybrid.api.render import node_name
 from hybrid.deeds import Form, Progress
-from hybrid.errors import BadRequest
+from hybrid.errors import BadRequest, NoSuchPath
 
 MAX_PATH = 4096
 """Bytes, as the kernel has it."""
@@ -62,14 +63,8 @@ async def download(parts: Parts, call: Call) -> Answer:
     name = path.rstrip("/").rpartition("/")[2] or site.spec.name
     content = await parts.hosting.read(site.spec.id, source.guid, path, form)
     named = name if form == "file" else f"{name}.{form}"
-    headers = {
-        "content-type": _TYPES[form],
-        "content-disposition": f"attachment; filename*=UTF-8''{quote(filenames.given(named), safe='')}",
-        "content-security-policy": "sandbox",
-        "x-content-type-options": "nosniff",
-        "x-hybrid-snapshot": f"{source.guid}",
-    }
-    return Answer(200, headers=headers, stream=content)
+    headers = _as_file(filenames.given(named), _TYPES[form])
+    return Answer(200, headers={**headers, "x-hybrid-snapshot": f"{source.guid}"}, stream=content)
 
 
 async def compare(parts: Parts, call: Call) -> Answer:
@@ -111,6 +106,55 @@ async def restore(parts: Parts, call: Call) -> Answer:
         return {"files": files, "path": where, "snapshot": source.name}
 
     return begin(parts, call, "restore", site, site.spec.name, work)
+
+
+async def list_extracts(parts: Parts, call: Call) -> Answer:
+    """What the site's image can get out of a past moment."""
+    found = parts.hosting.extracts(site_of(parts, call).spec.id)
+    answers = [
+        schema.ExtractAnswer(name=name, description=one.description, file=one.file, parameters=one.parameters)
+        for name, one in sorted(found.items())
+    ]
+    return page(parts, schema.ExtractAnswer, answers)
+
+
+async def make_extract(parts: Parts, call: Call) -> Answer:
+    """Run one on a clone of a moment; the operation's content is what came out."""
+    site = site_of(parts, call)
+    wanted = decode(call.body, schema.NewExtract)
+    source = moment_of(parts, site, wanted.snapshot)
+    token = f"{source.guid:016x}-{parts.wall_s():.6f}"
+    known = parts.hosting.extracts(site.spec.id)
+
+    async def work(progress: Progress) -> dict[str, object]:
+        await parts.hosting.extract(site.spec.id, source.guid, wanted.name, wanted.values, token, progress)
+        return {"snapshot": source.name, "content": token, "file": known[wanted.name].file}
+
+    return begin(parts, call, "extract", site, site.spec.name, work)
+
+
+async def operation_content(parts: Parts, call: Call) -> Answer:
+    """What an operation made, to be downloaded while it is kept."""
+    operation_id = call.params["operation"]
+    operation = parts.operations.get(operation_id)
+    if operation is None:
+        raise lookup.no_such_operation(operation_id)
+    result = operation.result or {}
+    if "content" not in result:
+        hint = "wait for its end" if operation.state == "running" else "it is not one that makes something"
+        raise NoSuchPath(f"operation {operation_id} has no content", f"it is {operation.state}", hint)
+    content = await parts.hosting.content(str(result["content"]))
+    return Answer(200, headers=_as_file(str(result.get("file", "content")).encode(), _TYPES["file"]), stream=content)
+
+
+def _as_file(name: bytes, kind: str) -> dict[str, str]:
+    """Of raw bytes that no browser shall run."""
+    return {
+        "content-type": kind,
+        "content-disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}",
+        "content-security-policy": "sandbox",
+        "x-content-type-options": "nosniff",
+    }
 
 
 def checked_path(path: str) -> str:

@@ -45,6 +45,11 @@ DIFFERENCES = (
 PAGE = 1000
 
 
+def parameters(value: object) -> str:
+    """Those of an extract."""
+    return ", ".join(f"{name}: {text}" for name, text in value.items()) if isinstance(value, dict) else "-"
+
+
 def site(parser: argparse.ArgumentParser) -> None:
     """`SITE`."""
     parser.add_argument("site", metavar="SITE", help="name or id")
@@ -148,7 +153,13 @@ def restore(session: Session, at: str) -> int:
 def get(session: Session, at: str) -> int:
     """Write a file or an archive to standard output, or to `--output`, which is never overwritten."""
     options = session.options
-    url = with_query(path_of(session, "/files"), {"snapshot": at, "path": options.path, "as": _form(options)})
+    query = {"snapshot": at, "path": options.path, "as": _form(options)}
+    return download(session, with_query(path_of(session, "/files"), query))
+
+
+def download(session: Session, url: str) -> int:
+    """What is at `url`, to `--output` or standard output."""
+    options = session.options
     if not options.output:
         for data in session.api.stream(url):
             session.out.data(data)

@@ -6,13 +6,17 @@ import argparse
 from typing import Any
 
 from hybrid.cli import moments
-from hybrid.cli.follow import finish
+from hybrid.cli.columns import Column
+from hybrid.cli.exits import USAGE, CliError
+from hybrid.cli.follow import Follower, failed, finish
 from hybrid.cli.parser import add_noun, long_options
 from hybrid.cli.paths import segment
 from hybrid.cli.session import Session
 from hybrid.cli.verbs import past
 from hybrid.cli.verbs.past import SNAPSHOTS
 from hybrid.cli.verbs.site import path_of
+
+EXTRACTS = (Column("name"), Column("description"), Column("parameters", show=past.parameters), Column("file"))
 
 
 def add(nouns: argparse._SubParsersAction[Any], common: argparse.ArgumentParser) -> None:
@@ -44,6 +48,7 @@ def add(nouns: argparse._SubParsersAction[Any], common: argparse.ArgumentParser)
     past.site(undo)
     long_options(undo)
     _add_files(verbs)
+    _add_extracts(verbs)
 
 
 def _add_files(verbs: Any) -> None:
@@ -62,6 +67,21 @@ def _add_files(verbs: Any) -> None:
     past.path(diff, "/")
     past.limit(diff, 1000)
     diff.add_argument("--to", metavar="MOMENT", type=past.in_zone, default="now", help="until when (default: now)")
+
+
+def _add_extracts(verbs: Any) -> None:
+    past.site(verbs.add("extracts", "what can be got out of a past moment besides files", list_extracts))
+    extract = verbs.add(
+        "extract",
+        "get something out of a past moment that is no file: a table, a dump",
+        extract_moment,
+        "hybrid snap extract blog 1h table table=entries -o entries.sql",
+    )
+    _at(extract)
+    extract.add_argument("extract", metavar="NAME", help="one of `hybrid snap extracts`")
+    extract.add_argument("values", metavar="KEY=VALUE", nargs="*", help="its parameters")
+    extract.add_argument("-o", "--output", metavar="FILE", help="a new file (default: standard output)")
+    long_options(extract)
 
 
 def _at(parser: argparse.ArgumentParser) -> None:
@@ -131,6 +151,33 @@ def browse_path(session: Session) -> int:
 def get_path(session: Session) -> int:
     """`hybrid snap get`."""
     return past.get(session, session.options.moment)
+
+
+def list_extracts(session: Session) -> int:
+    """`hybrid snap extracts`."""
+    session.out.items(session.api.get(path_of(session, "/extracts"))["items"], EXTRACTS)
+    return 0
+
+
+def extract_moment(session: Session) -> int:
+    """`hybrid snap extract`."""
+    options = session.options
+    values = dict(_pair(text) for text in options.values)
+    body = {"snapshot": options.moment, "name": options.extract, "values": values}
+    operation = session.api.post(path_of(session, "/extracts"), body)
+    if options.no_wait:
+        return finish(session, operation)
+    ended = Follower(session).follow(operation)
+    if ended["state"] != "done":
+        raise failed(ended)
+    return past.download(session, f"/v1/operations/{segment(ended['id'])}/content")
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise CliError(f"{text!r} is no parameter", "", "write KEY=VALUE", USAGE)
+    return name, value
 
 
 def diff_moments(session: Session) -> int:

@@ -1,0 +1,117 @@
+"""
+Throw-away containers on clones of past moments: apart from the world, bounded, gone at the next start. Shell.
+
+All that a crash can leave is a container with a name that no site has and a clone under `temporary/`: `recover` ends
+the one, and the replicator removes the other at every start.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from twisted.logger import Logger
+
+from hybrid.deeds import Progress, TimeMachine
+from hybrid.errors import Conflict, HybridError
+from hybrid.hosting.addresses import id_base
+from hybrid.model import Guid, SiteId, SiteSpec
+from hybrid.ports import Containers, ContainerSpec
+from hybrid.settings import Settings
+
+AT_ONCE = 4
+"""On one node."""
+_NAME = re.compile(r"past-[0-9]+")
+GRACE_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """How a sandbox is reached from the node; without, it has no network but a loopback of its own."""
+
+    address: str
+    prefix: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sandbox:
+    """One of them."""
+
+    name: SiteId
+    """Of its container and of its clone."""
+
+
+class Sandboxes:
+    """Those of this node."""
+
+    log = Logger()
+
+    def __init__(self, settings: Settings, containers: Containers, machine: TimeMachine) -> None:
+        self._settings, self._containers, self._machine = settings, containers, machine
+        self._taken: set[int] = set()
+
+    async def recover(self) -> None:
+        """Before the replicator removes what is under `temporary/`: end what an earlier process had running."""
+        for name in await self._containers.running():
+            if _NAME.fullmatch(name):
+                try:
+                    await self._containers.stop(name, 0.0)
+                except HybridError as error:
+                    self.log.error("{name} of an earlier life still runs: {error}", name=name, error=str(error))
+
+    async def open(
+        self, spec: SiteSpec, guid: Guid, environment: dict[str, str], progress: Progress, place: Place | None = None
+    ) -> Sandbox:
+        """
+        Start a container of `spec` on a writable clone of one of its snapshots.
+
+        Raises:
+            Conflict: There are `AT_ONCE` already.
+            NoSuchSnapshot, StorageError, ContainerError: It could not be made; nothing of it is left.
+        """
+        number = next((number for number in range(1, AT_ONCE + 1) if number not in self._taken), None)
+        if number is None:
+            raise Conflict(f"{AT_ONCE} past moments run on this node already", "", "wait until one of them has ended")
+        self._taken.add(number)
+        sandbox = Sandbox(SiteId(f"past-{number}"))
+        try:
+            with progress.step("clone"):
+                root = await self._machine.lend(spec.id, guid, sandbox.name, spec.quota_bytes)
+            with progress.step("start container"):
+                await self._containers.start(self._container(spec, sandbox, root, environment, place))
+        except BaseException:
+            await self.close(sandbox)
+            raise
+        return sandbox
+
+    async def stop(self, sandbox: Sandbox) -> None:
+        """End its container; what it wrote stays until `close`."""
+        await self._containers.stop(sandbox.name, GRACE_S)
+
+    async def close(self, sandbox: Sandbox) -> None:
+        """End it and throw it away. Never raises: what cannot be removed now is tried again by the replicator."""
+        try:
+            await self.stop(sandbox)
+        except HybridError as error:
+            self.log.error("{name} cannot be stopped: {error}", name=sandbox.name, error=str(error))
+        await self._machine.give_back(sandbox.name)
+        self._taken.discard(int(sandbox.name.rpartition("-")[2]))
+
+    def _container(
+        self, spec: SiteSpec, sandbox: Sandbox, root: str, environment: dict[str, str], place: Place | None
+    ) -> ContainerSpec:
+        return ContainerSpec(
+            site=sandbox.name,
+            hostname=spec.name,
+            root=root,
+            id_base=id_base(spec, self._settings),
+            address=place.address if place else "",
+            prefix=place.prefix if place else 0,
+            gateway="",
+            network=place is not None,
+            init=spec.init,
+            environment={**spec.environment, "HYBRID_SITE": spec.name, **environment},
+            memory_bytes=spec.memory_bytes,
+            cpus=spec.cpus,
+            pids=spec.pids,
+        )
