@@ -90,10 +90,10 @@ class ChildFiles:
             raise
 
     async def compare(
-        self, old_root: str, root: str, path: str, touched: tuple[bytes, ...] | None = None
+        self, old_root: str, root: str, path: str, settled_s: int, touched: tuple[bytes, ...] | None = None
     ) -> Differences:
         """See `hybrid_replicator.ports.Files`."""
-        answer = await self._do(Compare(old_root, root, path, touched), self._copy_s)
+        answer = await self._do(Compare(old_root, root, path, settled_s, touched), self._copy_s)
         assert isinstance(answer, Compared)  # see above
         return answer.differences
 

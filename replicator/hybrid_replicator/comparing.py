@@ -1,10 +1,10 @@
 """
 Compares two mounted moments of one site by walking both. Shell, in the child.
 
-What has the same inode and time of change is the same and is not looked into; what has not is compared byte by byte,
-for a restore gives a file a new inode and the content it had. What is gone and what is new are walked too, so that a
-folder that was renamed can be told from one that was deleted. Where the pool says in which folders something is
-different, only these are walked: a site of a million files of which ten changed is compared in a moment.
+What has the same inode and an old time of change is the same and is not looked into; what has not is compared byte by
+byte, for a restore gives a file a new inode and the content it had. What is gone and what is new are walked too, so
+that a folder that was renamed can be told from one that was deleted. Where the pool says in which folders something is
+different, no others are walked.
 """
 
 from __future__ import annotations
@@ -40,13 +40,20 @@ class Comparison:
     One comparison.
 
     Args:
+        settled_s: Seconds since the epoch, a little before the earlier moment. Files tell times in steps, zfs-fuse in
+            whole seconds: one that says it changed later may have changed between the two without telling.
         touched: The folders in which something is different, with all above them, where the pool could tell: of those
             that are in both moments no others are looked into.
     """
 
     def __init__(
-        self, max_entries: int = MAX_ENTRIES, max_changes: int = MAX_CHANGES, touched: Iterable[bytes] | None = None
+        self,
+        settled_s: int,
+        max_entries: int = MAX_ENTRIES,
+        max_changes: int = MAX_CHANGES,
+        touched: Iterable[bytes] | None = None,
     ) -> None:
+        self._settled_s = settled_s
         self._entries_left, self._max_changes = max_entries, max_changes
         self._touched = None if touched is None else frozenset(touched)
         self._bytes_left = MAX_READ
@@ -125,7 +132,7 @@ class Comparison:
     def _differs(self, old: int | None, was: os.stat_result, new: int | None, now: os.stat_result, name: str) -> bool:
         if _dress(was) != _dress(now):
             return True
-        if stat.S_ISDIR(now.st_mode) or (was.st_ino, was.st_ctime_ns) == (now.st_ino, now.st_ctime_ns):
+        if stat.S_ISDIR(now.st_mode) or surely_untouched(was, now, self._settled_s):
             return False
         if stat.S_ISLNK(now.st_mode):
             return os.readlink(name, dir_fd=old) != os.readlink(name, dir_fd=new)
@@ -136,6 +143,12 @@ class Comparison:
         self._bytes_left -= now.st_size
         assert old is not None and new is not None  # it is in both
         return self._bytes_left < 0 or not _same_content(old, new, name)
+
+
+def surely_untouched(was: os.stat_result, now: os.stat_result, settled_s: int) -> bool:
+    """Whether there is no need to look into it; see `Comparison`."""
+    same = (was.st_ino, was.st_ctime_ns, was.st_size) == (now.st_ino, now.st_ctime_ns, now.st_size)
+    return same and now.st_ctime < settled_s
 
 
 def _same_content(old: int, new: int, name: str) -> bool:

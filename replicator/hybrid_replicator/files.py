@@ -72,9 +72,9 @@ def do(work: Work, out: BinaryIO | None = None) -> Answer | None:
                     return Listed(_folder(opened, path, filenames.given(after), limit))
             case CopyTree(root=root, live_root=live_root, copy=copy):
                 return _copied(root, live_root, path, copy)
-            case Compare(old_root=old_root, root=root, touched=touched):
+            case Compare(old_root=old_root, root=root, settled_s=settled_s, touched=touched):
                 with closing(open_root(old_root)) as old, closing(open_root(root)) as new:
-                    return Compared(Comparison(touched=touched).compare(old, new, path))
+                    return Compared(Comparison(settled_s, touched=touched).compare(old, new, path))
             case UniteMail(root=root):
                 with closing(open_root(root)) as opened:
                     return Counted(unite(work, opened))
@@ -113,7 +113,7 @@ def _copied(root_path: str, live_root: str, path: str, copy: str) -> Answer:
             at = copying.copy_beside(root, live, path, beside(os.path.basename(path.rstrip("/")), copy))
         else:
             copying.copy(root, live, path)
-    return Copied(copying.files, filenames.shown(os.fsencode(at)))
+    return Copied(copying.files, "/" + filenames.shown(os.fsencode(at)).lstrip("/"))
 
 
 def reach(work: Work) -> tuple[list[str], list[str]]:

@@ -41,8 +41,9 @@ class Compare(msgspec.Struct, frozen=True, tag=True):
     old_root: str
     root: str
     path: str
+    settled_s: int
+    """See `comparing.Comparison`, also for:"""
     touched: tuple[bytes, ...] | None = None
-    """See `comparing.Comparison`."""
 
 
 class UniteMail(msgspec.Struct, frozen=True, tag=True):

@@ -28,6 +28,7 @@ from hybrid_replicator.windows import Windows
 
 IDLE_S = 120.0
 """A download of which nobody took a byte for so long is ended."""
+SETTLES_S = 3
 COMPARED_KEPT = 8
 """Comparisons remembered: snapshots do not change, and pages of one are asked for one after the other."""
 
@@ -68,10 +69,18 @@ class Past:
         if key not in self._compared:
             async with self._windows.look(site, old) as before, self._windows.look(site, new) as after:
                 touched = await self._touched(site, old, new)
-                self._compared[key] = await self._files.compare(before, after, path, touched)
+                self._compared[key] = await self._files.compare(
+                    before, after, path, self._settled_s(site, old, new), touched
+                )
             while len(self._compared) > COMPARED_KEPT:
                 self._compared.popitem(last=False)
         return self._compared[key]
+
+    def _settled_s(self, site: SiteId, *both: Guid) -> int:
+        """Before both moments, by more than what clocks and file systems round."""
+        lines = [self._index.history(self._index.holder(site, guid) or "") for guid in both]
+        times = [one.created_at_s for line in lines for one in line if one.guid in both]
+        return min(times, default=0) - SETTLES_S
 
     async def _touched(self, site: SiteId, old: Guid, new: Guid) -> tuple[bytes, ...] | None:
         """The folders in which the two moments differ, where the pool can tell; `None`: any may."""

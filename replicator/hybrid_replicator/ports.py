@@ -44,12 +44,13 @@ class Files(Protocol):
         """What `path` below `root` holds, begun: links are not followed. Raises `NoSuchPath`, `TooLarge`."""
 
     async def compare(
-        self, old_root: str, root: str, path: str, touched: tuple[bytes, ...] | None = None
+        self, old_root: str, root: str, path: str, settled_s: int, touched: tuple[bytes, ...] | None = None
     ) -> Differences:
         """
         What is different in the directory `path` below `root` from that below `old_root`. Raises `NoSuchPath`.
 
         Args:
+            settled_s: A file that did not change since before that time, by its own account, was not changed.
             touched: The folders in which something is different, with all above them, where that is known.
         """
 

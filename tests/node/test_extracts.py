@@ -66,7 +66,12 @@ def test_a_command_of_the_image_runs_on_a_clone_without_network(cluster: Cluster
     member = cluster.members[on]
     steps, running = Steps(), containers_of(member)
     seen: list[tuple[ContainerSpec, Sequence[str]]] = []
-    running.command = lambda spec, argv, stdin: (seen.append((spec, argv)), Executed(0, b"", b""))[1]
+
+    def watched(spec: ContainerSpec, argv: Sequence[str], stdin: bytes) -> Executed:
+        seen.append((spec, argv))
+        return Executed(0, b"", b"")
+
+    running.command = watched
     cluster.run(member.core.hosting.extract(site.id, head(cluster, site), "table", VALUES, "t", steps))
     ((spec, argv),) = seen
     assert list(argv) == ["/bin/dump", "--sql", OUTPUT, "entries; rm -rf /", "csv"]
@@ -88,7 +93,12 @@ def test_what_fails_leaves_nothing(cluster: Cluster, site: SiteSpec) -> None:
     extract, moment = a.core.hosting.extract, head(cluster, site)
     with pytest.raises(ContainerError, match="no such table"):
         cluster.run(extract(site.id, moment, "table", {"table": "broken", "format": "csv"}, "t", Steps()))
-    for values in ({"table": "x"}, {**VALUES, "more": "y"}, {**VALUES, "table": "x\0"}, {**VALUES, "table": "x" * 1001}):
+    for values in (
+        {"table": "x"},
+        {**VALUES, "more": "y"},
+        {**VALUES, "table": "x\0"},
+        {**VALUES, "table": "x" * 1001},
+    ):
         with pytest.raises(BadRequest):
             cluster.run(extract(site.id, moment, "table", values, "t", Steps()))
     with pytest.raises(BadRequest, match="it can: table"):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from pathlib import Path
 
 import pytest
 
 from hybrid.deeds import Difference, Differences
 from hybrid.ports import Change
-from hybrid_replicator.comparing import Comparison
+from hybrid_replicator.comparing import Comparison, surely_untouched
 from hybrid_replicator.copying import TooMuch
 from hybrid_replicator.files import do
 from hybrid_replicator.filework import Compare, Compared, NotDone
@@ -18,9 +19,14 @@ from hybrid_replicator.renames import Found, difference, paired
 from hybrid_replicator.touched import MOST, folders
 
 
+def settled_s() -> int:
+    """All files are older."""
+    return int(time.time()) + 100
+
+
 def compared(old: Path, new: Path, path: str = "/") -> list[tuple[str, str, str]]:
     """`(change, path, was)` of each difference."""
-    answer = do(Compare(str(old), str(new), path))
+    answer = do(Compare(str(old), str(new), path, settled_s()))
     assert isinstance(answer, Compared), answer
     return [(one.change, one.path, one.was) for one in answer.differences.changes]
 
@@ -53,7 +59,7 @@ def replace(path: Path, text: str) -> None:
 def test_nothing_changed(old: Path, new: Path) -> None:
     """Two equal moments are told to be equal, without reading what they hold."""
     assert compared(old, new) == []
-    comparison = Comparison()
+    comparison = Comparison(settled_s())
     assert comparison.compare(os.open(old, os.O_RDONLY), os.open(new, os.O_RDONLY), "") == Differences(())
 
 
@@ -72,7 +78,7 @@ def test_added_changed_and_deleted(old: Path, new: Path) -> None:
         ("changed", "link", ""),
         ("changed", "page", ""),
     ]
-    answer = do(Compare(str(old), str(new), "/"))
+    answer = do(Compare(str(old), str(new), "/", settled_s()))
     assert isinstance(answer, Compared)
     page = answer.differences.changes[-1]
     assert page == Difference(change="changed", path="page", kind="file", old_bytes=4, new_bytes=12)
@@ -87,6 +93,14 @@ def test_a_file_that_was_restored_is_the_same(old: Path, new: Path) -> None:
     replace(new / "page", "PAGE")
     (new / "page").chmod((old / "page").stat().st_mode)
     assert compared(old, new) == [("changed", "page", "")]
+
+
+def test_a_change_within_a_second_is_seen(old: Path) -> None:
+    """Where times are told in whole seconds, a file that changed right after the earlier moment looks untouched."""
+    status = (old / "page").stat()
+    assert surely_untouched(status, status, int(status.st_ctime) + 2)
+    assert not surely_untouched(status, status, int(status.st_ctime))
+    assert not surely_untouched(status, (old / "link").lstat(), int(status.st_ctime) + 2)
 
 
 def test_a_file_that_was_moved(old: Path, new: Path) -> None:
@@ -128,7 +142,7 @@ def test_a_folder_that_is_in_one_of_them_only(old: Path, new: Path) -> None:
     (new / "added" / "inner").write_text("1")
     assert compared(old, new, "/added") == [("added", "added/inner", "")]
     for path in ("nowhere", "../old", "link", "page"):
-        answer = do(Compare(str(old), str(new), path))
+        answer = do(Compare(str(old), str(new), path, settled_s()))
         assert isinstance(answer, NotDone) and answer.trouble == "no such path"
 
 
@@ -137,10 +151,10 @@ def test_limits(old: Path, new: Path) -> None:
     for number in range(10):
         (new / f"n{number}").write_text("")
     before, after = os.open(old, os.O_RDONLY), os.open(new, os.O_RDONLY)
-    told = Comparison(max_changes=3).compare(before, after, "")
+    told = Comparison(settled_s(), max_changes=3).compare(before, after, "")
     assert ([one.path for one in told.changes], told.complete) == (["n0", "n1", "n2"], False)
     with pytest.raises(TooMuch):
-        Comparison(max_entries=5).compare(before, after, "")
+        Comparison(settled_s(), max_entries=5).compare(before, after, "")
     os.close(before)
     os.close(after)
 
@@ -156,10 +170,10 @@ def test_only_folders_that_were_touched_are_walked(old: Path, new: Path) -> None
         Change("modified", b"folder/other", "file"),
         Change("renamed", b"folder/deep", "directory", b"moved"),
     ]
-    answer = do(Compare(str(old), str(new), "/", folders(changes)))
+    answer = do(Compare(str(old), str(new), "/", settled_s(), folders(changes)))
     assert isinstance(answer, Compared)
     assert [(one.change, one.path, one.was) for one in answer.differences.changes] == everything != []
-    answer = do(Compare(str(old), str(new), "/", folders(changes[:1])))
+    answer = do(Compare(str(old), str(new), "/", settled_s(), folders(changes[:1])))
     assert isinstance(answer, Compared)
     assert [one.path for one in answer.differences.changes if one.path.startswith("folder/")] == []
 

@@ -253,7 +253,7 @@ def test_a_copy_appears_whole_beside_what_is_there(snapshot: Path, live: Path) -
     assert copied(snapshot, live, "/a/one", "then") == 1
     assert copied(snapshot, live, "a", "then") == 2
     answer = do(CopyTree(str(snapshot), str(live), "a/", "then"))
-    assert answer == Copied(2, "a (then) 2")
+    assert answer == Copied(2, "/a (then) 2")
     assert (live / "a" / "one").read_text() == "changed"
     assert (live / "a" / "one (then)").read_text() == "1"
     assert (live / "a (then)" / "b" / "two").read_text() == "2"
@@ -362,8 +362,8 @@ async def test_a_child_does_the_work_and_its_errors_are_ours(snapshot: Path, liv
     """The node itself never opens a tenant's file; what the child says comes back as the port's errors."""
     files = ChildFiles(REACTOR, REACTOR)
     assert [entry.name for entry in (await files.folder(str(snapshot), "a", "", 10)).entries] == ["b", "one"]
-    assert await files.copy(str(snapshot), str(live), "a", "") == (2, "a")
-    assert (await files.compare(str(snapshot / "a"), str(live / "a"), "/")).changes == ()
+    assert await files.copy(str(snapshot), str(live), "a", "") == (2, "/a")
+    assert (await files.compare(str(snapshot / "a"), str(live / "a"), "/", 0)).changes == ()
     (live / f"{STAGING}dead").mkdir()
     assert await files.tidy(str(live)) == 1
     with pytest.raises(NoSuchPath):

@@ -190,7 +190,7 @@ async def test_from_a_write_to_another_server_and_back_in_time(nodes: tuple[Node
     assert await content(await b.replicator.read(SITE, first, "/page", "file")) == b"first"
     with pytest.raises(NoSuchPath):
         await b.replicator.browse(SITE, first, "../..", "", 10)
-    assert await a.replicator.restore(SITE, first, "page", "") == (1, "page")
+    assert await a.replicator.restore(SITE, first, "page", "") == (1, "/page")
     assert (a.read("page"), a.read("other")) == (b"first", b"kept")
     await _replicated(a, b)
 

@@ -85,7 +85,7 @@ class NoFiles:
         return Source(b"")
 
     async def compare(
-        self, old_root: str, root: str, path: str, touched: tuple[bytes, ...] | None = None
+        self, old_root: str, root: str, path: str, settled_s: int, touched: tuple[bytes, ...] | None = None
     ) -> Differences:
         """See `hybrid_replicator.ports.Files`."""
         return Differences(())

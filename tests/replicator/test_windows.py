@@ -46,7 +46,7 @@ class NamedFiles:
         return Source(f"{root}:{path}".encode())
 
     async def compare(
-        self, old_root: str, root: str, path: str, touched: tuple[bytes, ...] | None = None
+        self, old_root: str, root: str, path: str, settled_s: int, touched: tuple[bytes, ...] | None = None
     ) -> Differences:
         """See `hybrid_replicator.ports.Files`."""
         self.compared += 1

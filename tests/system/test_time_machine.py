@@ -173,9 +173,9 @@ def test_names_locks_and_the_list(hybrid: Machine) -> None:
     """A moment is kept under a name; the list shows a line per minute or hour, but what is kept always."""
     for _ in range(3):
         hybrid.sh("date +%N >> /srv/log")
-        hybrid("snap", "create", SITE, "-q")
+        earlier = hybrid.moment()
     named = hybrid.json("snap", "create", SITE, "--name", "before-update", "--note", "all well")
-    assert hybrid.json("snap", "lock", SITE, "now", "--name", "other")["label"] == "other"
+    assert hybrid.json("snap", "lock", SITE, earlier, "--name", "other")["label"] == "other"
     every = hybrid.json("snap", "list", SITE, "--all")
     by_hour = hybrid.json("snap", "list", SITE, "--per", "day")
     assert sum(one["stands_for"] for one in by_hour) >= len(every) > len(by_hour)
