@@ -15,7 +15,7 @@ from hybrid.detach import detach
 from hybrid.errors import Busy
 
 T = TypeVar("T")
-PATIENCE_S = (0.1, 0.2, 0.4, 0.8, 1.6)
+PATIENCE_S = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
 
 
 class Tasks:
@@ -48,7 +48,7 @@ class Tasks:
 
 
 async def patiently(clock: IReactorTime, call: Callable[[], Awaitable[T]]) -> T:
-    """`call()`, again after a little while (three seconds in all) as long as it raises `Busy`."""
+    """`call()`, again after a little while (six seconds in all) as long as it raises `Busy`."""
     for delay_s in PATIENCE_S:
         try:
             return await call()
