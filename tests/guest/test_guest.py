@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hybrid.errors import ImageError
-from hybrid.lab.guest import payload, report
+from hybrid.lab.guest import payload, report, selection
 from hybrid.lab.guest.machine import GuestError, attend
 from hybrid.lab.guest.recipe import FOLDER, digest, load, requirements
 
@@ -106,6 +106,28 @@ def test_a_run_counts_only_when_it_passed_something() -> None:
     assert report.summed_up(good, 0, {}, {})["ok"] is True
     with pytest.raises(ValueError, match="junit"):
         report.read_junit("")
+
+
+def test_groups_of_tests_run_side_by_side() -> None:
+    """The guest fails when one group does, whichever; lines tell of which group they are; results are not mixed up."""
+    selected = selection.read("-q # short\n-k\nnot it's\n==\ntests/a.py\n\n==\ntests/b.py\n")
+    assert (selected.options, selected.groups) == (("-q", "-k", "not it's"), (("tests/a.py",), ("tests/b.py",)))
+    for bad, status in (("tests/a.py", 1), ("tests/b.py", 1), ("tests/c.py", 0)):
+        shell, flag, script = selection.command(selected)
+        fake = f'pytest() {{ printf "%s\\n" "$*"; [[ "$*" != *{bad}* ]]; }}\n'
+        ran = subprocess.run([shell, flag, fake + script], capture_output=True, text=True, check=False, timeout=60)
+        assert (ran.returncode, sorted(ran.stdout.splitlines())) == (
+            status,
+            [
+                "0: -q -k not it's tests/a.py --junitxml=/results/junit-0.xml",
+                "1: -q -k not it's tests/b.py --junitxml=/results/junit-1.xml",
+            ],
+        )
+    other = report.read_junit('<testsuite time="99"><testcase name="z"/></testsuite>')
+    both = report.united([report.read_junit(JUNIT), other])
+    assert (both.total, both.passed, both.seconds) == (5, 2, 99.0)
+    with pytest.raises(ValueError, match="=="):
+        selection.read("-q\ntests")
 
 
 def pretend(script: str) -> list[str]:

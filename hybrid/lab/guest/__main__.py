@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from hybrid.errors import HybridError
-from hybrid.lab.guest import machine, payload, report
+from hybrid.lab.guest import machine, payload, report, selection
 from hybrid.lab.guest.build import Disk, build
 from hybrid.lab.guest.recipe import FOLDER
 
@@ -92,8 +92,8 @@ def _run(options: argparse.Namespace) -> int:
 
 def _boot(disk: Disk, options: argparse.Namespace, argv: Sequence[str]) -> machine.Ran:
     options.out.mkdir(parents=True, exist_ok=True)
-    for old in ("status", "versions", "dmesg", "junit.xml"):
-        (options.out / old).unlink(missing_ok=True)
+    for old in [options.out / name for name in ("status", "versions", "dmesg")] + [*options.out.glob("junit*.xml")]:
+        old.unlink(missing_ok=True)
     with tempfile.TemporaryDirectory(prefix="hyb-guest-") as folder:
         disk_of_payload = Path(folder, "payload.tar")
         images = [options.images / name for name in BROUGHT if (options.images / name).exists()]
@@ -106,33 +106,24 @@ def _test(options: argparse.Namespace) -> int:
     begun_s = time.monotonic()
     seconds: dict[str, float] = {}
     ran: machine.Ran | None = None
+    tests: report.Tests | None = None
     why = ""
+    selected = selection.read((CHECKOUT / FOLDER / "tests").read_text())
     try:
         disk, _ = build(CHECKOUT, options.store, say)
-        seconds["build"] = time.monotonic() - begun_s
-        seconds["build_from_scratch"] = disk.built_s
-        ran = _boot(disk, options, ["pytest", *selection(), "--junitxml=/results/junit.xml"])
+        seconds |= {"build": time.monotonic() - begun_s, "build_from_scratch": disk.built_s}
+        ran = _boot(disk, options, selection.command(selected))
         seconds |= {"boot": ran.boot_s, "tests": ran.ran_s}
-    except HybridError as error:
+        junit = [options.out / selection.junit(number) for number in range(len(selected.groups))]
+        tests = report.united([report.read_junit(path.read_text()) for path in junit])
+    except (HybridError, OSError, ValueError) as error:
         why = str(error)
     seconds["all"] = time.monotonic() - begun_s
-    tests = None
-    if ran is not None:
-        try:
-            tests = report.read_junit((options.out / "junit.xml").read_text())
-        except (OSError, ValueError) as error:
-            why = f"the tests left no result: {error}"
     found = report.summed_up(tests, ran.status if ran else None, ran.versions if ran else {}, seconds, why)
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(found, indent=1) + "\n")
     say(report.sentence(found))
     return 0 if found["ok"] else 1
-
-
-def selection() -> list[str]:
-    """pytest's arguments, from `contrib/lab/guest/tests`: one a line, `#` begins a comment."""
-    lines = (line.partition("#")[0].strip() for line in (CHECKOUT / FOLDER / "tests").read_text().splitlines())
-    return [line for line in lines if line]
 
 
 def _parser() -> argparse.ArgumentParser:

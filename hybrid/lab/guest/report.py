@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from xml.etree import ElementTree
@@ -47,6 +47,16 @@ def read_junit(text: str) -> Tests:
                 skipped.append((name, said))
     seconds = sum(float(suite.get("time", "0")) for suite in root.iter("testsuite"))
     return Tests(len(cases), tuple(failures), tuple(skipped), round(seconds, 1))
+
+
+def united(parts: Sequence[Tests]) -> Tests:
+    """What several runs side by side make together; `seconds` is the longest."""
+    return Tests(
+        sum(part.total for part in parts),
+        tuple(one for part in parts for one in part.failures),
+        tuple(one for part in parts for one in part.skipped),
+        max((part.seconds for part in parts), default=0.0),
+    )
 
 
 def summed_up(
