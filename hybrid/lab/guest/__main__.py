@@ -43,8 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     try:
-        with _turn(options.store):
-            return int(options.verb(options))
+        options.store.mkdir(parents=True, exist_ok=True)
+        return int(options.verb(options))
     except HybridError as error:
         print(f"guest: {error}", file=sys.stderr)
     except KeyboardInterrupt:
@@ -57,35 +57,37 @@ def _interrupt(number: int, frame: object) -> None:
 
 
 @contextmanager
-def _turn(store: Path) -> Iterator[None]:
-    """One guest at a time on a machine: emulation takes all the processors there are."""
-    store.mkdir(parents=True, exist_ok=True)
+def _turn(lock: Path, what: str) -> Iterator[None]:
+    """One at a time on a machine: building and emulating take all the processors there are."""
     end_s, told = time.monotonic() + TURN_S, False
-    with (store / "lock").open("w") as file:
+    with lock.open("w") as file:
         while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
                 if time.monotonic() > end_s:
-                    raise machine.GuestError(
-                        f"somebody has had the guest for {TURN_S:.0f} s", f"{file.name} is locked"
-                    ) from None
+                    raise machine.GuestError(f"somebody else {what}", f"for {TURN_S:.0f} s already") from None
                 if not told:
-                    say("somebody else has the guest; waiting")
+                    say(f"somebody else {what}; waiting")
                 told = True
                 time.sleep(1.0)
         yield
 
 
+def _disk(options: argparse.Namespace) -> tuple[Disk, bool]:
+    with _turn(options.store / "build.lock", "builds the guest"):
+        return build(CHECKOUT, options.store, say)
+
+
 def _build(options: argparse.Namespace) -> int:
-    disk, new = build(CHECKOUT, options.store, say)
+    disk, new = _disk(options)
     say(f"{disk.root.parent}: " + ("built" if new else f"up to date (built in {disk.built_s:.0f} s)"))
     return 0
 
 
 def _run(options: argparse.Namespace) -> int:
-    disk, _ = build(CHECKOUT, options.store, say)
+    disk, _ = _disk(options)
     words = options.command[1:] if options.command[:1] == ["--"] else options.command
     return _boot(disk, options, words or ["true"]).status
 
@@ -98,8 +100,9 @@ def _boot(disk: Disk, options: argparse.Namespace, argv: Sequence[str]) -> machi
         disk_of_payload = Path(folder, "payload.tar")
         images = [options.images / name for name in BROUGHT if (options.images / name).exists()]
         payload.write(disk_of_payload, CHECKOUT, images, argv, options.deadline)
-        say("booting")
-        return machine.run(disk, disk_of_payload, options.out, options.deadline, say)
+        with _turn(options.store / "lock", "has the guest"):
+            say("booting")
+            return machine.run(disk, disk_of_payload, options.out, options.deadline, say)
 
 
 def _test(options: argparse.Namespace) -> int:
@@ -110,7 +113,7 @@ def _test(options: argparse.Namespace) -> int:
     why = ""
     selected = selection.read((CHECKOUT / FOLDER / "tests").read_text())
     try:
-        disk, _ = build(CHECKOUT, options.store, say)
+        disk, _ = _disk(options)
         seconds |= {"build": time.monotonic() - begun_s, "build_from_scratch": disk.built_s}
         ran = _boot(disk, options, selection.command(selected))
         seconds |= {"boot": ran.boot_s, "tests": ran.ran_s}

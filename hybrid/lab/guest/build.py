@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import glob
 import json
+import lzma
 import os
 import platform
 import shutil
@@ -26,6 +26,7 @@ KEPT = 2
 BOOTSTRAP_S, PIP_S, COPY_S = 1800.0, 600.0, 300.0
 PACKAGES = "usr/local/lib/python3.13/dist-packages"
 """Where Debian's own Python looks first for what is not Debian's."""
+MODULES = "lib/modules/*/updates/dkms/*.ko"
 COMPONENTS = ("", "/proxy", "/dns", "/replicator", "/containers")
 """Where the import packages are, below the payload."""
 
@@ -69,6 +70,7 @@ def build(checkout: Path, store: Path, say: Say) -> tuple[Disk, bool]:
         log.unlink(missing_ok=True)
         _bootstrap(work, recipe, log, say)
         _install_python(work / "root", wanted, log, say)
+        _unpack_modules(work / "root", log, say)
         _furnish(work / "root", checkout / FOLDER)
         made = work / "made"
         made.mkdir()
@@ -118,8 +120,17 @@ def _bootstrap(work: Path, recipe: Recipe, log: Path, say: Say) -> None:
         say,
         {"TMPDIR": str(work)},
     )
-    if not glob.glob(str(work / "root/lib/modules/*/updates/dkms/zfs.ko*")):
+    if not list((work / "root").glob(f"{MODULES}*")):
         raise ImageError("the ZFS module was not built", f"\n{children.tail(log)}\n", f"see {log}")
+
+
+def _unpack_modules(root: Path, log: Path, say: Say) -> None:
+    """What is loaded at each boot is unpacked once, here, where that is not emulated."""
+    for packed in root.glob(f"{MODULES}.xz"):
+        packed.with_suffix("").write_bytes(lzma.decompress(packed.read_bytes()))
+        packed.unlink()
+    for kernel in root.glob("lib/modules/*"):
+        children.run(["chroot", str(root), "depmod", kernel.name], log, COPY_S, say)
 
 
 def _sources(work: Path, recipe: Recipe) -> list[Path]:
