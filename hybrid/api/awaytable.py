@@ -56,11 +56,11 @@ AWAY = (
         method="POST",
         template="/v1/sites/{site}/away",
         endpoint=away.ship_site,
-        summary="Copy a site to a store now",
+        summary="Copy a site as it is now to a store",
         body=bodies.AwayShip,
         answer=schema.Operation,
         status=202,
-        at="holder",
+        at="owner",
     ),
     Route(
         method="POST",

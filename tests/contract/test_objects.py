@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import itertools
 import random
-import shutil
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -31,11 +27,10 @@ from hybrid.history import History
 from hybrid.model import Claim, NodeId, SiteId, SiteSpec, Version
 from hybrid.ports import Pool
 from hybrid_replicator.gate import Abort, Gate
+from tests.away.bucket import ACCESS, SECRET, serving
 
-SERVER = Path(sys.executable).with_name("rclone")
 SITE = SiteId("s-one")
 _NUMBERS = itertools.count(1)
-ACCESS, SECRET = "access-key-of-the-test", "secret-key-of-the-test"
 
 
 def store_at(port: int, **more: str) -> AwayStore:
@@ -55,42 +50,8 @@ def store_at(port: int, **more: str) -> AwayStore:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """The port of a running S3 server with an empty bucket `copies`."""
-    if not SERVER.exists() and shutil.which("rclone") is None:
-        pytest.skip("no rclone: make setup")
-    where = tmp_path_factory.mktemp("buckets")
-    (where / "copies").mkdir()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-    command = [
-        str(SERVER),
-        "serve",
-        "s3",
-        "--auth-key",
-        f"{ACCESS},{SECRET}",
-        "--addr",
-        f"127.0.0.1:{port}",
-        str(where),
-    ]
-    process = subprocess.Popen([*command, "--config", "/dev/null"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    try:
-        wait_for(port, process)
+    with serving(tmp_path_factory.mktemp("buckets")) as port:
         yield port
-    finally:
-        process.kill()
-        process.wait()
-
-
-def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    """Until it answers."""
-    end_s = time.monotonic() + 30
-    while time.monotonic() < end_s and process.poll() is None:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return
-        except OSError:
-            time.sleep(0.1)
-    raise AssertionError("the S3 server does not come up")
 
 
 @pytest.fixture(params=["memory", "s3"])

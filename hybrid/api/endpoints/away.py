@@ -79,11 +79,13 @@ async def restore_site(parts: Parts, call: Call) -> Answer:
 
 
 async def ship_site(parts: Parts, call: Call) -> Answer:
-    """Copy a site to a store now, from this node, which holds it."""
+    """Copy a site as it is now to a store, from its owner."""
     site, store = site_of(parts, call), decode(call.body, bodies.AwayShip).store
     parts.away.store(store)
 
     async def work(progress: Progress) -> dict[str, object]:
+        with progress.step("take a snapshot"):
+            await parts.hosting.snapshot(site.spec.id)
         with progress.step("copy"):
             stream = await parts.away.ship(store, site.spec)
         return {"copied": stream is not None, "head": str(stream.head) if stream is not None else None}
