@@ -38,11 +38,16 @@ def replica_is_modified(stage: Stage) -> None:
     name, place = dataset(replica, site), replica.base / "by-hand"
     place.mkdir(exist_ok=True)
     stage.fault()
-    for arguments in (("set", "readonly=off", name), ("set", f"mountpoint={place}", name), ("mount", name)):
-        zfs(replica, *arguments)
-    replica.shell(["sh", "-c", f"echo mine > {place}/by-hand"])
-    for arguments in (("unmount", name), ("set", "mountpoint=none", name), ("set", "readonly=on", name)):
-        zfs(replica, *arguments)
+    try:
+        zfs(replica, "set", "readonly=off", name)
+        zfs(replica, "set", f"mountpoint={place}", name)
+        replica.shell(["zfs", "mount", name])  # that may have mounted it already
+        done = replica.shell(["sh", "-c", f"echo mine > {place}/by-hand"])
+        stage.unless(not done.returncode, "person", f"nothing could be written by hand: {done.stderr.decode()}")
+    finally:
+        zfs(replica, "unmount", name)
+        zfs(replica, "set", "mountpoint=none", name)
+        zfs(replica, "set", "readonly=on", name)
     stage.undone()
     stage.wait(lambda: stage.events("stash") > 0, "the change is set aside", 90.0)
     _in_step(stage, owner, replica, site)
