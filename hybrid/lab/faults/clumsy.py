@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from hybrid.lab.faults.fault import Fault
-from hybrid.lab.faults.hands import dataset, forget, guids, snapshots, zfs
+from hybrid.lab.faults.hands import dataset, forget, guids, line, snapshots, zfs
 from hybrid.lab.faults.nemesis import apart, deaf
 from hybrid.lab.faults.room import site_id
 from hybrid.lab.faults.scoring import Target
@@ -15,20 +17,24 @@ def base_is_destroyed(stage: Stage) -> None:
     """All that owner and a replica have in common is destroyed by hand: both lines are kept, the copy is made anew."""
     owner, site = stage.owner, site_id(stage)
     replica = stage.others(owner)[0]
-    name = dataset(owner, site)
     with stage.excusing(replica), deaf(stage.lab.network, apart(stage.lab.network, [replica], stage.others(replica))):
         stage.fault()
-        theirs = set(guids(replica, site))
-        stage.wait(lambda: bool(guids(owner, site) - theirs), "the owner has newer snapshots", 60.0)
-        for snapshot in snapshots(owner, name)[:-1]:
-            forget(owner, snapshot)
-        stage.unless(len(snapshots(owner, name)) < 8, "person", "the snapshots could not be destroyed")
+        theirs = line(replica, site)
+        stage.wait(lambda: bool(line(owner, site) - theirs), "the owner has newer snapshots", 60.0)
+        stage.wait(partial(_nothing_in_common, owner, site, theirs), "all that they had in common is destroyed", 60.0)
         stage.undone()
     stage.agreed()
-    head = guids(owner, site)
     _in_step(stage, owner, replica, site)
     stage.unless(theirs <= guids(replica, site), "fatal", "the replica gave up what it had")
-    stage.unless(bool(head), "fatal", "the owner has no history")
+    stage.wait(lambda: stage.events("stash") > 0, "what the replica had is set aside", 60.0)
+
+
+def _nothing_in_common(node: Node, site: str, theirs: set[str]) -> bool:
+    """Destroy what is in common on the main line; what is being sent just now stays until the next try."""
+    for snapshot in snapshots(node, dataset(node, site)):
+        if _guid(node, snapshot) in theirs:
+            forget(node, snapshot)
+    return not line(node, site) & theirs
 
 
 def replica_is_modified(stage: Stage) -> None:

@@ -40,6 +40,13 @@ def guids(node: Node, site: str) -> set[str]:
     return {guid for name, guid in rows if "@" in name and site in name}
 
 
+def line(node: Node, site: str) -> set[str]:
+    """Guids of the snapshots on the main line of a site."""
+    listed = zfs(node, "get", "-Hp", "-r", "-d", "1", "-o", "name,value", "guid", dataset(node, site))
+    rows = [row.split("\t") for row in listed.splitlines()]
+    return {guid for name, guid in rows if "@" in name}
+
+
 def forget(node: Node, snapshot: str) -> bool:
     """Destroy a snapshot whoever holds it. Returns whether it is gone."""
     with suppress(LabError):

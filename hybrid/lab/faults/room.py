@@ -109,6 +109,7 @@ def quota_is_full(stage: Stage) -> None:
         stage.steady()
         stage.unless(api.site(SITE)["trouble"] == "", "fatal", "another site is in trouble as well")
         stage.wait(lambda: api.site(TIGHT)["safe_copies"] >= 1, "the full site is protected", 60.0)
+        stage.wait(lambda: api.site(TIGHT)["data_bytes"] > quota_bytes / 2, "what it takes is shown", 60.0)
         freed = api.call("POST", f"/sites/{TIGHT}/exec", {"argv": ["rm", FILE]}, 75.0)
         stage.unless(not freed["status"], "person", f"nothing could be deleted at the quota: {freed['stderr']}")
         took_s = stage.wait(lambda: write(api, TIGHT, QUOTA_ROOM_BYTES // 2), "there is room after deleting", 60.0)
