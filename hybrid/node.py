@@ -65,7 +65,10 @@ class Node(MultiService):
         super().__init__()
         self._reactor, self._settings, self._identity = reactor, settings, identity
         self._loops = Loops(reactor)
-        self._store = Store(Path(settings.state_dir) / "hybrid.db")
+        store = Path(settings.state_dir) / "hybrid.db"
+        written_s = (part.stat().st_mtime for part in store.parent.glob(store.name + "*"))
+        self._patient_s = PatientClock(time.time, reactor.seconds, max(written_s, default=None))
+        self._store = Store(store)
         self._containers = LxcContainers(reactor, settings)
         admission = Admission(
             identity,
@@ -111,7 +114,7 @@ class Node(MultiService):
             accepts=Dial(reactor),
             shift_owners=lambda path, id_base: shift_owners(reactor, Path(path), id_base),
             wall_s=time.time,
-            patient_wall_s=PatientClock(time.time, self._reactor.seconds),
+            patient_wall_s=self._patient_s,
             random=random.Random(),
             load=lambda: os.getloadavg()[0],
             objects=lambda store: S3Objects(reactor, store, time.time),

@@ -12,14 +12,19 @@ from collections.abc import Callable
 
 LEAP_S = 600.0
 DOUBTED_S = 86400.0
+MONTH_S = 31 * 86400.0
 
 
 class PatientClock:
     """Call it for the time, in seconds since the epoch; seldom enough, it only watches while it is asked."""
 
-    def __init__(self, wall_s: Callable[[], float], monotonic_s: Callable[[], float]) -> None:
+    def __init__(
+        self, wall_s: Callable[[], float], monotonic_s: Callable[[], float], last_s: float | None = None
+    ) -> None:
+        """`last_s`: when this node last wrote something; a clock more than a month after that is doubted at once."""
         self._wall_s, self._monotonic_s = wall_s, monotonic_s
-        self._offset_s = wall_s() - monotonic_s()
+        away = last_s is not None and wall_s() - last_s > MONTH_S
+        self._offset_s = (last_s if last_s is not None and away else wall_s()) - monotonic_s()
         self._doubted_since_s: float | None = None
 
     def __call__(self) -> float:

@@ -49,6 +49,16 @@ def test_a_clock_that_was_set_right_is_believed_at_once() -> None:
     assert world.passes(1.0) == world.wall_s
 
 
+def test_a_node_that_starts_with_a_wrong_clock_deletes_nothing_by_it() -> None:
+    """More than a month after it last wrote anything, a node takes its clock for wrong; for a day, as any leap."""
+    month_s = 31 * 86400.0
+    for away_s, leap_s in ((3600.0, 0.0), (month_s - 1, 0.0), (month_s + 1, month_s + 1), (-3600.0, 0.0)):
+        world = World()
+        clock = PatientClock(lambda: world.wall_s, lambda: world.monotonic_s, world.wall_s - away_s)  # noqa: B023
+        assert clock() == world.wall_s - leap_s
+        assert clock.leap_s == leap_s
+
+
 def test_a_clock_that_goes_back_is_followed() -> None:
     """Nothing is deleted early by it; forward again from there, by a leap, it is doubted."""
     world = World()
