@@ -221,6 +221,8 @@ class ZfsCommandPool(ZfsDatasets):
                 refuse_misfit(name, begin, () if newest is None else (newest,), False)
         except NoSuchDataset:
             self._index.forget(name)
+            if begin.features & features.RESUMING:
+                refuse_other(name, begin, None)
             refuse_misfit(name, begin, None, True)
         self._zfs.acts += 1
         return _Extending(await self._receiver(name, begin, resumable), self._zfs, self._index, name, begin)
