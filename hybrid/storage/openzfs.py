@@ -65,9 +65,23 @@ class OpenZfsPool(ZfsCommandPool):
     ) -> None:
         super().__init__(reactor, pool, prefix, capabilities)
         self._core = core or Lzc()
+        self._encrypted: dict[str, bool] = {}
+        """Whether each dataset is: known once it was asked, for it never changes."""
+        self._whole: set[str] = set()
+        """Datasets of which it is known that they have no part of a stream that was cut."""
         self._reactor = reactor
         self._calls = _threads(reactor, "zfs-calls", CALLS_AT_ONCE)
         self._flows = _threads(reactor, "zfs-streams", 2 * STREAMS_EACH_WAY * THREADS_PER_STREAM)
+
+    async def rename(self, name: str, new_name: str) -> None:
+        """See `hybrid.ports.Pool`."""
+        self._forget(name, new_name)
+        await super().rename(name, new_name)
+
+    async def destroy(self, name: str, with_history: bool = False) -> None:
+        """See `hybrid.ports.Pool`."""
+        self._forget(name)
+        await super().destroy(name, with_history)
 
     async def snapshot(self, name: str, snapshot_name: str) -> Snapshot:
         """See `hybrid.ports.Pool`."""
@@ -135,7 +149,10 @@ class OpenZfsPool(ZfsCommandPool):
             return None
         try:
             value = (await self._zfs.values(self._full(name), "receive_resume_token"))["receive_resume_token"]
-            return None if value == "-" else token.parse(value)
+            if value == "-":
+                self._whole.add(name)
+                return None
+            return token.parse(value)
         except NoSuchDataset:
             return None
         except token.NoToken as error:
@@ -160,8 +177,10 @@ class OpenZfsPool(ZfsCommandPool):
         flags = features.wanted(takes & self.capabilities.takes)
         if not self.capabilities.takes & features.RAW:
             return flags
-        values = await self._zfs.values(self._full(name), "encryption")
-        if values.get("encryption", "off") in ("off", "-"):
+        if name not in self._encrypted:
+            said = (await self._zfs.values(self._full(name), "encryption")).get("encryption", "off")
+            self._encrypted[name] = said not in ("off", "-")
+        if not self._encrypted[name]:
             return flags
         if not takes & features.RAW:
             raise StreamRefused(
@@ -201,6 +220,18 @@ class OpenZfsPool(ZfsCommandPool):
             fulls = [f"{self._full(name)}#{mark}" for mark in marks]
             await self._call(COMMAND_S, self._core.destroy_bookmarks, fulls)
 
+    async def _goes_on(self, name: str, begin: Begin) -> bool:
+        """Asked of the pool only where there may be a part, so not for every increment."""
+        if name in self._whole and not begin.features & features.RESUMING:
+            return False
+        return await super()._goes_on(name, begin)
+
+    def _forget(self, *names: str) -> None:
+        """These may be other datasets from now on."""
+        for name in names:
+            self._encrypted.pop(name, None)
+            self._whole.discard(name)
+
     async def _receiver(self, name: str, begin: Begin, resumable: bool) -> Taker:
         goes_on = bool(begin.features & features.RESUMING)
         origin = None
@@ -209,12 +240,13 @@ class OpenZfsPool(ZfsCommandPool):
         target = f"{self._full(name)}@{names.check_snapshot(begin.to_name.partition('@')[2])}"
         keep, raw = goes_on or (resumable and self.capabilities.resumable), bool(begin.features & features.RAW)
         await self._receives.take(COMMAND_S)
-        return PipeSink(
-            self._reactor,
-            self._flows,
-            lambda fd: self._core.receive(target, origin, fd, keep, raw),
-            self._receives.give_back,
-        )
+        self._forget(name)
+
+        def receive(fd: int) -> None:
+            self._core.receive(target, origin, fd, keep, raw)
+            self._reactor.callFromThread(self._whole.add, name)  # else something of it may be kept
+
+        return PipeSink(self._reactor, self._flows, receive, self._receives.give_back)
 
     async def _holder(self, guid: Guid) -> str:
         """The full name of the snapshot that a clone's stream begins at, wherever it is here."""
