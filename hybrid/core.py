@@ -24,6 +24,7 @@ from hybrid.cluster.election import Elections
 from hybrid.cluster.ledger import Merged
 from hybrid.drivers import Drivers
 from hybrid.errors import HybridError
+from hybrid.hosting.care import Care
 from hybrid.hosting.choices import Choices
 from hybrid.hosting.condition import Condition
 from hybrid.hosting.creation import Creation
@@ -75,6 +76,7 @@ class Core(MultiService):
         away: Copies of histories in stores far away.
         presence: This node as a member of the cluster.
         outlook: The newest view, and who follows it.
+        care: What it does for sites beyond serving them.
         shelf: The images on this node.
         shared: The cluster's shared map.
         told: Called with `(kind, site, text)` at each transition of a site; for the log of events.
@@ -210,6 +212,25 @@ class Core(MultiService):
         )
         self.shelf = Shelf(drivers.pool)
         self._sandboxes = Sandboxes(self._settings, drivers.containers, self.replicator)
+        creation = Creation(me, self._settings, drivers.pool, holdings, terms, drivers.shift_owners, claims)
+        rolling = Rolling(me, self.replicator, holdings, terms, self.known.stashes, claims)
+        self.care = Care(
+            self._reactor,
+            self._settings,
+            drivers.pool,
+            drivers.containers,
+            self.replicator,
+            holdings,
+            terms,
+            self._tasks,
+            creation,
+            rolling,
+            self._moving,
+            self.shared,
+            lambda: self.outlook.view,
+            self._tell,
+            drivers.wall_s,
+        )
         self.hosting = HostingService(
             lambda: self.outlook.view,
             self.shelf,
@@ -218,14 +239,15 @@ class Core(MultiService):
             holdings,
             terms,
             self._tasks,
-            Creation(me, self._settings, drivers.pool, holdings, terms, drivers.shift_owners, claims),
+            creation,
             self._moving,
-            Rolling(me, self.replicator, holdings, terms, self.known.stashes, claims),
+            rolling,
             self.deletions,
             Choices(lambda: self.outlook.view, self.shared, self.deletions.entry, drivers.wall_s),
             self._discards,
             Extracts(self._reactor, drivers.containers, self.replicator, self._sandboxes),
             claims,
+            self.care,
             drivers.random.getrandbits,
         )
 
@@ -280,9 +302,11 @@ class Core(MultiService):
         await self._storage_answers()
         await self._drivers.pool.prepare()
         await self._sandboxes.recover()
+        await self.care.proofs.recover()
         await self.replicator.recover()
         await self.shelf.load()
         await self._drivers.containers.prepare()
+        await self.care.groups.recover()
         await self._resume()
         await self.presence.describe()
         self._drivers.links.handle(SeesOwner, self._sees_owner)
@@ -304,6 +328,7 @@ class Core(MultiService):
             (WATCH_EVERY_S, self._relief.look),
             (CONDITION_EVERY_S, self._condition.look),
             (PURGE_EVERY_S, self._purge.look),
+            *self.care.loops(),
         ):
             self._loops.every(interval_s, deed)
         self.log.info("node {name} ({node}) is up", name=self._settings.name, node=self._me)

@@ -4,7 +4,7 @@ What a node can do with sites, as protocols: the time machine and hosting. Pure 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Literal, Protocol
 
@@ -12,7 +12,7 @@ import msgspec
 
 from hybrid.history import History
 from hybrid.manifest import Extract
-from hybrid.model import Claim, Guid, Manifest, Mark, NodeId, SiteId, SiteSpec, Snapshot, Stash
+from hybrid.model import Claim, Guid, Manifest, Mark, NodeId, Proof, SiteId, SiteSpec, Snapshot, Stash
 from hybrid.ports import ByteSource, Executed
 from hybrid.view import Pending, View
 
@@ -79,8 +79,24 @@ class TimeMachine(Protocol):
     def exclusive(self, site: SiteId) -> AbstractAsyncContextManager[None]:
         """Keep snapshots, sends and receives of `site` away for a while; entered when those under way have ended."""
 
-    async def snapshot(self, site: SiteId, claim: Claim, only_if_changed: bool = False) -> Snapshot | None:
-        """Take one now. With `only_if_changed`, `None` when the newest already is the live data."""
+    async def snapshot(
+        self, site: SiteId, claim: Claim, only_if_changed: bool = False, consistent: bool = False
+    ) -> Snapshot | None:
+        """
+        Take one now. With `only_if_changed`, `None` when the newest already is the live data.
+
+        `consistent` marks it as one that its application knows of.
+        """
+
+    async def snapshot_together(
+        self, claims: Mapping[SiteId, Claim], consistent: bool, valid: Callable[[], bool]
+    ) -> tuple[Snapshot, ...]:
+        """
+        Take one of each site under one name, all or none, in their order, marked as of one instant.
+
+        `valid()` is asked afterwards: whether nothing of them was written meanwhile. Raises `Busy` if not; then none
+        of them is left.
+        """
 
     async def push(self, spec: SiteSpec, claim: Claim, node: NodeId) -> Guid:
         """Bring `node` to this node's head now (image first where missing). Returns the acknowledged head."""
@@ -158,6 +174,35 @@ class TimeMachine(Protocol):
             StorageError: Not all of it was done; it may be done again.
         """
 
+    def is_clone(self, site: SiteId) -> bool:
+        """Whether the main line on this node hangs on a snapshot of another site."""
+
+    async def base(self, site: SiteId, guid: Guid) -> tuple[str, Guid]:
+        """
+        Make what clones of a moment of `site` hang on; made already: fine.
+
+        Returns:
+            Dataset and snapshot to clone. Raises `NoSuchSnapshot`.
+        """
+
+    async def sweep_bases(self) -> None:
+        """Remove what was made so long ago, and on which no clone hangs any more."""
+
+    async def copy_apart(self, site: SiteId) -> None:
+        """
+        Copy the line of such a site into a dataset of its own, beside everything else; what was begun is gone on with.
+
+        Raises:
+            Conflict: A stash, or another clone, hangs on it.
+            OutOfSpace: There is no room for it.
+        """
+
+    async def take_apart(self, site: SiteId) -> None:
+        """Put that copy in the place of the clone. Wants the site unmounted and `exclusive` held by the caller."""
+
+    async def clear_apart(self, site: SiteId) -> None:
+        """Remove the clone whose place was taken."""
+
     async def recover(self) -> None:
         """At start: load the index, finish every journalled step that a crash cut short."""
 
@@ -191,6 +236,22 @@ class CreateSite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     consistency: Literal["available", "strict"] = "available"
     policy: str = "value"
     """See `SiteSpec.policy`."""
+    verify_every_s: float | None = None
+    """See `SiteSpec.verify_every_s`."""
+    consistent_every_s: float = 900.0
+
+
+class CloneSite(msgspec.Struct, frozen=True, kw_only=True):
+    """What a clone of a site should be; what is left out is as with that site."""
+
+    name: str
+    domains: tuple[str, ...] = ()
+    """Default: `<name>.<main zone>`."""
+    at: Guid | None = None
+    """The snapshot to begin from; `None`: one of now."""
+    copies: int | None = None
+    environment: dict[str, str] = {}
+    """On top of that of the other site: secrets of its own."""
 
 
 class Deleted(msgspec.Struct, frozen=True, kw_only=True):
@@ -218,8 +279,8 @@ class Hosting(Protocol):
     """
     What the API can have done on this node.
 
-    `view`, `decisions`, `pick`, `deleted` and `undelete` are for any node, `history` and the reading of files for those
-    that hold the site; all else is for its owner.
+    `view`, `decisions`, `pick`, `deleted`, `undelete` and how often sites are verified are for any node, `history` and
+    the reading of files for those that hold the site, `verify` for those but the owner; all else is for its owner.
     """
 
     def view(self) -> View:
@@ -236,6 +297,24 @@ class Hosting(Protocol):
 
     async def edit(self, site: SiteId, changes: dict[str, object]) -> SiteSpec:
         """Change fields of the spec (`domains wanted copies snapshot_every_s ttl_s quota_bytes …`)."""
+
+    async def clone(self, site: SiteId, request: CloneSite, progress: Progress) -> SiteSpec:
+        """
+        Make a site that begins as `site` is, or was, and shares with it what neither changes.
+
+        Raises:
+            NoSuchSnapshot: There is no such moment any more.
+            BadRequest, Conflict, OutOfSpace: As `create`.
+        """
+
+    async def detach(self, site: SiteId, progress: Progress) -> None:
+        """
+        Have a clone share nothing any more with the site it was made from. It is served meanwhile.
+
+        Raises:
+            Conflict: It is no clone, or history set aside hangs on it.
+            OutOfSpace: There is no room for it.
+        """
 
     async def move(self, site: SiteId, to: NodeId, progress: Progress) -> None:
         """Hand the site over to `to`, with a gap of a second or two. Raises `Conflict`, `PeerError`."""
@@ -260,7 +339,7 @@ class Hosting(Protocol):
         """Bring a deleted site back, or let one stay that was deleted elsewhere. Raises `NoSuchSite`, `Conflict`."""
 
     async def snapshot(self, site: SiteId) -> Snapshot:
-        """Take one now."""
+        """Take one now, between the hooks of its image where there are any."""
 
     async def rollback(self, site: SiteId, to: Guid, progress: Progress) -> Stash:
         """Make the site as it was; what came after is kept as the returned stash."""
@@ -319,6 +398,20 @@ class Hosting(Protocol):
 
     def discarded(self, site: SiteId) -> list[DiscardedStash]:
         """On any node: stashes that can be brought back, newest discard first."""
+
+    async def verify(self, site: SiteId, progress: Progress) -> Proof:
+        """
+        On a holder that is not the owner: start its copy apart from the world, and see whether the site works.
+
+        Raises:
+            Conflict: This node owns it, or has no snapshot of it.
+        """
+
+    def verify_every_s(self) -> float:
+        """How often that is done with every site, unless it says otherwise itself; 0: never."""
+
+    def set_verify_every_s(self, every_s: float) -> None:
+        """Change that for the whole cluster."""
 
     async def execute(self, site: SiteId, argv: Sequence[str], stdin: bytes) -> Executed:
         """Run a command in its container."""

@@ -39,3 +39,19 @@ class Extract(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     parameters: dict[str, str] = {}
     """Name to what it means."""
     deadline_s: Annotated[float, msgspec.Meta(gt=0, le=3600)] = 300.0
+
+
+class Hooks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """
+    Commands run in the container around a snapshot that an application knows of: `[hooks]` in a manifest.
+
+    Any snapshot is as after a power cut: what databases are built to survive. One between `before` and `after` is as
+    after an orderly stop, such as `FLUSH TABLES WITH READ LOCK` of MariaDB or `CHECKPOINT` of PostgreSQL make it.
+    """
+
+    before: tuple[str, ...] = ()
+    """Status 0: consistent now. What holds a lock meanwhile it leaves running, with its output closed."""
+    after: tuple[str, ...] = ()
+    """Run in any case once the snapshot was taken, could not be, or `before` failed: it undoes what `before` did."""
+    deadline_s: Annotated[float, msgspec.Meta(gt=0, le=30)] = 2.0
+    """Of each; a `before` that takes longer is killed, and the snapshot is one as after a power cut."""

@@ -11,7 +11,7 @@ from typing import Literal, NewType
 
 import msgspec
 
-from hybrid.manifest import Extract
+from hybrid.manifest import Extract, Health, Hooks
 
 NodeId = NewType("NodeId", str)
 """`n-` and 16 base32 characters: the digest of the node's public key."""
@@ -74,18 +74,37 @@ class Snapshot(msgspec.Struct, frozen=True):
         """Its number in the counting of snapshot names; 0 for a name that is not ours."""
         return name_parts(self.name)[1]
 
+    @property
+    def kind(self) -> Literal["crash", "consistent", "group", "consistent group"]:
+        """`consistent`: taken between the hooks of its application. `group`: in the same instant as others'."""
+        mark = self.name[-1:] if name_parts(self.name) != (0, 0) else ""
+        return _KINDS.get(mark, "crash")
 
-def snapshot_name(claim: Claim, counter: int) -> str:
-    """The name of snapshot number `counter` taken under `claim`: unique without any clock."""
-    return f"hyb-{claim.epoch:06d}-{claim.node.removeprefix('n-')[:8]}-{counter:07d}"
+
+_KINDS: dict[str, Literal["consistent", "group", "consistent group"]] = {
+    "c": "consistent",
+    "g": "group",
+    "b": "consistent group",
+}
+"""What a letter after the number in a snapshot's name says."""
+
+
+def snapshot_name(claim: Claim, counter: int, mark: Literal["", "c", "g", "b"] = "") -> str:
+    """
+    The name of snapshot number `counter` taken under `claim`: unique without any clock.
+
+    `mark` says of what kind it is, see `Snapshot.kind`: the name travels with the stream.
+    """
+    return f"hyb-{claim.epoch:06d}-{claim.node.removeprefix('n-')[:8]}-{counter:07d}{mark}"
 
 
 def name_parts(name: str) -> tuple[int, int]:
     """`(epoch, counter)` in a snapshot's name; `(0, 0)` for a name that is not ours."""
     parts = name.split("-")
-    if len(parts) == 4 and parts[0] == "hyb" and parts[1].isdigit() and parts[3].isdigit():
-        return int(parts[1]), int(parts[3])
-    return 0, 0
+    if len(parts) != 4 or parts[0] != "hyb":
+        return 0, 0
+    number = parts[3][:-1] if parts[3][-1:] in _KINDS else parts[3]
+    return (int(parts[1]), int(number)) if parts[1].isdigit() and number.isdigit() else (0, 0)
 
 
 # ---------------------------------------------------------------------------------------------- images, specs
@@ -115,6 +134,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     memory_bytes: int = 256 * 1024 * 1024
     pids: int = 200
     extracts: dict[str, Extract] = {}
+    health: Health = Health()
+    hooks: Hooks = Hooks()
 
 
 def image_dataset(image: str) -> str:
@@ -175,6 +196,16 @@ class SiteSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Cut off: `available` goes on, and histories are settled later; `strict` stops rather than be written twice."""
     marks: tuple[Mark, ...] = ()
     """Snapshots that retention keeps until they are unmarked, oldest mark first."""
+    health: Health = Health()
+    verify_every_s: float | None = None
+    """How often a replica is started to see whether it can be; 0: never, `None`: as the cluster is told."""
+    hooks: Hooks = Hooks()
+    consistent_every_s: float = 900.0
+    """How often a snapshot is taken between the hooks, where there are any and something changed; 0: never."""
+    clone_of: SiteId | None = None
+    """The site it shares snapshots with, from one of which it was cloned; `None`: none, or none any more."""
+    ids: int = 0
+    """The number of the site whose id range its files are in, as it began as a clone of that; 0: its own."""
 
 
 MAIL = "mail"
@@ -204,6 +235,24 @@ class Bid(msgspec.Struct, frozen=True, order=True, array_like=True):
     value: tuple[int, ...]
     """By policy: for `value` (changes since the common base, head_at_s bucket, …), most important first."""
     claim: Claim
+
+
+class Proof(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What came of starting the copy of a site that a node holds, apart from the world."""
+
+    outcome: Literal["good", "failed", "skipped"]
+    """`good`: it came up and passed its health check. `skipped`: it could not be tried."""
+    at_s: int
+    """When that was known."""
+    guid: Guid
+    """Of the snapshot that was started."""
+    of_s: int
+    """When that snapshot was taken."""
+    seconds: float = 0.0
+    """From the clone to the answer."""
+    why: str = ""
+    good_at_s: int = 0
+    """When a copy on this node was last found good; 0: never."""
 
 
 Role = Literal["none", "replica", "opening", "owner", "stashing", "leaving"]
@@ -280,6 +329,8 @@ class SiteRegister(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     """Owner: heads of stashes that hold nothing which the main line lacks, or whose mail was brought into it."""
     awaiting: tuple[Claim, ...] = ()
     """Policy `ask`: the claims among which a person is to pick; until then this owner writes nothing."""
+    proof: Proof | None = None
+    """The newest of this node's copy."""
 
     seal: bytes = b""
     """The writer's signature of the word."""

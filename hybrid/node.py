@@ -153,6 +153,7 @@ class Node(MultiService):
             core.presence.departures.remove,
             core.presence.keys,
             core.away,
+            core.care.groups,
             time.time,
             os.urandom,
             interface=settings.address,

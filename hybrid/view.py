@@ -12,7 +12,7 @@ from typing import Literal
 import msgspec
 
 from hybrid.leaves import Leaves, unlike
-from hybrid.model import Claim, Guid, NodeId, SiteId, SiteSpec, Stash
+from hybrid.model import Claim, Guid, NodeId, Proof, SiteId, SiteSpec, Stash
 
 SiteState = Literal["serving", "changing", "stopped", "unavailable"]
 """
@@ -73,6 +73,8 @@ class SiteView(msgspec.Struct, frozen=True, kw_only=True):
     """Claims of a conflict in which a person is to pick one (policy `ask`), sorted; mostly none."""
     stuck: tuple[NodeId, ...] = ()
     """Live nodes that must give the site up and cannot stop or unmount it. By id."""
+    proofs: dict[NodeId, Proof] = {}
+    """What came of starting copies, by the node that did, silent ones too; see `hybrid.cluster.proving`."""
 
 
 class View(msgspec.Struct, frozen=True, kw_only=True):

@@ -97,6 +97,10 @@ def _site(old: SiteView | None, new: SiteView, view: View) -> list[Told]:
     for stash in new.stashes:
         if stash.id not in known:
             told.append(Told("stash", f"history of {name} was set aside as {stash.id} ({stash.why})", site=id_))
+    for node, proof in new.proofs.items():
+        if proof != old.proofs.get(node) and proof.outcome == "failed":
+            text = f"the copy of {name} on {node_name(view, node)} does not work: {proof.why}"
+            told.append(Told("proof-failed", text, site=id_, node=node))
     if new.spec.version != old.spec.version:
         told.append(Told("site-changed", f"the settings of {name} changed", site=id_, node=new.owner))
     return told

@@ -31,6 +31,10 @@ def destinations(parts: Parts, route: Route, call: Call) -> list[NodeId]:
             return [lookup.holder(view, call.params["site"])]
         case "moment":
             return [view.me] if call.passed_on else _nodes_with_moment(view, call.params["site"])
+        case "prover":
+            return [view.me if call.passed_on else lookup.prover(view, call.params["site"])]
+        case "group":
+            return [lookup.owner(view, parts.groups.find(call.params["group"]).sites[0])]
         case "operation":
             return [lookup.operation_node(view, call.params["operation"])]
         case "place":

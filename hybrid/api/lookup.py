@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hybrid.api.names import checked_name, nearest, node_of, short_node, shown, site_reference
 from hybrid.api.problems import Refusal, problem
+from hybrid.cluster.proving import provers
 from hybrid.errors import BadRequest, Conflict, NoSuchSite
 from hybrid.model import NodeId, SiteId
 from hybrid.view import NodeView, SiteView, View
@@ -71,6 +72,16 @@ def holder(view: View, reference: str) -> NodeId:
     if not holders:
         return owner(view, reference)
     return view.me if view.me in holders else holders[0]
+
+
+def prover(view: View, reference: str) -> NodeId:
+    """The holder whose turn it is to start its copy of the site. Raises `Conflict` where nobody else holds it."""
+    found = site(view, reference)
+    able = provers(found, view)
+    if not able:
+        why = "no other server that is up, with storage that answers, holds a copy"
+        raise Conflict(f"site {found.spec.name} cannot be proven now", why, f"hybrid site show {found.spec.name}")
+    return able[0]
 
 
 def operation_node(view: View, operation_id: str) -> NodeId:

@@ -10,6 +10,7 @@ from hybrid.api.operations import Operations
 from hybrid.api.ports import AwayCopies, ClusterKeys, ImageStore, JoinTokens, Placement, RemoveNode, SharedMap
 from hybrid.api.tokens import Tokens
 from hybrid.deeds import Hosting
+from hybrid.group_deeds import GroupDeeds
 from hybrid.view import View
 
 
@@ -27,6 +28,7 @@ class Parts:
     keys: ClusterKeys
     away: AwayCopies
     shared: SharedMap
+    groups: GroupDeeds
     placement: Placement
     wall_s: Callable[[], float]
     """Seconds since the epoch."""

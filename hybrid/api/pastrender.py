@@ -19,6 +19,7 @@ def snapshot(site: SiteView, taken: Snapshot, now_s: float, stands_for: int = 1)
         name=taken.name,
         created_at=rfc3339(taken.created_at_s),
         age_s=max(0, int(now_s - taken.created_at_s)),
+        kind=taken.kind,
         locked=mark is not None,
         label=mark.name if mark else "",
         note=mark.note if mark else "",

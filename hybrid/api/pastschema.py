@@ -86,6 +86,8 @@ class SnapshotAnswer(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     created_at: str
     age_s: int
+    kind: Literal["crash", "consistent", "group", "consistent group"] = "crash"
+    """`consistent`: its application knew of it. `group`: in the same instant as those of other sites."""
     locked: bool = False
     """Kept until it is unlocked."""
     label: str = ""

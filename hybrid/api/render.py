@@ -5,10 +5,10 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable
 
-from hybrid.api import schema
+from hybrid.api import proofs, schema
 from hybrid.api.moments import rfc3339
 from hybrid.deeds import Deleted
-from hybrid.model import Manifest, NodeId, Port
+from hybrid.model import Manifest, NodeId, Port, SiteId
 from hybrid.ports import Executed
 from hybrid.view import NodeView, Pending, SiteView, View
 
@@ -79,9 +79,19 @@ def site(view: View, seen: SiteView, now_s: float) -> schema.Site:
         environment=spec.environment,
         ports=_ports(spec.ports),
         claim=str(seen.claim) if seen.claim else None,
+        clone_of=_site_name(view, spec.clone_of),
+        consistent_every_s=spec.consistent_every_s,
+        verify_every_s=spec.verify_every_s,
+        proof=proofs.of_site(view, seen, now_s),
         as_of=rfc3339(now_s),
         from_node=node_name(view, view.me),
     )
+
+
+def _site_name(view: View, site: SiteId | None) -> str | None:
+    """The name of a site; its id where there is none of that id any more."""
+    known = view.sites.get(site) if site is not None else None
+    return known.spec.name if known else site
 
 
 def decision(wanted: Pending) -> schema.Decision:

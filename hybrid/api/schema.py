@@ -12,6 +12,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from hybrid.api.problems import Problem
+from hybrid.api.proofs import ProofAnswer, VerifyEvery
 
 T = TypeVar("T")
 
@@ -39,6 +40,10 @@ Policy = Annotated[
         description="Which of two histories wins after a partition: that with more changes (value), the newest election"
         " (epoch), that of a data centre (prefer:<dc>), or a person decides (ask).",
     ),
+]
+ConsistentEvery = Annotated[
+    float,
+    Meta(ge=0, le=366 * 86400, description="How often a snapshot is taken between the image's hooks; 0: never."),
 ]
 Domains = Annotated[tuple[str, ...], Meta(max_length=100, description="Host names; the first is the canonical one.")]
 
@@ -75,6 +80,9 @@ class NewSite(Body, frozen=True):
     policy: Policy = "value"
     consistency: Literal["available", "strict"] = "available"
     """`strict`: stops rather than be written in two places; needs etcd."""
+    verify_every_s: VerifyEvery | None = None
+    """`null`: as often as the cluster's other sites."""
+    consistent_every_s: ConsistentEvery = 900.0
 
 
 class SiteChanges(Body, frozen=True):
@@ -93,6 +101,8 @@ class SiteChanges(Body, frozen=True):
     pids: Pids | UnsetType = UNSET
     policy: Policy | UnsetType = UNSET
     consistency: Literal["available", "strict"] | UnsetType = UNSET
+    verify_every_s: VerifyEvery | UnsetType | None = UNSET
+    consistent_every_s: ConsistentEvery | UnsetType = UNSET
 
 
 class MoveTo(Body, frozen=True):
@@ -279,6 +289,12 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     environment: dict[str, str]
     ports: tuple[PortAnswer, ...]
     claim: str | None
+    clone_of: str | None
+    """Name of the site it shares snapshots with, as it was cloned from one; its id where that site is gone."""
+    consistent_every_s: float
+    verify_every_s: float | None
+    proof: ProofAnswer | None
+    """What came of the newest start of a copy; `null` where none was started yet."""
     as_of: str
     from_node: str
 
@@ -326,7 +342,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     kind: str
-    """`create`, `move`, `delete`, `rollback`, `undo`, `restore`, `import`."""
+    """`create`, `move`, `delete`, `rollback`, `undo`, `restore`, `import`, `verify`, …"""
     state: OperationState
     site: str | None
     """The site's id; `null` before it has one, or where it is about none."""

@@ -39,6 +39,7 @@ from hybrid.api.requests import BoundedConnections, bounded_site
 from hybrid.api.tokens import Tokens
 from hybrid.api.web import ApiResource, Root
 from hybrid.deeds import Hosting
+from hybrid.group_deeds import GroupDeeds
 from hybrid.model import Fact, NodeId
 from hybrid.ports import Peers
 from hybrid.view import View
@@ -78,6 +79,7 @@ class ApiService(Service):
         remove_node: RemoveNode,
         keys: ClusterKeys,
         away: AwayCopies,
+        groups: GroupDeeds,
         wall_s: Callable[[], float],
         random: Callable[[int], bytes],
         placement: Placement = first_owner,
@@ -106,6 +108,7 @@ class ApiService(Service):
             keys=keys,
             away=away,
             shared=shared,
+            groups=groups,
             placement=placement,
             wall_s=wall_s,
             monotonic_s=reactor.seconds,

@@ -10,6 +10,7 @@ from hybrid.api import schema
 from hybrid.api.moments import rfc3339
 from hybrid.api.render import node_name
 from hybrid.cluster.placement import replicas
+from hybrid.cluster.proving import newest
 from hybrid.cluster.room import MEANS, Level, level, percent
 from hybrid.model import NodeId
 from hybrid.view import SiteView, View
@@ -146,7 +147,12 @@ def _degraded(view: View) -> list[str]:
         for site in _sites(view)
         if site.holders and len(site.holders) - 1 < min(site.spec.copies, possible)
     ]
-    return [*dead, *_filled(view, full=False), *troubled, *late, *few]
+    broken = [
+        f"site {site.spec.name}: its copy on {node_name(view, last[0])} was tried out and does not work"
+        for site in _sites(view)
+        if (last := newest(site.proofs)) is not None and last[1].outcome == "failed"
+    ]
+    return [*dead, *_filled(view, full=False), *troubled, *late, *few, *broken]
 
 
 def _sites(view: View) -> list[SiteView]:

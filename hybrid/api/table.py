@@ -9,7 +9,7 @@ import msgspec
 from hybrid.api import schema
 from hybrid.api.awaytable import AWAY
 from hybrid.api.calls import Answer, Call
-from hybrid.api.endpoints import choices, cluster, defaults, jobs, sites
+from hybrid.api.endpoints import choices, clones, cluster, defaults, groups, jobs, proofs, sites
 from hybrid.api.openapi import document
 from hybrid.api.parts import Parts
 from hybrid.api.pasttable import PAST
@@ -308,6 +308,9 @@ ROUTES: tuple[Route, ...] = (
     *_SITES,
     *_CHOICES,
     *PAST,
+    *clones.ROUTES,
+    *proofs.ROUTES,
+    *groups.ROUTES,
     *AWAY,
     *_JOBS,
     _DESCRIPTION,

@@ -37,6 +37,22 @@ def seconds(value: object) -> str:
     return shown_duration(value) if isinstance(value, int | float) else "-"
 
 
+def proven(value: object) -> str:
+    """`3h ago`, `failed`: the last word on a site's copies, for a list."""
+    if not isinstance(value, dict):
+        return "-"
+    if value["outcome"] == "failed" or value["good_age_s"] is None:
+        return str(value["outcome"])
+    return f"{shown_duration(value['good_age_s'])} ago"
+
+
+def proof_sentence(value: object) -> str:
+    """`last proven restorable 3 h ago, on n2 in 4.1 s`."""
+    if not isinstance(value, dict):
+        return "-"
+    return f"{value['sentence']} (on {value['node']}, {value['seconds']} s)"
+
+
 def ports(value: object) -> str:
     """`http 80, echo 7 on 7007`: ports of a container and those of the nodes that lead to them."""
     if not isinstance(value, list):

@@ -18,6 +18,7 @@ MODULES = {
     "hybrid.cli.verbs.snap": ("snap",),
     "hybrid.cli.verbs.stash": ("stash",),
     "hybrid.cli.verbs.away": ("away",),
+    "hybrid.cli.verbs.group": ("group",),
     "hybrid.cli.verbs.jobs": ("op", "events", "api"),
     "hybrid.cli.verbs.processes": ("init", "join", "run", "proxy", "dns", "demo"),
     "hybrid.cli.completion": ("completion",),

@@ -79,7 +79,7 @@ def free_number(view: View, site: SiteId) -> int:
     Raises:
         ValueError: All are in use.
     """
-    used = {known.spec.number for known in view.sites.values()}
+    used = {number for known in view.sites.values() for number in (known.spec.number, known.spec.ids)}
     start = _digest(site) % NUMBERS
     for step in range(NUMBERS):
         number = (start + step) % NUMBERS + 1

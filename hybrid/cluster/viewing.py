@@ -157,6 +157,7 @@ def site_view(
         united=mine.united if mine else (),
         awaiting=_awaiting(registers, live),
         stuck=_stuck(registers, live),
+        proofs={node: said.proof for node, said in sorted(registers.items()) if said.proof is not None},
     )
 
 

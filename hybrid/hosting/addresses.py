@@ -52,5 +52,5 @@ def container_spec(spec: SiteSpec, root: str, settings: Settings, claim: Claim |
 
 
 def id_base(spec: SiteSpec, settings: Settings) -> int:
-    """First uid and gid of the site's range."""
-    return settings.id_base + IDS_PER_SITE * spec.number
+    """First uid and gid of the site's range. A clone keeps that of its origin: nothing has to be written for it."""
+    return settings.id_base + IDS_PER_SITE * (spec.ids or spec.number)

@@ -14,7 +14,7 @@ from hybrid.hosting.claims import Claims
 from hybrid.hosting.holdings import Holdings, dataset_of, owned_properties
 from hybrid.hosting.names import check_domain, check_free, check_limits, check_name, check_policy
 from hybrid.hosting.terms import Terms
-from hybrid.model import Manifest, NodeId, SiteId, SiteSpec, Version, image_dataset
+from hybrid.model import Guid, Manifest, NodeId, SiteId, SiteSpec, Version, image_dataset
 from hybrid.ports import Pool
 from hybrid.settings import Settings
 from hybrid.view import View
@@ -75,6 +75,10 @@ def new_spec(request: CreateSite, image: str, manifest: Manifest, view: View, nu
         pids=request.pids or manifest.pids,
         policy=request.policy,
         home_dc=view.nodes[view.me].dc if view.me in view.nodes else "",
+        health=manifest.health,
+        verify_every_s=request.verify_every_s,
+        hooks=manifest.hooks,
+        consistent_every_s=request.consistent_every_s,
     )
     check_limits(spec)
     return spec
@@ -97,9 +101,10 @@ class Creation:
         self._me, self._settings, self._pool = me, settings, pool
         self._holdings, self._terms, self._shift_owners, self._claims = holdings, terms, shift_owners, claims
 
-    async def make(self, spec: SiteSpec, progress: Progress) -> None:
+    async def make(self, spec: SiteSpec, progress: Progress, origin: tuple[str, Guid] | None = None) -> None:
         """
-        Clone the image, give its files to the site's ids, put it in its place complete, and open it.
+        Clone the image (or snapshot `origin` of another dataset), give its files to the site's ids, put it in its place
+        complete, and open it.
 
         Leaves nothing behind when it fails; a crash leaves a whole site, or something under `temporary/`.
         """
@@ -108,7 +113,8 @@ class Creation:
         async with AsyncExitStack() as undo:
             undo.push_async_callback(self._remove, spec.id, temporary)
             with progress.step("create filesystem"):
-                await self._clone(spec, temporary)
+                dataset, guid = origin or await self._image(spec)
+                await self._pool.clone(dataset, guid, temporary)
             with progress.step("give files to the site"):
                 await self._pool.mount(temporary, self._terms.root(spec.id))
                 await self._shift_owners(self._terms.root(spec.id), id_base(spec, self._settings))
@@ -138,10 +144,10 @@ class Creation:
                 continue
         self._holdings.forget(site)
 
-    async def _clone(self, spec: SiteSpec, name: str) -> None:
+    async def _image(self, spec: SiteSpec) -> tuple[str, Guid]:
         origin = image_dataset(spec.image)
         try:
             history = await self._pool.history(origin)
         except NoSuchDataset:
             raise ImageError(f"image {spec.image} is not on this node") from None
-        await self._pool.clone(origin, history[0].guid, name)
+        return origin, history[0].guid

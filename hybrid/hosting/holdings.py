@@ -18,7 +18,7 @@ from hybrid.cluster.conflict import bids_in_force
 from hybrid.errors import NoSuchSite
 from hybrid.history import History
 from hybrid.hosting.summary import late_s, safe_copies
-from hybrid.model import NO_CLAIM, Bid, Claim, Guid, NodeId, Role, SiteId, SiteRegister, SiteSpec, Stash
+from hybrid.model import NO_CLAIM, Bid, Claim, Guid, NodeId, Proof, Role, SiteId, SiteRegister, SiteSpec, Stash
 from hybrid.ports import Dataset, Pool
 
 PREFIX = "sites/"
@@ -69,6 +69,7 @@ class Holding(msgspec.Struct, frozen=True):
     """See `SiteRegister.awaiting`."""
     paused: bool = False
     """While `awaiting`: stopped, unmounted, and all in a snapshot."""
+    proof: Proof | None = None
 
 
 def dataset_of(site: SiteId) -> str:
@@ -99,6 +100,7 @@ def read_holding(dataset: Dataset) -> Holding | None:
             seen=max(seen, claim or NO_CLAIM),  # a crash may come between the two: no claim is ever used again
             bids=msgspec.json.decode(dataset.properties.get("bids", "{}"), type=dict[str, Bid]),
             awaiting=msgspec.json.decode(awaiting, type=tuple[Claim, ...]) if claim else (),  # it went with the claim
+            proof=msgspec.json.decode(dataset.properties.get("proof", "null"), type=Proof | None),
         )
     except (KeyError, ValueError, msgspec.MsgspecError):
         return None
@@ -173,8 +175,9 @@ class Holdings:
             self.log.warn("dataset {name} has no readable spec: left alone", name=dataset.name)
             return
         before = self._held.get(site)
-        seen = max(holding.seen, before.seen) if before is not None else holding.seen
-        self._held[site] = replace(holding, seen=seen)
+        if before is not None:  # what a stash leaves as the main line has no properties yet
+            holding = replace(holding, seen=max(holding.seen, before.seen), proof=holding.proof or before.proof)
+        self._held[site] = holding
 
     def add(self, spec: SiteSpec, claim: Claim) -> None:
         """A new site, whose dataset is there and says what `owned_properties` does."""
@@ -244,6 +247,11 @@ class Holdings:
             self._held[site] = replace(holding, seen=max(holding.seen, seen, self._registers.seen(site)))
             await self._pool.set_properties(dataset_of(site), {"seen": str(self.need(site).seen), **properties})
 
+    async def prove(self, site: SiteId, proof: Proof) -> None:
+        """Remember what came of starting the copy here."""
+        await self._pool.set_properties(dataset_of(site), {"proof": msgspec.json.encode(proof).decode()})
+        self.update(site, proof=proof)
+
     async def write_spec(self, spec: SiteSpec) -> None:
         """Replace the spec (the caller is the owner and gave it the next version)."""
         await self._pool.set_properties(dataset_of(spec.id), {"spec": encode_spec(spec)})
@@ -307,4 +315,5 @@ class Holdings:
             successor=holding.successor,
             united=holding.united,
             awaiting=holding.awaiting,
+            proof=holding.proof,
         )

@@ -84,6 +84,8 @@ EDITABLE = frozenset(
         "pids",
         "policy",
         "consistency",
+        "verify_every_s",
+        "consistent_every_s",
     )
 )
 
@@ -116,6 +118,8 @@ def check_limits(spec: SiteSpec) -> None:
         (spec.pids >= 10, "pids is at least 10"),
         (spec.quota_bytes is None or spec.quota_bytes >= 2**20, "quota_bytes is at least 1 MiB"),
         (budget_bytes is None or budget_bytes >= 2**20, "history_budget_bytes is at least 1 MiB"),
+        (not spec.verify_every_s or spec.verify_every_s >= 600, "verify_every_s is 0, or at least 600"),
+        (not spec.consistent_every_s or spec.consistent_every_s >= 10, "consistent_every_s is 0, or at least 10"),
         (bool(spec.domains), "a site has at least one domain"),
         (_POLICY.fullmatch(spec.policy), "policy is value, epoch, ask or prefer:<data centre>"),
     )

@@ -8,11 +8,23 @@ from typing import Protocol
 import msgspec
 
 from hybrid.cluster.placement import free_number
-from hybrid.deeds import CreateSite, Deleted, Differences, DiscardedStash, Folder, Form, Progress, TimeMachine
-from hybrid.errors import BadRequest, Conflict, ImageError, NoSuchSite, NoSuchSnapshot, StorageError
+from hybrid.deeds import (
+    CloneSite,
+    CreateSite,
+    Deleted,
+    Differences,
+    DiscardedStash,
+    Folder,
+    Form,
+    Progress,
+    TimeMachine,
+)
+from hybrid.errors import BadRequest, Conflict, ImageError, NoSuchSite, NoSuchSnapshot
 from hybrid.history import History
+from hybrid.hosting.care import Care
 from hybrid.hosting.choices import Choices
 from hybrid.hosting.claims import Claims
+from hybrid.hosting.cloning import clone_spec
 from hybrid.hosting.creation import Creation, find_image, new_site_id, new_spec
 from hybrid.hosting.deletions import Deletions
 from hybrid.hosting.discards import Discards
@@ -25,7 +37,7 @@ from hybrid.hosting.rolling import Rolling
 from hybrid.hosting.tasks import SiteTasks, in_background
 from hybrid.hosting.terms import Terms
 from hybrid.manifest import Extract
-from hybrid.model import Guid, Manifest, Mark, NodeId, SiteId, SiteSpec, Snapshot, Stash, Version
+from hybrid.model import Guid, Manifest, Mark, NodeId, Proof, SiteId, SiteSpec, Snapshot, Stash, Version
 from hybrid.ports import ByteSource, Containers, Executed
 from hybrid.view import Pending, View
 
@@ -60,6 +72,7 @@ class HostingService:
         discards: Discards,
         extracts: Extracts,
         claims: Claims,
+        care: Care,
         bits: Callable[[int], int],
     ) -> None:
         """`bits(n)`: a random number of n bits."""
@@ -68,6 +81,7 @@ class HostingService:
         self._creation, self._moving, self._rolling = creation, moving, rolling
         self._deletions, self._choices, self._claims, self._bits = deletions, choices, claims, bits
         self._discards, self._extracts = discards, extracts
+        self._proofs, self._cloning, self._hooked = care.proofs, care.cloning, care.hooked
 
     # ------------------------------------------------------------------------------------------------- reading
 
@@ -109,6 +123,18 @@ class HostingService:
         spec = new_spec(request, image, manifest, view, free_number(view, site), site)
         await self._tasks.run(site, "create", lambda: self._creation.make(spec, progress))
         return spec
+
+    async def clone(self, site: SiteId, request: CloneSite, progress: Progress) -> SiteSpec:
+        """See `hybrid.deeds.Hosting`."""
+        view, new = self._view(), new_site_id(self._bits)
+        spec = clone_spec(request, self._owned(site).spec, view, free_number(view, new), new)
+        await self._cloning.make(spec, request.at, progress)
+        return spec
+
+    async def detach(self, site: SiteId, progress: Progress) -> None:
+        """See `hybrid.deeds.Hosting`."""
+        self._owned(site)
+        await self._cloning.detach(site, progress)
 
     async def _image(self, wanted: str) -> tuple[str, Manifest]:
         """Look again before giving up: an image may have come with a replica."""
@@ -212,10 +238,7 @@ class HostingService:
         """See `hybrid.deeds.Hosting`."""
         claim = self._owned(site).claim
         assert claim is not None  # _owned saw to it
-        snapshot = await self._machine.snapshot(site, claim)
-        if snapshot is None:
-            raise StorageError(f"no snapshot of {site} was taken")
-        return snapshot
+        return await self._hooked.snapshot(site, claim)
 
     async def rollback(self, site: SiteId, to: Guid, progress: Progress) -> Stash:
         """See `hybrid.deeds.Hosting`."""
@@ -256,6 +279,18 @@ class HostingService:
         if new != spec:
             await self._holdings.write_spec(new)
         return new
+
+    async def verify(self, site: SiteId, progress: Progress) -> Proof:
+        """See `hybrid.deeds.Hosting`."""
+        return await self._proofs.prove(site, progress)
+
+    def verify_every_s(self) -> float:
+        """See `hybrid.deeds.Hosting`."""
+        return self._proofs.every_s()
+
+    def set_verify_every_s(self, every_s: float) -> None:
+        """See `hybrid.deeds.Hosting`."""
+        self._proofs.set_every_s(every_s)
 
     async def execute(self, site: SiteId, argv: Sequence[str], stdin: bytes) -> Executed:
         """See `hybrid.deeds.Hosting`."""

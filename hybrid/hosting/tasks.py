@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, DeferredList
@@ -28,6 +29,14 @@ def in_background(what: str, deed: Callable[[], Coroutine[Any, Any, object]]) ->
             SiteTasks.log.failure("{what} failed", what=what)
 
     detach(deed(), failed=failed)
+
+
+class Silent:
+    """A `Progress` of what nobody watches."""
+
+    def step(self, name: str) -> AbstractContextManager[None]:
+        """See `hybrid.deeds.Progress`."""
+        return nullcontext()
 
 
 class SiteTasks:

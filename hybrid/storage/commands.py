@@ -27,11 +27,15 @@ class ZfsCommands:
         self.acts = 0
         """Grows with whatever this process begins or ends that may change a dataset."""
 
-    async def act(self, what: str, *arguments: str, deadline_s: float = COMMAND_S) -> None:
-        """Run `zfs arguments…`, whose output does not matter; `what` begins the message of its error."""
+    async def act(self, what: str, *arguments: str, deadline_s: float = COMMAND_S, through: Sequence[str] = ()) -> None:
+        """
+        Run `zfs arguments…`, whose output does not matter; `what` begins the message of its error.
+
+        `through`: a command that runs the one given after it, see `Mounts.unseen`.
+        """
         self.acts += 1
         try:
-            ended = await self.children.run(("zfs", *arguments), deadline_s)
+            ended = await self.children.run((*through, "zfs", *arguments), deadline_s)
         finally:
             self.acts += 1
         if ended.status != 0:

@@ -11,6 +11,8 @@ from hybrid.storage import parsing
 from hybrid.storage.commands import ZfsCommands
 
 PROBE_S = 5.0
+_HIDING = 'n=$1; shift; while [ "$n" -gt 0 ]; do umount -l "$1" || exit; shift; n=$((n - 1)); done; exec "$@"'
+"""In a mount namespace of its own, so that only the command does not see them."""
 
 
 class Mounts:
@@ -84,6 +86,16 @@ class Mounts:
         except StorageError:
             await self._forget_path(name)
             raise
+
+    async def unseen(self, root: str) -> tuple[str, ...]:
+        """
+        A command that runs the one given after it where nothing of `root` and below is seen to be mounted.
+
+        The `zfs rename` of pool version 23 unmounts every clone of what it renames and mounts it again, and refuses
+        where one is in use, though the daemon itself does not mind (`changelist_gather` in libzfs, measured).
+        """
+        paths = parsing.fuse_mounts(await self._table(), root)
+        return ("unshare", "--mount", "--propagation", "private", "sh", "-c", _HIDING, "sh", str(len(paths)), *paths)
 
     async def _table(self) -> bytes:
         return (await self._zfs.children.run(("cat", "/proc/self/mounts"), PROBE_S)).stdout

@@ -128,7 +128,9 @@ class ZfsDatasets:
         """See `hybrid.ports.Pool`."""
         full, new_full = self._full(name), self._full(new_name)
         await self._refuse_mounted(name)
-        await self._zfs.act(f"{name} was not renamed", "rename", full, new_full)
+        fuse = self.capabilities.driver == ZFS_FUSE.driver
+        through = await self._mounts.unseen(self.root) if fuse else ()
+        await self._zfs.act(f"{name} was not renamed", "rename", full, new_full, through=through)
         self._index.move(name, new_name)
 
     async def promote(self, name: str) -> None:

@@ -266,8 +266,11 @@ class Delivery:
 
     async def _send_image(self, image: str, guid: Guid, node: NodeId, cut: Cut) -> int | None:
         """Bytes sent until the peer holds the image; `None` if another one stands under its name there."""
+        if image not in self._index:
+            await self._index.refresh(image)
+        begin = self._index.made_from(image)  # of a moment of a site, which the peer may hold
         try:
-            sent = await self.copy(image, guid, (None,), node, cut)
+            sent = await self.copy(image, guid, (None,) if begin is None else (begin, None), node, cut)
         except NotTaken as refused:
             if refused.reason != "base":
                 raise

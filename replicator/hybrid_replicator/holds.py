@@ -66,6 +66,10 @@ class BaseHolds:
         known = (*self._newest.items(), *self._told.items())
         return frozenset(guid for (of, _), guid in known if of == dataset)
 
+    def swapped(self, dataset: str) -> None:
+        """Another dataset stands there now, with the same snapshots: its holds are still to be made."""
+        self._held = {key: guid for key, guid in self._held.items() if key[0] != dataset}
+
     async def settle(self) -> None:
         """Move every hold to where it is wanted. Trouble with one is logged; it is tried again the next time."""
         for (dataset, peer), guid in list(self._newest.items()):

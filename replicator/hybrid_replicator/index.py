@@ -17,6 +17,7 @@ from hybrid.history import History
 from hybrid.model import Guid, SiteId, SiteSpec, Snapshot, Stash
 from hybrid.ports import Dataset, Pool
 from hybrid_replicator.names import (
+    FROM,
     IMAGES,
     JOURNAL,
     NOT_OURS,
@@ -92,6 +93,19 @@ class HistoryIndex:
         """The image dataset here whose snapshot `guid` is."""
         images = (name for name in self._lines if name.startswith(IMAGES))
         return next((name for name in images if self._has(name, guid)), None)
+
+    def made_from(self, image: str) -> Guid | None:
+        """The snapshot of a site that `image` was made from, if it was; see `names.FROM`."""
+        line = self._lines.get(image)
+        return line.origin[1] if line and line.origin and image.startswith(FROM) else None
+
+    def bases(self) -> list[str]:
+        """Those made of moments of sites, by name."""
+        return sorted(name for name in self._lines if name.startswith(FROM))
+
+    def hanging_on(self, dataset: str) -> list[str]:
+        """What was cloned from a snapshot of `dataset`, by name."""
+        return sorted(name for name, line in self._lines.items() if line.origin and line.origin[0] == dataset)
 
     def has(self, guid: Guid) -> bool:
         """Whether any dataset here has snapshot `guid`."""

@@ -19,6 +19,8 @@ _RESTORING = "restoring-"
 
 SPEC, CLAIM, SEEN = "spec", "claim", "seen"
 """Properties of `sites/<id>`: JSON of the spec, the claim held here, the largest claim heard of."""
+FROM = IMAGES + "from-"
+"""`images/from-<site-id>-<guid>`: a clone of a moment of a site, never mounted, that clones of the site hang on."""
 STASHED = "stash"
 """Property of `stash/<id>`: JSON of `hybrid.model.Stash`."""
 STASHED_AT = "stashed-at"

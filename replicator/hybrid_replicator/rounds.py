@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 
 from twisted.internet.interfaces import IReactorTime
@@ -63,10 +63,12 @@ class Rounds:
         finally:
             self._starting = False
 
-    async def take(self, site: SiteId, claim: Claim, only_if_changed: bool) -> Snapshot | None:
+    async def take(
+        self, site: SiteId, claim: Claim, only_if_changed: bool, consistent: bool = False
+    ) -> Snapshot | None:
         """Snapshot `site` now, tell of it, and send it. See `hybrid.deeds.TimeMachine.snapshot` for the errors."""
         began_s = self._clock.seconds()
-        snapshot = await self._snapshots.take(site, claim, only_if_changed)
+        snapshot = await self._snapshots.take(site, claim, only_if_changed, consistent)
         head = self._index.history(site_dataset(site))[-1:]
         if head and site in self._duties:
             self._sender.protection(site).looked(head[0].guid, began_s)
@@ -75,6 +77,19 @@ class Rounds:
             self._report(Snapshotted(site, snapshot))
             self._sender.changed(site)
         return snapshot
+
+    async def take_together(
+        self, sites: Collection[SiteId], consistent: bool, valid: Callable[[], bool]
+    ) -> tuple[Snapshot, ...]:
+        """Snapshot all of `sites` now, tell of it, and send it. See `hybrid.deeds.TimeMachine.snapshot_together`."""
+        began_s = self._clock.seconds()
+        taken = await self._snapshots.take_together(sites, consistent, valid)
+        for site, snapshot in zip(sites, taken, strict=True):
+            if site in self._duties:
+                self._sender.protection(site).looked(snapshot.guid, began_s)
+            self._report(Snapshotted(site, snapshot))
+            self._sender.changed(site)
+        return taken
 
     async def _look(self, site: SiteId, claim: Claim) -> None:
         began_s = self._clock.seconds()

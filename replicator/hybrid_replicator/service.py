@@ -27,6 +27,7 @@ from hybrid.model import Claim, Fact, Guid, NodeId, SiteId, SiteSpec, Snapshot, 
 from hybrid.ports import ByteSource, IncomingStream, Peers, Pool
 from hybrid.view import NodeView, SiteView, View
 from hybrid.wire import AskHistory, HistoryHeld, Refused
+from hybrid_replicator.apart import Apart
 from hybrid_replicator.bases import Bases
 from hybrid_replicator.chores import Chores
 from hybrid_replicator.copies import StashCopies
@@ -115,6 +116,7 @@ class Replicator(Service):
         self._windows = Windows(reactor, pool, self._index, place, partial(next, count(int(now_s() * 1000))))
         self._past = Past(reactor, pool, self._index, files, live_root, self._windows)
         self._trash = Trash(reactor, pool, self._index, now_s)
+        self._apart = Apart(reactor, pool, self._index, holds.swapped, now_s)
         self._copies = StashCopies(reactor, self._index, self._delivery, self._holders)
         self._keeping, self._forget_by_s = Keeping(default_grid), forget_by_s or now_s
         self._holds, self._chores = holds, self._upkeep(holds, report)
@@ -155,6 +157,7 @@ class Replicator(Service):
 
     async def recover(self) -> None:
         """See `hybrid.deeds.TimeMachine`. The pool is prepared."""
+        await self._apart.recover()
         await self._windows.recover(self._receiver.parts.left)
         await self._index.load()
         self._past.recover(await self._stashes.recover())
@@ -295,10 +298,20 @@ class Replicator(Service):
         """The dataset of `site` was put into its place by somebody else."""
         await self._index.refresh(site_dataset(site))
 
-    async def snapshot(self, site: SiteId, claim: Claim, only_if_changed: bool = False) -> Snapshot | None:
+    async def snapshot(
+        self, site: SiteId, claim: Claim, only_if_changed: bool = False, consistent: bool = False
+    ) -> Snapshot | None:
         """See `hybrid.deeds.TimeMachine`. Raises `Busy` while a stash of the site is unfinished."""
         self._refuse_unfinished(site)
-        return await self._rounds.take(site, claim, only_if_changed)
+        return await self._rounds.take(site, claim, only_if_changed, consistent)
+
+    async def snapshot_together(
+        self, claims: Mapping[SiteId, Claim], consistent: bool, valid: Callable[[], bool]
+    ) -> tuple[Snapshot, ...]:
+        """See `hybrid.deeds.TimeMachine`. Raises `Busy` while a stash of one of them is unfinished."""
+        for site in claims:
+            self._refuse_unfinished(site)
+        return await self._rounds.take_together(list(claims), consistent, valid)
 
     async def push(self, spec: SiteSpec, claim: Claim, node: NodeId) -> Guid:
         """See `hybrid.deeds.TimeMachine`. Raises `PeerError`, also when the peer refused."""
@@ -309,10 +322,12 @@ class Replicator(Service):
 
     async def stash(self, site: SiteId, base: Guid | None, why: StashReason) -> Stash:
         """See `hybrid.deeds.TimeMachine`."""
+        await self._windows.leave(site)
         return await self._stashes.stash(site, base, why)
 
     async def unstash(self, stash_id: str, why: StashReason) -> Stash:
         """See `hybrid.deeds.TimeMachine`."""
+        await self._windows.leave(SiteId(stash_id.partition(".")[0]))
         return await self._stashes.unstash(stash_id, why)
 
     async def browse(self, site: SiteId, guid: Guid, path: str, after: str, limit: int) -> Folder:
@@ -347,8 +362,34 @@ class Replicator(Service):
         """See `hybrid.deeds.TimeMachine`."""
         return await self._past.unite(site, stash_id)
 
+    def is_clone(self, site: SiteId) -> bool:
+        """See `hybrid.deeds.TimeMachine`."""
+        return self._apart.is_clone(site)
+
+    async def base(self, site: SiteId, guid: Guid) -> tuple[str, Guid]:
+        """See `hybrid.deeds.TimeMachine`."""
+        return await self._apart.base(site, guid)
+
+    async def sweep_bases(self) -> None:
+        """See `hybrid.deeds.TimeMachine`."""
+        await self._apart.sweep()
+
+    async def copy_apart(self, site: SiteId) -> None:
+        """See `hybrid.deeds.TimeMachine`."""
+        await self._apart.copy(site)
+
+    async def take_apart(self, site: SiteId) -> None:
+        """See `hybrid.deeds.TimeMachine`."""
+        await self._windows.leave(site)
+        await self._apart.take_place(site)
+
+    async def clear_apart(self, site: SiteId) -> None:
+        """See `hybrid.deeds.TimeMachine`."""
+        await self._apart.clear(site)
+
     async def trash(self, site: SiteId) -> None:
         """Put the main line of `site` into the trash, whole; the caller holds `exclusive`, and it is not mounted."""
+        await self._windows.leave(site)
         await self._trash.put(site)
 
     async def untrash(self, site: SiteId) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from hybrid.errors import AlreadyExists
+from collections.abc import Callable, Collection
+
+from hybrid.errors import AlreadyExists, Busy
 from hybrid.model import Claim, NodeId, SiteId, Snapshot, snapshot_name
 from hybrid.ports import Pool
 from hybrid_replicator.index import HistoryIndex
@@ -18,9 +20,11 @@ class Snapshots:
         self._pool, self._index, self._me = pool, index, me
         self._counters: dict[SiteId, int] = {}
 
-    async def take(self, site: SiteId, claim: Claim, only_if_changed: bool) -> Snapshot | None:
+    async def take(
+        self, site: SiteId, claim: Claim, only_if_changed: bool, consistent: bool = False
+    ) -> Snapshot | None:
         """
-        One of the main line of `site`, named after `claim`.
+        One of the main line of `site`, named after `claim`, and marked where its application knows of it.
 
         Returns:
             It, once on disk; with `only_if_changed` `None` when the newest already is the live data.
@@ -34,7 +38,7 @@ class Snapshots:
         call = self._pool.snapshot_if_changed if only_if_changed else self._pool.snapshot
         for attempt in range(ATTEMPTS):
             try:
-                snapshot = await call(dataset, snapshot_name(claim, self._next(site)))
+                snapshot = await call(dataset, snapshot_name(claim, self._next(site), "c" if consistent else ""))
             except AlreadyExists:
                 await self._index.reread(dataset)
                 if attempt == ATTEMPTS - 1:
@@ -44,6 +48,27 @@ class Snapshots:
                 self._index.took(dataset, snapshot)
             return snapshot
         raise AssertionError("unreachable: the last attempt returns or raises")
+
+    async def take_together(
+        self, sites: Collection[SiteId], consistent: bool, valid: Callable[[], bool]
+    ) -> tuple[Snapshot, ...]:
+        """See `hybrid.deeds.TimeMachine.snapshot_together`. Of no epoch, as one given by hand: it outranks none."""
+        datasets = [site_dataset(site) for site in sites]
+        for dataset in datasets:
+            if dataset not in self._index:
+                await self._index.refresh(dataset)
+        number = max(self._next(site) for site in sites)
+        taken = await self._pool.snapshots(
+            datasets, snapshot_name(Claim(0, self._me), number, "b" if consistent else "g")
+        )
+        if not valid():
+            for dataset, snapshot in zip(datasets, taken, strict=True):
+                await self._pool.destroy_snapshot(dataset, snapshot.guid)
+            raise Busy("no snapshot of one instant was taken", "the pool took too long", "it is tried again")
+        for site, dataset, snapshot in zip(sites, datasets, taken, strict=True):
+            self._counters[site] = number
+            self._index.took(dataset, snapshot)
+        return taken
 
     async def keep_present(self, site: SiteId) -> Snapshot | None:
         """One of what live data holds beyond the newest, under that one's epoch; `None` when there is nothing."""

@@ -34,6 +34,7 @@ from hybrid_replicator.names import (
     intent_key,
     is_intent,
     site_dataset,
+    site_of,
     stash_dataset,
 )
 from hybrid_replicator.snapshots import Snapshots
@@ -226,10 +227,10 @@ class Stashes:
             await self._pool.clone(aside, intent.base, main)
 
     async def _own_past(self, main: str) -> None:
-        """Promote until the main line depends on no stash."""
+        """Promote until the main line depends on no stash of its own; on another site's history it may go on to."""
         for _ in range(DEPTH):
             origin = (await self._pool.dataset(main)).origin
-            if origin is None or not origin[0].startswith(STASH):
+            if origin is None or not origin[0].startswith(f"{STASH}{site_of(main)}."):
                 return
             await patiently(self._clock, lambda: self._pool.promote(main))
 

@@ -112,6 +112,16 @@ class Windows:
         for name in sorted(self._left_over):
             await self._remove(name)
 
+    async def leave(self, site: SiteId) -> None:
+        """
+        Shut those of `site` that nobody looks through now: its main line is to be renamed.
+
+        Pool version 23 refuses that while a clone of it is mounted (`dsl_dir_rename_check`, measured).
+        """
+        for guid, window in list(self._open.items()):
+            if not window.users and self._index.holder(site, guid) is not None:
+                await self._shut(guid)
+
     async def recover(self, wanted: Callable[[str], Awaitable[bool]]) -> None:
         """At start: remove all that an earlier process left under `temporary/`, but what is `wanted`."""
         for dataset in await self._pool.datasets():

@@ -20,14 +20,48 @@ from hybrid.api.service import ApiService
 from hybrid.api.tokens import new_token
 from hybrid.away.lines import AwaySite, Stream
 from hybrid.away.stores import AwayStore, checked
-from hybrid.cluster import keyring
+from hybrid.cluster import groups, keyring
+from hybrid.cluster.groups import Group
 from hybrid.cluster.keyring import Keyring
-from hybrid.deeds import CreateSite, Deleted, Difference, Differences, DiscardedStash, Entry, Folder, Form, Progress
-from hybrid.errors import BadRequest, Conflict, HybridError, NoSuchPath, NoSuchStore, PeerError, StorageSick
+from hybrid.deeds import (
+    CloneSite,
+    CreateSite,
+    Deleted,
+    Difference,
+    Differences,
+    DiscardedStash,
+    Entry,
+    Folder,
+    Form,
+    Progress,
+)
+from hybrid.errors import (
+    BadRequest,
+    Conflict,
+    HybridError,
+    NoSuchPath,
+    NoSuchSite,
+    NoSuchStore,
+    PeerError,
+    StorageSick,
+)
 from hybrid.history import History
 from hybrid.hosting.pending import pending
 from hybrid.manifest import Extract
-from hybrid.model import Claim, Guid, Manifest, Mark, NodeId, SiteId, SiteSpec, Snapshot, Stash, Version, snapshot_name
+from hybrid.model import (
+    Claim,
+    Guid,
+    Manifest,
+    Mark,
+    NodeId,
+    Proof,
+    SiteId,
+    SiteSpec,
+    Snapshot,
+    Stash,
+    Version,
+    snapshot_name,
+)
 from hybrid.ports import ByteSource, Executed, IncomingStream
 from hybrid.view import NodeView, Pending, SiteView, View
 
@@ -262,6 +296,45 @@ class FakeHosting:
         """See `Hosting`."""
         return [one for one in self._world.bin if one.stash.site == site]
 
+    async def clone(self, site: SiteId, request: CloneSite, progress: Progress) -> SiteSpec:
+        """See `Hosting`."""
+        with progress.step("snapshot"):
+            await self._act("clone", site, request)
+        spec = msgspec.structs.replace(
+            self._world.sites[site].spec,
+            id=site_id(20),
+            name=request.name,
+            clone_of=site,
+            environment=request.environment,
+        )
+        self._world.add(spec, self._node)
+        return spec
+
+    async def detach(self, site: SiteId, progress: Progress) -> None:
+        """See `Hosting`."""
+        with progress.step("copy its history"):
+            await self._act("detach", site)
+        seen = self._world.sites[site]
+        spec = msgspec.structs.replace(seen.spec, clone_of=None)
+        self._world.sites[site] = msgspec.structs.replace(seen, spec=spec)
+
+    async def verify(self, site: SiteId, progress: Progress) -> Proof:
+        """See `Hosting`."""
+        with progress.step("health check"):
+            await self._act("verify", site)
+        proof = Proof(outcome="good", at_s=NOW_S, guid=Guid(7), of_s=NOW_S - 5, seconds=1.5, good_at_s=NOW_S)
+        seen = self._world.sites[site]
+        self._world.sites[site] = msgspec.structs.replace(seen, proofs={**seen.proofs, self._node: proof})
+        return proof
+
+    def verify_every_s(self) -> float:
+        """See `Hosting`."""
+        return self._world.verify_every_s
+
+    def set_verify_every_s(self, every_s: float) -> None:
+        """See `Hosting`."""
+        self._world.verify_every_s = every_s
+
     async def execute(self, site: SiteId, argv: Sequence[str], stdin: bytes) -> Executed:
         """See `Hosting`."""
         await self._act("execute", site, tuple(argv), stdin)
@@ -280,6 +353,56 @@ class FakeHosting:
             raise self.fail
 
 
+class FakeGroups:
+    """A whole `hybrid.group_deeds.GroupDeeds` in memory, on one node of a shared `World`."""
+
+    def __init__(self, world: World, node: NodeId) -> None:
+        self._world, self._node = world, node
+        self.calls: list[tuple[object, ...]] = []
+
+    def all(self) -> list[Group]:
+        """See `GroupDeeds`."""
+        return [self._world.groups[name] for name in sorted(self._world.groups)]
+
+    def find(self, name: str) -> Group:
+        """See `GroupDeeds`."""
+        if name not in self._world.groups:
+            raise NoSuchSite(f"there is no group {name}")
+        return self._world.groups[name]
+
+    def create(self, name: str, sites: Sequence[SiteId], every_s: float) -> Group:
+        """See `GroupDeeds`."""
+        self._world.groups[name] = groups.new(name, sites, every_s, self.all(), self._world.view(self._node))
+        return self._world.groups[name]
+
+    def delete(self, name: str) -> None:
+        """See `GroupDeeds`."""
+        del self._world.groups[self.find(name).name]
+
+    def moments(self, name: str) -> list[Snapshot]:
+        """See `GroupDeeds`."""
+        return [one for one in self._world.history[self.find(name).sites[0]] if "group" in one.kind]
+
+    async def snapshot(self, name: str) -> Snapshot:
+        """See `GroupDeeds`."""
+        lead = self.find(name).sites[0]
+        taken = Snapshot(Guid(77), snapshot_name(Claim(0, self._node), 77, "g"), NOW_S)
+        self._world.history[lead] = (*self._world.history[lead], taken)
+        return taken
+
+    async def rollback(self, name: str, moment: str, progress: Progress) -> list[Stash]:
+        """See `GroupDeeds`."""
+        with progress.step("stop all of them"):
+            self.calls.append(("rollback", name, moment))
+        return []
+
+    async def undo(self, name: str, progress: Progress) -> list[Stash]:
+        """See `GroupDeeds`."""
+        with progress.step("stop all of them"):
+            self.calls.append(("undo", name))
+        return []
+
+
 @dataclass
 class World:
     """What all nodes agree on."""
@@ -293,6 +416,8 @@ class World:
     bin: list[DiscardedStash] = field(default_factory=list)
     stashed_on: set[NodeId] = field(default_factory=lambda: {N1, N2, N3})
     serial: int = 0
+    verify_every_s: float = 86400.0
+    groups: dict[str, Group] = field(default_factory=dict)
 
     def view(self, me: NodeId) -> View:
         """As seen by `me`."""
@@ -477,6 +602,7 @@ class Node:
         self.id, self.cluster = node, cluster
         self.hosting = FakeHosting(cluster.world, node)
         self.peers = FakePeers(node, cluster.peers, cluster.world)
+        self.groups = FakeGroups(cluster.world, node)
         self.store = FakeStore()
         self.api = self.make()
 
@@ -498,6 +624,7 @@ class Node:
             self.cluster.remove_node,
             self.cluster,
             self.cluster.away,
+            self.groups,
             wall_s=lambda: NOW_S + self.cluster.reactor.seconds(),
             random=lambda count: next(counter).to_bytes(count, "big"),
         )

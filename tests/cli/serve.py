@@ -82,6 +82,7 @@ def main(directory: Path) -> None:
         lambda node, by, force: None,
         cluster,
         cluster.away,
+        n1.groups,
         wall_s=lambda: float(module.NOW_S),
         random=lambda count: next(numbers).to_bytes(count, "big"),
         interface="127.0.0.1",

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-TITLES = ["NAME", "STATE", "OWNER", "COPIES", "ON", "LAG", "DATA", "HISTORY", "DOMAINS", "TROUBLE"]
+TITLES = ["NAME", "STATE", "OWNER", "COPIES", "ON", "LAG", "DATA", "HISTORY", "PROVEN", "DOMAINS", "TROUBLE"]
 
 
 def test_lists_in_every_format(hybrid: Any) -> None:
@@ -287,6 +287,44 @@ def test_replacing_the_cluster_key(hybrid: Any) -> None:
     """One verb begins it; what it says is talk, or a document for programs."""
     assert "new key" in hybrid("cluster", "rotate-key", "--now").err
     assert json.loads(hybrid("cluster", "rotate-key", "--format", "json").out)["replaced"] is False
+
+
+def test_proving_a_copy(hybrid: Any) -> None:
+    """`verify` is an operation like others; the last proof is in lists and with its sentence in `show`."""
+    assert "never" in hybrid("cluster", "verification", "--help").out
+    hybrid("cluster", "verification", "--every", "12h")
+    assert "12h" in hybrid("cluster", "verification").out
+    refused = hybrid("site", "set", "blog", "--verify-every", "0")
+    assert (refused.code, json.loads(hybrid("site", "show", "blog", "--format", "json").out)["verify_every_s"]) == (
+        0,
+        0,
+    )
+    assert "-" in hybrid("site", "list", "--columns", "proof").out
+
+
+def test_cloning_a_site(hybrid: Any) -> None:
+    """A staging copy in one command, with secrets of its own; later it can be detached."""
+    done = hybrid("site", "clone", "blog", "staging", "--at", "10m", "--env", "PASSWORD=a=b")
+    assert done.code == 0 and "clone staging: done" in done.err
+    shown = json.loads(hybrid("site", "show", "staging", "--format", "json").out)
+    assert (shown["clone_of"], shown["environment"]) == ("blog", {"PASSWORD": "a=b"})
+    assert hybrid("site", "clone", "blog", "other", "--env", "PASSWORD").code == 2
+    assert hybrid("site", "clone", "blog", "staging").code != 0
+    assert hybrid("site", "detach", "staging").code == 0
+    assert json.loads(hybrid("site", "show", "staging", "--format", "json").out)["clone_of"] is None
+
+
+def test_groups(hybrid: Any) -> None:
+    """A website and its database go back in time together."""
+    made = hybrid("group", "create", "all", "blog", "shop", "--every", "5m")
+    assert (made.code, "blog,shop" in made.out) == (0, True)
+    assert hybrid("group", "list", "-q").out == "all\n"
+    name = json.loads(hybrid("group", "snap", "all", "--format", "json").out)["name"]
+    assert name in hybrid("group", "moments", "all").out
+    assert hybrid("group", "rollback", "all", name, "--yes").code == 0
+    assert hybrid("group", "undo", "all").code == 0
+    assert hybrid("group", "delete", "all").code == 0
+    assert hybrid("group", "moments", "all").code == 3
 
 
 def test_any_call(hybrid: Any, tmp_path: Path) -> None:

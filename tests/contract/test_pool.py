@@ -515,3 +515,26 @@ async def test_check_answers_quickly(pair: Pair) -> None:
     begun_s = time.monotonic()
     await here.pool.check()
     assert time.monotonic() - begun_s < 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_renamed_while_a_clone_of_a_clone_is_in_use(pair: Pair) -> None:
+    """A site is rolled back or deleted while a staging copy of it is served: the copy hangs on it through another."""
+    here, _ = pair
+    pool = here.pool
+    await pool.prepare()
+    await pool.create("sites/s-x")
+    await here.write("sites/s-x", "page", b"shared")
+    moment = await pool.snapshot("sites/s-x", "moment")
+    await pool.clone("sites/s-x", moment.guid, "images/between")
+    between = await pool.snapshot("images/between", "image")
+    await pool.clone("images/between", between.guid, "sites/s-y")
+    await pool.mount("sites/s-y", here.folder())
+    await here.occupied("sites/s-y", True)
+    await pool.rename("sites/s-x", "stash/s-x.1")
+    await pool.clone("stash/s-x.1", moment.guid, "sites/s-x")
+    await pool.promote("sites/s-x")
+    await pool.rename("sites/s-x", "trash/s-x")
+    assert (await pool.dataset("images/between")).origin == ("trash/s-x", moment.guid)
+    assert (await here.files("sites/s-y")) == {"page": b"shared"}
+    await here.occupied("sites/s-y", False)

@@ -224,5 +224,5 @@ class Containers(MemoryContainers):
         """See `hybrid.ports.Containers`."""
         process, new = self._node.process, spec.site not in self._containers
         await super().start(spec)
-        if new and process is not None:
+        if new and process is not None and spec.network:  # a copy that is only tried out serves nobody
             self._node.world.invariants.started(process, spec.site)

@@ -6,7 +6,7 @@ import argparse
 import time
 from typing import Any
 
-from hybrid.cli.columns import Column, bytes_, ports
+from hybrid.cli.columns import Column, bytes_, ports, seconds
 from hybrid.cli.exits import CliError
 from hybrid.cli.follow import finish
 from hybrid.cli.parser import add_command, add_noun, ask_option, long_options
@@ -71,6 +71,13 @@ def add(nouns: argparse._SubParsersAction[Any], common: argparse.ArgumentParser)
         "hybrid cluster defaults --retention 'all for 1h, hourly for 7d, daily for 90d'",
     )
     defaults.add_argument("--retention", metavar="GRID", help="how histories are kept; not given: only show it")
+    verification = whole.add(
+        "verification",
+        "how often copies of sites are started to see whether they work",
+        verification_of_all,
+        "hybrid cluster verification --every 12h",
+    )
+    verification.add_argument("--every", type=duration, metavar="TIME", help="change it; 0: never")
     image = add_noun(nouns, common, "image", "what sites are made from")
     image.add("list", "images on a node", list_images).add_argument("--node", help="default: the one that answers")
     imports = image.add("import", "import an image from a node's store of built images", import_image)
@@ -97,6 +104,14 @@ def show_defaults(session: Session) -> int:
     path = "/v1/defaults"
     shown = session.api.get(path) if wanted is None else session.api.call("PATCH", path, {"retention": wanted}).json()
     session.out.one(shown, (Column("retention"),))
+    return 0
+
+
+def verification_of_all(session: Session) -> int:
+    """`hybrid cluster verification`."""
+    path, every_s = "/v1/cluster/verification", session.options.every
+    answer = session.api.get(path) if every_s is None else session.api.call("PATCH", path, {"every_s": every_s}).json()
+    session.out.one(answer, (Column("every_s", "EVERY", seconds),))
     return 0
 
 

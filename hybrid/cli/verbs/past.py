@@ -21,6 +21,7 @@ SNAPSHOTS = (
     Column("created_at", "TAKEN"),
     Column("age_s", "AGE", seconds, "right"),
     Column("stands_for", "OF", align="right"),
+    Column("kind"),
     Column("name"),
     Column("guid"),
     Column("locked"),

@@ -6,7 +6,7 @@ import argparse
 import base64
 from typing import Any
 
-from hybrid.cli.columns import Column, bytes_, ports, seconds
+from hybrid.cli.columns import Column, bytes_, ports, proof_sentence, proven, seconds
 from hybrid.cli.exits import USAGE, CliError
 from hybrid.cli.follow import finish
 from hybrid.cli.parser import add_noun, count_of_bytes, long_options
@@ -22,6 +22,7 @@ LIST = (
     Column("lag_s", "LAG", seconds, "right"),
     Column("data_bytes", "DATA", bytes_, "right"),
     Column("history_bytes", "HISTORY", bytes_, "right"),
+    Column("proof", "PROVEN", proven),
     Column("domains"),
     Column("trouble"),
 )
@@ -36,7 +37,9 @@ SHOW = (
     Column("holders"),
     Column("safe_copies"),
     Column("lag_s", show=seconds),
+    Column("proof", "PROVEN", proof_sentence),
     Column("image"),
+    Column("clone_of"),
     Column("consistency"),
     Column("ports", show=ports),
     Column("memory_bytes", show=bytes_),
@@ -76,6 +79,29 @@ def add(nouns: argparse._SubParsersAction[Any], common: argparse.ArgumentParser)
     _site(move)
     move.add_argument("--to", required=True, metavar="NODE")
     long_options(move)
+    clone = verbs.add(
+        "clone",
+        "make a site that begins as another is, or was",
+        clone_site,
+        "hybrid site clone shop staging --at 1h --env DB_PASSWORD=…",
+    )
+    _site(clone)
+    clone.add_argument("name", metavar="NAME", help="of the new site")
+    clone.add_argument("--at", metavar="MOMENT", help="a snapshot, a time or an age (default: now)")
+    clone.add_argument("--domain", action="append", dest="domains", metavar="NAME", help="may be given several times")
+    clone.add_argument("--copies", type=int, metavar="N", help="replicas beyond the owner (default: as the other)")
+    clone.add_argument(
+        "--env", action="append", dest="environment", metavar="NAME=VALUE", help="of the new site's own, as secrets are"
+    )
+    long_options(clone)
+    detach = verbs.add("detach", "have a clone share nothing any more with the other site", detach_site)
+    _site(detach)
+    long_options(detach)
+    verify = verbs.add(
+        "verify", "prove now that a copy works: start one apart from the world", verify_site, "hybrid site verify blog"
+    )
+    _site(verify)
+    long_options(verify)
     _site(verbs.add("start", "have a site run", start_site))
     _site(verbs.add("stop", "have a site stopped; its data stays", stop_site))
     delete = verbs.add("delete", "stop a site and put its data into the trash", delete_site)
@@ -136,6 +162,27 @@ def change_site(session: Session) -> int:
 def move_site(session: Session) -> int:
     """`hybrid site move`."""
     return finish(session, session.api.post(path_of(session, "/move"), {"to": session.options.to}))
+
+
+def clone_site(session: Session) -> int:
+    """`hybrid site clone`."""
+    options = session.options
+    variables = [item.partition("=") for item in options.environment or ()]
+    if any(not name or not equals for name, equals, _ in variables):
+        raise CliError("--env is NAME=VALUE", "", "for example --env DB_PASSWORD=secret", USAGE)
+    given = {name: value for name in ("at", "domains", "copies") if (value := getattr(options, name)) is not None}
+    body = {"name": options.name, **given, "environment": {name: value for name, _, value in variables}}
+    return finish(session, session.api.post(path_of(session, "/clone"), body))
+
+
+def detach_site(session: Session) -> int:
+    """`hybrid site detach`."""
+    return finish(session, session.api.post(path_of(session, "/detach")))
+
+
+def verify_site(session: Session) -> int:
+    """`hybrid site verify`."""
+    return finish(session, session.api.post(path_of(session, "/verify")))
 
 
 def start_site(session: Session) -> int:
@@ -226,6 +273,16 @@ def _limits(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--retention", metavar="GRID", help="'all for 1h, hourly for 24h, daily for 30d'")
     parser.add_argument("--memory", type=count_of_bytes, dest="memory_bytes", metavar="SIZE", help="256M")
     parser.add_argument("--cpus", type=float, metavar="N", help="processor cores, 0.5")
+    parser.add_argument(
+        "--verify-every", type=duration, dest="verify_every_s", metavar="TIME", help="start a copy so often; 0: never"
+    )
+    parser.add_argument(
+        "--consistent-every",
+        type=duration,
+        dest="consistent_every_s",
+        metavar="TIME",
+        help="snapshot between the image's hooks so often; 0: never",
+    )
     parser.add_argument("--pids", type=int, metavar="N", help="processes")
     parser.add_argument(
         "--policy", metavar="P", help="which history wins after a partition: value, epoch, prefer:DC, ask"
@@ -249,8 +306,8 @@ def _limits(parser: argparse.ArgumentParser) -> None:
 def _given(options: argparse.Namespace) -> Json:
     """The settings that were given, as the API wants them."""
     sizes = ("quota_bytes", "history_budget_bytes", "memory_bytes")
-    numbers = ("copies", "snapshot_every_s", "ttl_s", *sizes, "cpus", "pids")
-    names = ("domains", *numbers, "retention", "policy", "consistency")
+    intervals = ("snapshot_every_s", "ttl_s", "verify_every_s", "consistent_every_s")
+    names = ("domains", "copies", *intervals, *sizes, "cpus", "pids", "retention", "policy", "consistency")
     given = {name: value for name in names if (value := getattr(options, name)) is not None}
     if "ttl_s" in given:
         given["ttl_s"] = int(given["ttl_s"])
