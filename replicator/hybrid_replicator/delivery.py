@@ -157,6 +157,10 @@ class Delivery:
                         self._mistook(dataset, node, image)
                         if refused.reason != "base" or attempt == ATTEMPTS - 1:
                             raise
+                    except NoSuchSnapshot:
+                        await self._index.reread(dataset)  # somebody destroyed it by hand
+                        if attempt == ATTEMPTS - 1:
+                            raise
                     else:
                         return self._delivered(dataset, node, to, total, began_s)
         raise PeerError(f"{node} could not be brought up to date", f"after {ATTEMPTS} attempts", "it is tried again")

@@ -111,6 +111,37 @@ def test_row_3_common_base_destroyed_keeps_both_lines(tell: Tell) -> None:
     tell(story)
 
 
+def test_row_3_common_base_destroyed_under_the_hands_of_a_running_owner(tell: Tell) -> None:
+    """What somebody destroyed by hand is noticed when it is missed: the owner looks again, and both lines are kept."""
+
+    async def story(world: World) -> None:
+        a, b, c = await world.start(A, B, C)
+        await world.site(a, b, c)
+        a.pool.write(main_of(), "data", b"old")
+        await world.wait(10)
+        theirs = set(guids(await b.pool.history(main_of())))
+        world.network.cut(A, B)
+        world.down.add(B)
+        world.publish()
+        a.pool.write(main_of(), "data", b"new")
+        await world.wait(10)
+        for one in await a.pool.history(main_of()):
+            if one.guid in theirs:
+                for tag in await a.pool.holds(main_of(), one.guid):
+                    await a.pool.release(main_of(), one.guid, tag)
+                await a.pool.destroy_snapshot(main_of(), one.guid)
+        world.network.heal(A, B)
+        world.down.clear()
+        world.publish()
+        a.pool.write(main_of(), "data", b"newer")
+        await world.wait(20)
+        assert b.heads()[-1] == c.heads()[-1] == b"newer"
+        kept = {one.guid for name in await b.pool.datasets() for one in await b.pool.history(name.name)}
+        assert theirs <= kept
+
+    tell(story)
+
+
 def test_row_4_bookkeeping_may_be_done_twice_or_not_at_all(tell: Tell) -> None:
     """What is in common is read from the pools: holds set twice, taken away, or from another life change nothing."""
 
