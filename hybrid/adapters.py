@@ -34,6 +34,15 @@ class Memory(Protocol):
     def keep_shared(self, entries: Mapping[str, Shared]) -> None:
         """Remember entries of the shared map."""
 
+    def histories(self) -> dict[str, bytes]:
+        """Histories of datasets that may be believed, by dataset. See `hybrid_replicator.kept`."""
+
+    def keep_histories(self, records: Mapping[str, bytes]) -> None:
+        """Remember these."""
+
+    def drop_histories(self, datasets: Iterable[str]) -> None:
+        """Believe these no longer."""
+
 
 class Builds(Protocol):
     """Built images waiting beside the pool. See `hybrid_containers.image.ImageStore`."""

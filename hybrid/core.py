@@ -8,6 +8,7 @@ same code runs in `hybrid.node` on real drivers and in tests on the fakes, sever
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from twisted.application.service import MultiService
@@ -52,9 +53,12 @@ from hybrid.outlook import Outlook
 from hybrid.presence import Presence
 from hybrid.settings import Settings
 from hybrid.shelf import Shelf
+from hybrid.storage.witnessed import witnessed
 from hybrid.strict.sites import StrictSites
+from hybrid.traffic import traffic_of
 from hybrid.view import SiteView
 from hybrid.wire import Done, OwnerSeen, SeesOwner, TakeOver
+from hybrid_replicator.kept import Kept
 from hybrid_replicator.service import Replicator
 
 DECIDE_EVERY_S = 0.5
@@ -95,6 +99,8 @@ class Core(MultiService):
         drivers: Drivers,
     ) -> None:
         super().__init__()
+        kept = Kept(drivers.memory, reactor.seconds)
+        drivers = replace(drivers, pool=witnessed(drivers.pool, kept))
         self._reactor, self._settings, self._me, self._drivers = reactor, settings, me, drivers
         pool, links, now_s = drivers.pool, drivers.links, reactor.seconds()
         self.told: list[Callable[[str, SiteId, str], None]] = []
@@ -114,6 +120,7 @@ class Core(MultiService):
         )
         self._membership, self._ledger = self.presence.membership, self.presence.ledger
         self.known, self.shared = self.presence.known, self.presence.shared
+        traffic, self._gentle = traffic_of(reactor, settings, lambda: self.outlook.view, drivers.wall_s, drivers.probe)
         self.replicator = Replicator(
             reactor,
             pool,
@@ -130,6 +137,8 @@ class Core(MultiService):
             heads=self.known.heads,
             default_grid=lambda: defaults.decode(self.shared.get(defaults.KEY)).retention,
             forget_by_s=drivers.patient_wall_s,
+            kept=kept,
+            traffic=traffic,
         )
         self._ledger.follow(self.replicator.heard)
         self._tasks = SiteTasks()
@@ -331,6 +340,8 @@ class Core(MultiService):
             *self.care.loops(),
         ):
             self._loops.every(interval_s, deed)
+        if self._gentle is not None:
+            self._loops.every(CHECK_EVERY_S, self._gentle.look)
         self.log.info("node {name} ({node}) is up", name=self._settings.name, node=self._me)
 
     async def _storage_answers(self) -> None:

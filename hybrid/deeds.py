@@ -63,6 +63,23 @@ class Differences(msgspec.Struct, frozen=True):
     """`False`: there is more than is told."""
 
 
+class TransferSeen(msgspec.Struct, frozen=True, kw_only=True):
+    """A stream between two nodes that is under way."""
+
+    way: Literal["send", "receive"]
+    dataset: str
+    """`sites/…`, `images/…` or `stash/…`."""
+    node: NodeId
+    """The other one."""
+    bytes: int
+    size_bytes: int | None
+    """In all, where it is known."""
+    bytes_per_s: int
+    """On average so far."""
+    seconds: float
+    left_s: float | None
+
+
 class TimeMachine(Protocol):
     """
     The replicator, as those who open, close and roll back sites need it.
@@ -75,6 +92,9 @@ class TimeMachine(Protocol):
 
     def stashes(self, site: SiteId) -> tuple[Stash, ...]:
         """Stashes of `site` on this node, oldest first."""
+
+    def transfers(self) -> tuple[TransferSeen, ...]:
+        """Streams to and from this node that are under way, the longest first."""
 
     def exclusive(self, site: SiteId) -> AbstractAsyncContextManager[None]:
         """Keep snapshots, sends and receives of `site` away for a while; entered when those under way have ended."""
@@ -279,8 +299,9 @@ class Hosting(Protocol):
     """
     What the API can have done on this node.
 
-    `view`, `decisions`, `pick`, `deleted`, `undelete` and how often sites are verified are for any node, `history` and
-    the reading of files for those that hold the site, `verify` for those but the owner; all else is for its owner.
+    `view`, `transfers`, `decisions`, `pick`, `deleted`, `undelete` and how often sites are verified are for any node,
+    `history` and the reading of files for those that hold the site, `verify` for those but the owner; all else is for
+    its owner.
     """
 
     def view(self) -> View:
@@ -328,6 +349,9 @@ class Hosting(Protocol):
 
         Raises `NoSuchSite`; `Conflict` when there is nothing to choose, or `node` has nothing to choose.
         """
+
+    def transfers(self) -> tuple[TransferSeen, ...]:
+        """Streams to and from this node that are under way, the longest first."""
 
     def decisions(self) -> list[Pending]:
         """What waits for a person, most urgent first."""

@@ -18,7 +18,7 @@ from hybrid.departures import Links as Cuts
 from hybrid.hosting.terms import Accepts
 from hybrid.ports import Containers, Peers, Pool
 from hybrid.strict.ports import StrictDrivers
-from hybrid_replicator.ports import Files
+from hybrid_replicator.ports import Files, Probe
 
 
 class PeerLinks(Peers, Links, Cuts, PulseLinks, Protocol):
@@ -46,5 +46,7 @@ class Drivers:
     load: Callable[[], float]
     objects: Callable[[AwayStore], Objects]
     """Opens a store far away."""
+    probe: Probe | None = None
+    """How long small writes take; without it, receives are as fast as can be."""
     strict: StrictDrivers | None = None
     """etcd and the guardian, where this node has them."""

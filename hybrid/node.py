@@ -38,6 +38,7 @@ from hybrid.patience import PatientClock
 from hybrid.ports import Pool
 from hybrid.settings import Settings, guardian_socket, load
 from hybrid.storage.detect import detect
+from hybrid.storage.probe import SyncProbe
 from hybrid.storage.reserved import ReservedPool
 from hybrid.strict.gateway import EtcdGateway
 from hybrid.strict.guardian_link import GuardianLink
@@ -118,6 +119,7 @@ class Node(MultiService):
             random=random.Random(),
             load=lambda: os.getloadavg()[0],
             objects=lambda store: S3Objects(reactor, store, time.time),
+            probe=SyncProbe(reactor, pool, Path(self._settings.state_dir) / "probe"),
             strict=self._strict_drivers(),
         )
 

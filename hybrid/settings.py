@@ -49,6 +49,27 @@ class Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Go on while etcd cannot be reached, as long as every server that holds the site agrees."""
 
 
+class RateLimit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How fast this node may replicate."""
+
+    bytes_per_s: Annotated[int, msgspec.Meta(ge=65536)]
+    way: Literal["send", "receive", "both"] = "both"
+    """`both`: so much out and so much in."""
+    to: str = "*"
+    """A node's name, or a data centre: all that goes there (or comes from there) together; `"*"`: all there is."""
+    hours: Annotated[str, msgspec.Meta(pattern="^(([01][0-9]|2[0-3]):[0-5][0-9]-([01][0-9]|2[0-3]):[0-5][0-9])?$")] = ""
+    """When it counts, `"08:00-18:00"` by this machine's local time; always where it is empty."""
+
+
+class Replication(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How gently this node replicates."""
+
+    limits: tuple[RateLimit, ...] = ()
+    """All that apply count, so the smallest wins: `[[replication.limits]]`."""
+    gentle: bool = True
+    """Receive large streams only so fast that small synchronous writes of sites here take at most twice as long."""
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What `/etc/hybrid/hybrid.toml` may say."""
 
@@ -86,6 +107,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """Start and supervise zfs-fuse for this node (else the system does)."""
     timing: Timing = Timing()
     strict: Strict = Strict()
+    replication: Replication = Replication()
 
 
 def guardian_socket(settings: Settings) -> str:
@@ -110,12 +132,13 @@ def load(path: Path) -> Settings:
         raise SettingsError(f"{path} is not TOML", str(error)) from error
 
 
+_PARTS = Settings, Timing, Strict, Replication, RateLimit
+
+
 def _suggestion(message: str) -> str:
     """`did you mean …` for an unknown key."""
     if "unknown field" not in message:
         return ""
     wrong = message.split("`")[1]
-    near = difflib.get_close_matches(
-        wrong, [*Settings.__struct_fields__, *Timing.__struct_fields__, *Strict.__struct_fields__], n=1
-    )
+    near = difflib.get_close_matches(wrong, [field for part in _PARTS for field in part.__struct_fields__], n=1)
     return f"did you mean `{near[0]}`?" if near else "see hybrid/settings.py for the known keys"

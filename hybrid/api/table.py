@@ -9,11 +9,12 @@ import msgspec
 from hybrid.api import schema
 from hybrid.api.awaytable import AWAY
 from hybrid.api.calls import Answer, Call
-from hybrid.api.endpoints import choices, clones, cluster, defaults, groups, jobs, proofs, sites
+from hybrid.api.endpoints import choices, clones, cluster, defaults, groups, jobs, proofs, sites, transfers
 from hybrid.api.openapi import document
 from hybrid.api.parts import Parts
 from hybrid.api.pasttable import PAST
 from hybrid.api.routes import SITE, Query, Route
+from hybrid.api.transfers import TransferAnswer
 from hybrid.release import __version__
 from hybrid.view import SiteState
 
@@ -263,6 +264,15 @@ _JOBS = (
         summary="Operations of one node, newest first",
         query=(_NODE, _LIMIT, Query("site", "name or id"), Query("state", "one of " + ", ".join(jobs.STATES))),
         answer=schema.Page[schema.Operation],
+        at="named",
+    ),
+    Route(
+        method="GET",
+        template="/v1/transfers",
+        endpoint=transfers.list_transfers,
+        summary="Streams between one node and others that are under way: bytes, rate, time left",
+        query=(_NODE,),
+        answer=schema.Page[TransferAnswer],
         at="named",
     ),
     Route(

@@ -19,7 +19,7 @@ from hybrid.cluster.token import Invitation
 from hybrid.errors import HybridError
 from hybrid.model import NodeId, NodeRegister, Shared
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of the tables; `_migrate` brings older ones here."""
 
 _TABLES = """
@@ -27,6 +27,7 @@ create table if not exists number (name text primary key, value integer not null
 create table if not exists node (id text primary key, register blob not null);
 create table if not exists shared (key text primary key, entry blob not null);
 create table if not exists invitation (id text primary key, invitation blob not null);
+create table if not exists history (dataset text primary key, record blob not null);
 create table if not exists operation (id text primary key, ordinal integer not null, record blob not null);
 """
 
@@ -127,7 +128,21 @@ class Store:
         rows = [(key, msgspec.msgpack.encode(entry)) for key, entry in entries.items()]
         self._many("insert or replace into shared values (?, ?)", rows)
 
-    def _many(self, statement: str, rows: Sequence[tuple[str, bytes]]) -> None:
+    # ------------------------------------------------------------------------------------------------- histories
+
+    def histories(self) -> dict[str, bytes]:
+        """See `hybrid_replicator.kept.Shelf`."""
+        return dict(self._database.execute("select dataset, record from history"))
+
+    def keep_histories(self, records: Mapping[str, bytes]) -> None:
+        """See `hybrid_replicator.kept.Shelf`."""
+        self._many("insert or replace into history values (?, ?)", list(records.items()))
+
+    def drop_histories(self, datasets: Iterable[str]) -> None:
+        """See `hybrid_replicator.kept.Shelf`."""
+        self._many("delete from history where dataset=?", [(dataset,) for dataset in datasets])
+
+    def _many(self, statement: str, rows: Sequence[tuple[str | bytes, ...]]) -> None:
         with self._database:
             self._database.execute("begin")
             self._database.executemany(statement, rows)

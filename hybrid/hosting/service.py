@@ -18,6 +18,7 @@ from hybrid.deeds import (
     Form,
     Progress,
     TimeMachine,
+    TransferSeen,
 )
 from hybrid.errors import BadRequest, Conflict, ImageError, NoSuchSite, NoSuchSnapshot
 from hybrid.history import History
@@ -175,6 +176,10 @@ class HostingService:
         await self._tasks.run(site, "delete", lambda: self._deletions.delete(site, progress, moved_to))
 
     # ------------------------------------------------------------------------------------------------ choices
+
+    def transfers(self) -> tuple[TransferSeen, ...]:
+        """See `hybrid.deeds.Hosting`."""
+        return self._machine.transfers()
 
     def decisions(self) -> list[Pending]:
         """See `hybrid.deeds.Hosting`."""

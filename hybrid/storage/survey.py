@@ -19,7 +19,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from hybrid.storage.commands import ZfsCommands
 
-FULL_EVERY_S = 120.0
+FULL_EVERY_S = 300.0
 """The sum is not trusted for longer: what is not asked for may shrink by just as much as another dataset grew."""
 
 

@@ -25,7 +25,7 @@ from hybrid.storage.reserve import Reserve
 from hybrid.storage.survey import Survey
 
 ZFS_FUSE = Capabilities(driver="zfs-fuse")
-STREAMS_EACH_WAY = 4
+STREAMS_EACH_WAY = 8
 EMPTY_INCREMENT_BYTES = 624
 """An increment in which nothing changed is its first and its last record."""
 DESTROY_S = 300.0

@@ -36,6 +36,9 @@ HOLD_EVERY_S = 300.0
 """Nothing of the last hour is thinned out, so holds need not follow at once."""
 CHECK_EVERY_S = 30.0
 """Every site is compared with what its peers acknowledged."""
+SETTLE_EVERY_S = 10.0
+VERIFY_EVERY_S = 10.0
+"""One history of those that were believed at the start is read again."""
 SPREAD_EVERY_S = 30.0
 """Stashes that are on no other node are offered so often."""
 
@@ -91,6 +94,8 @@ class Chores:
         self._every(HOLD_EVERY_S, "hold", self._hold)
         self._every(CHECK_EVERY_S, "check", self._check)
         self._every(HOLD_EVERY_S, "give up", self._receiver.parts.sweep)
+        self._every(SETTLE_EVERY_S, "settle", self._settle)
+        self._every(VERIFY_EVERY_S, "verify", self._index.verify_next)
 
     def _every(self, period_s: float, name: str, chore: Callable[[], Awaitable[None]]) -> None:
         """Begin `chore` when its last beginning is `period_s` ago and it has ended."""
@@ -151,6 +156,9 @@ class Chores:
 
     async def _check(self) -> None:
         self._sender.check_all()
+
+    async def _settle(self) -> None:
+        self._index.settle()
 
     async def _finish(self) -> None:
         """Finish stashes that were unfinished at the last look already, so not those just being made."""

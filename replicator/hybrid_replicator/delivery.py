@@ -23,6 +23,7 @@ from hybrid_replicator.index import HistoryIndex
 from hybrid_replicator.names import site_dataset
 from hybrid_replicator.plan import Nothing, NothingInCommon, SendImageFirst, Step, TheyDiverged, plan
 from hybrid_replicator.resuming import Resuming
+from hybrid_replicator.traffic import Traffic
 
 ATTEMPTS = 4
 """Looks at the peer's history within one delivery: an image, a base that moved, a modified replica."""
@@ -45,24 +46,15 @@ class Delivered:
     seconds: float
 
 
-class CountedSource:
-    """See `hybrid.ports.ByteSource`; counts what passes."""
-
-    def __init__(self, source: ByteSource | None) -> None:
-        """`None` for an empty stream."""
-        self._source = source
-        self.bytes = 0
+class Empty:
+    """See `hybrid.ports.ByteSource`: a stream of nothing."""
 
     async def read(self) -> bytes:
         """See `hybrid.ports.ByteSource`."""
-        data = await self._source.read() if self._source is not None else b""
-        self.bytes += len(data)
-        return data
+        return b""
 
     async def abort(self) -> None:
         """See `hybrid.ports.ByteSource`."""
-        if self._source is not None:
-            await self._source.abort()
 
 
 class Cut:
@@ -91,7 +83,8 @@ class Delivery:
 
     log = Logger()
 
-    def __init__(self, clock: IReactorTime, pool: Pool, peers: Peers, index: HistoryIndex) -> None:
+    def __init__(self, clock: IReactorTime, pool: Pool, peers: Peers, index: HistoryIndex, traffic: Traffic) -> None:
+        self._traffic = traffic
         self._clock, self._pool, self._peers, self._index = clock, pool, peers, index
         self.answered_s: dict[NodeId, float] = {}
         """When each peer last answered anything."""
@@ -290,25 +283,27 @@ class Delivery:
         sending += ends
         try:
             size_bytes, opened = await self._open(node, offer, part)
-            source = CountedSource(opened)
-            await cut.watch(source)
-            answer = await self._peers.offer(node, msgspec.structs.replace(offer, size_bytes=size_bytes), source)
+            offer = msgspec.structs.replace(offer, size_bytes=size_bytes)
+            with self._traffic.transfer("send", offer.dataset, node, size_bytes) as transfer:
+                source = self._traffic.paced(opened, transfer)
+                await cut.watch(source)
+                answer = await self._peers.offer(node, offer, source)
         finally:
             for guid in ends:
                 sending.remove(guid)
         self.answered_s[node] = self._clock.seconds()
         match answer:
             case Taken(head) if head == offer.to.guid:
-                return source.bytes
+                return transfer.bytes
             case Refused():
                 raise NotTaken(node, answer)
             case _:
                 raise PeerError(f"{node} did not say that it holds {offer.dataset}@{offer.to.name}", str(answer))
 
-    async def _open(self, node: NodeId, offer: Offer, part: Partial | None) -> tuple[int | None, ByteSource | None]:
+    async def _open(self, node: NodeId, offer: Offer, part: Partial | None) -> tuple[int | None, ByteSource]:
         """Size (at most), where known, and bytes of the stream; nothing where the peer only has to cut back."""
         if offer.base == offer.to.guid:
-            return 0, None
+            return 0, Empty()
         takes = self._takes.get(node, 0)
         size_bytes = await self._pool.estimate(offer.dataset, offer.to.guid, offer.base, takes)
         return size_bytes, await self._pool.send(offer.dataset, offer.to.guid, offer.base, takes, part)

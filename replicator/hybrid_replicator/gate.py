@@ -35,6 +35,11 @@ class Gate:
         self._inside: dict[object, Abort] = {}
         self._emptied: Deferred[None] | None = None
 
+    @property
+    def shut(self) -> bool:
+        """Whether somebody has it alone, or waits for that."""
+        return self._shut
+
     @asynccontextmanager
     async def shared(self, abort: Abort = nothing_to_abort) -> AsyncIterator[None]:
         """

@@ -1,12 +1,13 @@
 """
-The histories of this node's datasets, in memory: read once at start, kept up to date by what we do ourselves. Shell.
+The histories of this node's datasets, in memory: known at start, kept up to date by what we do ourselves. Shell.
 
-Listing a pool takes minutes where there are many snapshots, so nothing here does so again. One dataset is read again
-where the truth matters: after a receive, and after any error.
+Listing a pool takes minutes where there are many snapshots, so at a start only what is not kept (`kept.py`) is read.
+One dataset is read again where the truth matters: after a receive, after any error, and later what was believed then.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 import msgspec
@@ -16,6 +17,7 @@ from hybrid.errors import NoSuchDataset
 from hybrid.history import History
 from hybrid.model import Guid, SiteId, SiteSpec, Snapshot, Stash
 from hybrid.ports import Dataset, Pool
+from hybrid_replicator.kept import REST_S, Kept, NoShelf
 from hybrid_replicator.names import (
     FROM,
     IMAGES,
@@ -65,9 +67,12 @@ class HistoryIndex:
 
     log = Logger()
 
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
+    def __init__(self, pool: Pool, kept: Kept | None = None) -> None:
+        """`kept` outlives the process, and is the witness of `pool`; nothing is kept without it."""
+        self._pool, self._kept = pool, kept or Kept(NoShelf(), lambda: 0.0)
         self._lines: dict[str, Line] = {}
+        self._believed: list[str] = []
+        """Datasets whose histories were not read since the start."""
 
     # ------------------------------------------------------------------------------------------------ reading
 
@@ -158,10 +163,40 @@ class HistoryIndex:
     # ------------------------------------------------------------------------------------------------ writing
 
     async def load(self) -> None:
-        """Read all of the pool. Only at start."""
+        """Know all of the pool. Only at start, before anything is changed."""
         self._lines.clear()
+        kept = self._kept.read()
         datasets = [one for one in await self._pool.datasets() if not one.name.startswith(NOT_OURS)]
-        await side_by_side([one for one in datasets if one.name != JOURNAL], READ_AT_ONCE, self._read)
+        datasets = [one for one in datasets if one.name != JOURNAL]
+        for dataset in datasets:
+            if dataset.name in kept:
+                self._learn(dataset, kept[dataset.name])
+        self._believed = sorted(self._lines)
+        self._kept.doubt(kept.keys() - self._lines.keys())
+        await side_by_side([one for one in datasets if one.name not in self._lines], READ_AT_ONCE, self._read)
+        self.log.info("{kept} of {all} histories were kept", kept=len(self._believed), all=len(self._lines))
+
+    async def verify_next(self) -> None:
+        """Read one of the histories that were believed at the start; what changes meanwhile was read by others."""
+        if self._believed and (dataset := self._believed.pop()) in self._lines:
+            changes = self._kept.changes(dataset)
+            try:
+                history = await self._ask(dataset)
+            except NoSuchDataset:
+                history = ()
+            line = self._lines.get(dataset)
+            if line is not None and line.history != history and self._kept.changes(dataset) == changes:
+                self.log.warn("{dataset} was not as it was kept: changed by hand?", dataset=dataset)
+                self._kept.doubt([dataset])
+                await self.refresh(dataset)
+
+    def settle(self, rest_s: float = REST_S) -> int:
+        """Write down the histories that have rested for so long, a part of them at a time; how many it were."""
+        return self._kept.settle(((name, line.history) for name, line in self._lines.items()), rest_s)
+
+    def about_to_change(self, datasets: Iterable[str]) -> None:
+        """For many at once what the pool's witness would do for each: one write to disk instead of many."""
+        self._kept.doubt(datasets)
 
     async def refresh(self, dataset: str) -> History:
         """Read one dataset again, all of it; it may be gone. Returns its history."""
@@ -173,7 +208,7 @@ class HistoryIndex:
 
     async def reread(self, dataset: str) -> History:
         """Read one dataset's snapshots again. Returns them. Raises `NoSuchDataset`."""
-        history = await self._pool.history(dataset)
+        history = await self._ask(dataset)
         self._lines[dataset] = replace(self._lines.get(dataset, Line(())), history=history)
         return history
 
@@ -200,7 +235,15 @@ class HistoryIndex:
         self._lines.pop(dataset, None)
 
     async def _read(self, dataset: Dataset) -> None:
-        history = await self._pool.history(dataset.name)
+        self._learn(dataset, await self._ask(dataset.name))
+
+    async def _ask(self, dataset: str) -> History:
+        changes = self._kept.changes(dataset)
+        history = await self._pool.history(dataset)
+        self._kept.reread(dataset, changes)
+        return history
+
+    def _learn(self, dataset: Dataset, history: History) -> None:
         self._lines[dataset.name] = Line(history, dataset.origin, dataset.properties, self._stash(dataset))
 
     def _stash(self, dataset: Dataset) -> Stash | None:

@@ -79,3 +79,10 @@ class Files(Protocol):
         Returns:
             How many messages were brought, moved or removed. Safe to repeat.
         """
+
+
+class Probe(Protocol):
+    """What others notice of a busy pool."""
+
+    async def writes_s(self) -> list[float]:
+        """Seconds that each of some small synchronous writes to the pool took just now; empty: it is not known."""

@@ -19,6 +19,7 @@ from hybrid.errors import Busy, HybridError, OutOfSpace, PeerError, QuotaReached
 from hybrid.model import Fact, NodeId, Received, SiteId, StreamBroken
 from hybrid.ports import ByteSink, IncomingStream, Partial, Pool
 from hybrid.wire import Offer, Refused, Taken
+from hybrid_replicator.berths import Berths
 from hybrid_replicator.fit import Beside, CutBack, Diverges, Extends, Fresh, Held, Misfit, fit
 from hybrid_replicator.gate import Gates
 from hybrid_replicator.header import BadStream
@@ -32,6 +33,7 @@ from hybrid_replicator.snapshots import Snapshots
 from hybrid_replicator.stash import Stashes
 from hybrid_replicator.tasks import patiently
 from hybrid_replicator.temporary import discard
+from hybrid_replicator.traffic import PacedStream, Traffic
 
 RESERVE = 1 - Level.FULL / 100
 """The part of a pool that receives leave free: a full pool cannot even be tidied up."""
@@ -52,8 +54,10 @@ class Receiver:
         snapshots: Snapshots,
         stashes: Stashes,
         holds: BaseHolds,
+        traffic: Traffic,
         report: Callable[[Fact], None],
     ) -> None:
+        self._traffic, self._berths = traffic, Berths()
         self._clock, self._pool, self._index, self._fences, self._gates = clock, pool, index, fences, gates
         self._snapshots, self._stashes, self._holds, self._report = snapshots, stashes, holds, report
         self.parts = Parts(clock, pool)
@@ -67,10 +71,16 @@ class Receiver:
             return Refused("broken", "this is no offer of a dataset that is replicated")
         if offer.dataset in self._under_way:
             return Refused("busy", f"{offer.dataset} is being received already")
+        if self._berths.full(sender, offer.base is None):
+            return Refused("busy", "as much is being received as this node takes at a time")
         self._under_way.add(offer.dataset)
         failed: Exception | None = None
         try:
-            answer = await self._answer(sender, offer, stream)
+            with (
+                self._berths.taken(sender, offer.base is None),
+                self._traffic.transfer("receive", offer.dataset, sender, offer.size_bytes) as transfer,
+            ):
+                answer = await self._answer(sender, offer, PacedStream(stream, self._traffic.paced(stream, transfer)))
         except Exception as error:
             failed, answer = error, self._refusal(offer, error)
             self._unsure.add(offer.dataset)

@@ -19,7 +19,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from hybrid.deeds import Differences, Folder, Form, StashReason
+from hybrid.deeds import Differences, Folder, Form, StashReason, TransferSeen
 from hybrid.errors import Busy, NoSuchSnapshot
 from hybrid.history import History
 from hybrid.loops import Loops
@@ -37,6 +37,7 @@ from hybrid_replicator.gate import Abort, Gates
 from hybrid_replicator.holds import BaseHolds
 from hybrid_replicator.index import HistoryIndex, written_spec
 from hybrid_replicator.keeping import Keeping
+from hybrid_replicator.kept import Kept
 from hybrid_replicator.names import kind_of, site_dataset, stash_dataset
 from hybrid_replicator.outbox import Outbox
 from hybrid_replicator.owned import Duty, Owned
@@ -50,6 +51,7 @@ from hybrid_replicator.sizes import Sizes
 from hybrid_replicator.snapshots import Snapshots
 from hybrid_replicator.stash import Stashes
 from hybrid_replicator.tasks import Tasks
+from hybrid_replicator.traffic import Traffic, unlimited
 from hybrid_replicator.trash import Trash
 from hybrid_replicator.windows import Windows
 
@@ -85,6 +87,8 @@ class Replicator(Service):
         heads: Heads = no_heads,
         default_grid: Callable[[], str] = str,
         forget_by_s: Callable[[], float] | None = None,
+        kept: Kept | None = None,
+        traffic: Traffic | None = None,
     ) -> None:
         """
         Args:
@@ -98,21 +102,35 @@ class Replicator(Service):
             heads: What other nodes publish of a site: the newest in common is never forgotten here.
             default_grid: How histories are kept of which nothing else is said, see `hybrid.grid`; empty: as is usual.
             forget_by_s: Wall time by which snapshots are old; default: `now_s`.
+            kept: Histories that outlive the process, and the witness of `pool`; none are kept without.
+            traffic: How fast streams may be; without it, as fast as can be.
         """
         self._reactor, self._pool, self._peers, self._me = reactor, pool, peers, me
-        self._heads, self._now_s, self._look_every_s = heads, now_s, max(1.0, look_every_s)
-        self._index, self._gates, self._tasks = HistoryIndex(pool), Gates(), Tasks()
+        self._heads, self._now_s = heads, now_s
+        self._index, self._gates, self._tasks = HistoryIndex(pool, kept), Gates(), Tasks()
         holds, snapshots = BaseHolds(reactor, pool), Snapshots(pool, self._index, me)
-        self._delivery = Delivery(reactor, pool, peers, self._index)
+        self._traffic = traffic or unlimited(reactor)
+        self._delivery = Delivery(reactor, pool, peers, self._index, self._traffic)
         self._sender = Sender(
             reactor, self._index, Outbox(jitter), self._delivery, self._gates, holds, fences, self._tasks, report
         )
         self._stashes = Stashes(reactor, pool, self._index, snapshots, report, me, now_s)
         self._receiver = Receiver(
-            reactor, pool, self._index, fences, self._gates, snapshots, self._stashes, holds, report
+            reactor,
+            pool,
+            self._index,
+            fences,
+            self._gates,
+            snapshots,
+            self._stashes,
+            holds,
+            self._traffic,
+            report,
         )
-        schedule = Schedule(self._look_every_s)
-        self._rounds = Rounds(reactor, schedule, self._index, snapshots, self._gates, self._sender, self._tasks, report)
+        self._schedule = Schedule(max(1.0, look_every_s))
+        self._rounds = Rounds(
+            reactor, self._schedule, self._index, snapshots, self._gates, self._sender, self._tasks, report
+        )
         self._windows = Windows(reactor, pool, self._index, place, partial(next, count(int(now_s() * 1000))))
         self._past = Past(reactor, pool, self._index, files, live_root, self._windows)
         self._trash = Trash(reactor, pool, self._index, now_s)
@@ -200,10 +218,13 @@ class Replicator(Service):
                 self.log.failure("a part of the replicator's tick failed")
 
     async def _wind_up(self) -> None:
-        self._recovered = False
+        recovered, self._recovered = self._recovered, False
         await self._copies.cut()
         await self._gates.cut_all()
         await self._tasks.ended()
+        if recovered:
+            while self._index.settle(0.0):
+                pass
 
     # -------------------------------------------------------------------------------------------------- peers
 
@@ -239,6 +260,10 @@ class Replicator(Service):
         main = {snapshot.guid for snapshot in self.history(site)}
         return tuple(one for one in self._index.history(stash_dataset(stash_id)) if one.guid not in main)
 
+    def transfers(self) -> tuple[TransferSeen, ...]:
+        """See `hybrid.deeds.TimeMachine`."""
+        return self._traffic.seen()
+
     def acknowledged(self, site: SiteId) -> dict[NodeId, Guid]:
         """The newest snapshot of a site owned here that each node said it holds."""
         return self._sender.protection(site).heads() if site in self._duties else {}
@@ -252,9 +277,9 @@ class Replicator(Service):
         duty = self._duties.get(site)
         if duty is None or duty.spec.copies == 0:
             return None
-        interval_s = min(self._look_every_s, duty.spec.snapshot_every_s)
+        patience_s = 2 * self._schedule.interval_s(site) + TICK_S
         return self._sender.protection(site).lag_s(
-            self.history(site), self._live, self._reactor.seconds(), self._now_s(), 2 * interval_s + TICK_S
+            self.history(site), self._live, self._reactor.seconds(), self._now_s(), patience_s
         )
 
     def _holders(self, site: SiteId) -> tuple[NodeId, ...]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
+from contextlib import AsyncExitStack
+
+from twisted.internet.defer import DeferredLock
 
 from hybrid.errors import AlreadyExists, Busy
 from hybrid.model import Claim, NodeId, SiteId, Snapshot, snapshot_name
@@ -19,6 +22,14 @@ class Snapshots:
     def __init__(self, pool: Pool, index: HistoryIndex, me: NodeId) -> None:
         self._pool, self._index, self._me = pool, index, me
         self._counters: dict[SiteId, int] = {}
+        self._locks: dict[SiteId, DeferredLock] = {}
+        """Of two taken at the same time nobody would know which came first, and no stream goes backwards."""
+
+    async def changed(self, sites: Iterable[SiteId]) -> frozenset[SiteId]:
+        """Those of `sites`, each with a snapshot, whose live data differ from the newest one. Raises `StorageError`."""
+        wanted = {site_dataset(site): site for site in sites}
+        found = await self._pool.changed(list(wanted)) if wanted else ()
+        return frozenset(wanted[dataset] for dataset in found)
 
     async def take(
         self, site: SiteId, claim: Claim, only_if_changed: bool, consistent: bool = False
@@ -32,6 +43,10 @@ class Snapshots:
         Raises:
             StorageError: It could not be taken.
         """
+        async with self._lock(site):
+            return await self._take(site, claim, only_if_changed, consistent)
+
+    async def _take(self, site: SiteId, claim: Claim, only_if_changed: bool, consistent: bool) -> Snapshot | None:
         dataset = site_dataset(site)
         if dataset not in self._index:
             await self._index.refresh(dataset)
@@ -53,6 +68,15 @@ class Snapshots:
         self, sites: Collection[SiteId], consistent: bool, valid: Callable[[], bool]
     ) -> tuple[Snapshot, ...]:
         """See `hybrid.deeds.TimeMachine.snapshot_together`. Of no epoch, as one given by hand: it outranks none."""
+        async with AsyncExitStack() as alone:
+            for site in sorted(sites):  # always in the same order: two groups may share sites
+                await self._lock(site).acquire()
+                alone.callback(self._lock(site).release)
+            return await self._take_together(sites, consistent, valid)
+
+    async def _take_together(
+        self, sites: Collection[SiteId], consistent: bool, valid: Callable[[], bool]
+    ) -> tuple[Snapshot, ...]:
         datasets = [site_dataset(site) for site in sites]
         for dataset in datasets:
             if dataset not in self._index:
@@ -79,6 +103,9 @@ class Snapshots:
         snapshot = await self.take(site, self._claim_of_head(site), only_if_changed=False)
         assert snapshot is not None  # taken in any case
         return snapshot
+
+    def _lock(self, site: SiteId) -> DeferredLock:
+        return self._locks.setdefault(site, DeferredLock())
 
     def _claim_of_head(self, site: SiteId) -> Claim:
         history = self._index.history(site_dataset(site))

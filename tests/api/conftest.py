@@ -34,6 +34,7 @@ from hybrid.deeds import (
     Folder,
     Form,
     Progress,
+    TransferSeen,
 )
 from hybrid.errors import (
     BadRequest,
@@ -109,6 +110,7 @@ class FakeHosting:
         self.breaks_off_after: int | None = None
         self.output = Executed(0, b"hello\n", b"")
         self.log_text = "started\n"
+        self.transferring: list[TransferSeen] = []
 
     def view(self) -> View:
         """See `Hosting`."""
@@ -161,6 +163,10 @@ class FakeHosting:
             await self._act("delete", site)
         name = self._world.sites.pop(site).spec.name
         self._world.trash.append(Deleted(site=site, name=name, at_s=NOW_S, until_s=NOW_S + 7 * 86400, by=self._node))
+
+    def transfers(self) -> tuple[TransferSeen, ...]:
+        """See `hybrid.deeds.Hosting`."""
+        return tuple(self.transferring)
 
     def decisions(self) -> list[Pending]:
         """See `Hosting`."""

@@ -22,13 +22,19 @@ from twisted.protocols.basic import LineReceiver
 
 from hybrid.cluster.identity import Identity
 from hybrid.cluster.peers import PeerLinks
+from hybrid.cluster.store import Store
+from hybrid.loops import Loops
 from hybrid.model import NO_CLAIM, Claim, Fact, NodeId, Replicated, SiteId, SiteSpec, Version
 from hybrid.ports import Pool
 from hybrid.settings import Settings
 from hybrid.storage.openzfs import OpenZfsPool, unavailable
+from hybrid.storage.probe import SyncProbe
+from hybrid.storage.witnessed import witnessed
 from hybrid.storage.zfs import ZfsCommandPool
+from hybrid.traffic import traffic_of
 from hybrid.view import NodeView, SiteView, View
 from hybrid_replicator.children import ChildFiles
+from hybrid_replicator.kept import Kept
 from hybrid_replicator.service import Replicator
 
 reactor = cast(Any, _reactor)
@@ -60,16 +66,20 @@ class Node(LineReceiver):
     delimiter = b"\n"
     MAX_LENGTH = 1 << 20
 
-    def __init__(self, folder: Path, pool: str, prefix: tuple[str, ...]) -> None:
+    def __init__(self, folder: Path, pool: str) -> None:
         identity = Identity.load(folder)
         self.me, self._ports = identity.node, dict[NodeId, int]()
         settings = Settings(name=identity.name, address="127.0.0.1", cluster_port=0)
         self._links = PeerLinks(reactor, identity, settings, self._addresses, random.random)
         self._claim = Claim(1, self.me)
         self._fences = Fences(self._claim)
-        self._pool: Pool = ZfsCommandPool(reactor, pool, prefix)
-        if not prefix and not unavailable():
-            self._pool = OpenZfsPool(reactor, pool)
+        kept = Kept(Store(folder / "hybrid.db"), reactor.seconds)
+        disk: Pool = ZfsCommandPool(reactor, pool) if unavailable() else OpenZfsPool(reactor, pool)
+        self._pool = witnessed(disk, kept)
+        probe = SyncProbe(reactor, self._pool, folder / "probe")
+        traffic, gentle = traffic_of(reactor, settings, lambda: self._view([]), time.time, probe)
+        assert gentle is not None  # there is a probe
+        self._gentle, self._loops = gentle, Loops(reactor)
         self._heard: list[Replicated] = []
         self._waiting: tuple[int, Deferred[None]] | None = None
         self.replicator = Replicator(
@@ -85,15 +95,20 @@ class Node(LineReceiver):
             place=folder / "look",
             jitter=random.random,
             now_s=time.time,
+            kept=kept,
+            traffic=traffic,
         )
 
     async def begin(self) -> None:
         """Come up, and say where."""
+        began_s = time.monotonic()
         await self._pool.prepare()
         await self.replicator.recover()
+        came_up_s = time.monotonic() - began_s
         self._links.startService()
         self.replicator.startService()
-        self._say({"node": self.me, "port": self._links.port})
+        self._loops.every(1.0, self._gentle.look)
+        self._say({"node": self.me, "port": self._links.port, "came_up_s": came_up_s})
 
     def lineReceived(self, line: bytes) -> None:
         """One order."""
@@ -134,6 +149,13 @@ class Node(LineReceiver):
         began_s = time.monotonic()
         await waiting.addTimeout(60, reactor)
         return {"seconds": time.monotonic() - began_s}
+
+    async def do_rest(self, request: Answer) -> Answer:
+        """Until what is done from time to time after many changes is done: holds, histories written down."""
+        await self.replicator._holds.settle()
+        while self.replicator._index.settle(0.0):
+            pass
+        return {}
 
     async def do_snapshot(self, request: Answer) -> Answer:
         """Of `site`."""
@@ -197,8 +219,8 @@ def spec_of(site: SiteId) -> SiteSpec:
 
 
 def main() -> None:
-    """`replicating FOLDER POOL [PREFIX …]`."""
-    node = Node(Path(sys.argv[1]), sys.argv[2], tuple(sys.argv[3:]))
+    """`replicating FOLDER POOL`."""
+    node = Node(Path(sys.argv[1]), sys.argv[2])
 
     def begin() -> None:
         StandardIO(node)

@@ -13,6 +13,7 @@ import os
 import shutil
 import statistics
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,8 +25,11 @@ from tests.bench.stage import SITES, Machine, Stage, site_name, stage
 COUNT = int(os.environ.get("SITES", "1000"))
 STREAM_MB = int(os.environ.get("STREAM_MB", "192"))
 ROUNDS = 3
-IDLE_S = 40.0
+IDLE_S = 60.0
+SETTLED_S = 25.0
 SYNCOID_SITES = 10
+LARGE_MB = int(os.environ.get("LARGE_MB", "400"))
+REST_S = 8.0
 Row = dict[str, Any]
 
 
@@ -123,6 +127,7 @@ def cycle(where: Stage) -> list[Row]:
         row(f"{what}: until all is on the other node", "s", statistics.median(waits), None, None, 30.0),
         *syncoid(where, busy[:SYNCOID_SITES]),
         idle(where),
+        restart(where),
     ]
 
 
@@ -136,11 +141,80 @@ def change(where: Stage, paths: list[str], number: int) -> float:
 
 
 def idle(where: Stage) -> Row:
-    """Nothing changes."""
+    """Nothing changes, and all that follows from changes is over."""
+    where.a.order("rest")
+    time.sleep(SETTLED_S)
     began_s, before_s = time.monotonic(), where.a.cpu_s()
     time.sleep(IDLE_S)
     percent = 100 * (where.a.cpu_s() - before_s) / (time.monotonic() - began_s)
     return row(f"{COUNT} datasets, nothing changes", "% of a core", percent, None, None, 1.0)
+
+
+def restart(where: Stage) -> Row:
+    """The process is killed and started again."""
+    where.a.stop()
+    where.a.start()
+    told = "killed; histories are read from the node's database, and the rest from the pool"
+    came_up_s = float(where.a.introduced["came_up_s"])
+    return row(
+        f"{COUNT} datasets: from the start of the process until it answers", "s", came_up_s, None, None, None, told
+    )
+
+
+def writes(where: Stage) -> list[Row]:
+    """A large stream comes in: how long small synchronous writes of a site there take meanwhile, and at rest."""
+    a, b, large = where.a, where.b, site_name(2)
+    b.run("zfs", "set", "readonly=off", f"{b.pool}/{SITES}/{site_name(1)}")
+    page, live = f"{mounted(b, site_name(1))}/page", mounted(a, large)
+    source, target = f"{a.pool}/{SITES}/{large}", f"{b.pool}/hybrid/trash/raw-large"
+    base = a.order("snapshot", site=large)["name"]
+    a.order("push", site=large)
+    piped(a, b, f"{source}@{base}", target)
+    ours, raw, speeds = [], [], []
+    for _ in range(ROUNDS):
+        a.run("dd", "if=/dev/urandom", f"of={live}/data", "bs=1M", f"count={LARGE_MB}", "conv=fsync", "status=none")
+        newer = a.order("snapshot", site=large)["name"]
+        with Writer(b, page) as rest:
+            time.sleep(REST_S)
+        with Writer(b, page) as beside_raw:
+            piped(a, b, f"-i {source}@{base} {source}@{newer}", target)
+        time.sleep(REST_S)
+        with Writer(b, page) as beside_ours:
+            speeds.append(LARGE_MB * 1.048576 / float(a.order("push", site=large)["seconds"]))
+        ours.append(beside_ours.p95_ms / rest.p95_ms)
+        raw.append(beside_raw.p95_ms / rest.p95_ms)
+        base = newer
+    case = "a large stream comes in: writes of a site there, p95"
+    told = f"at {statistics.median(speeds):.1f} MB/s; the same from raw ZFS: {statistics.median(raw):.2f}"
+    return [row(case, "times that at rest", statistics.median(ours), None, None, 2.0, told)]
+
+
+class Writer:
+    """Writes 4 KiB and syncs, again and again, while the block lasts."""
+
+    def __init__(self, machine: Machine, path: str) -> None:
+        self._argv = [*machine.host.prefix, sys.executable, "-c", _WRITES, path]
+        self.p95_ms = 0.0
+
+    def __enter__(self) -> Writer:
+        self._process = subprocess.Popen(self._argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        written, _errors = self._process.communicate(timeout=60)
+        self.p95_ms = float(written)
+
+
+_WRITES = """
+import os, select, sys, time
+page, took = os.open(sys.argv[1], os.O_CREAT | os.O_WRONLY, 0o600), []
+while not select.select([0], [], [], 0.01)[0]:
+    began_s = time.perf_counter()
+    os.pwrite(page, os.urandom(4096), 4096 * (len(took) % 64))
+    os.fsync(page)
+    took.append(time.perf_counter() - began_s)
+print(1000 * sorted(took)[int(len(took) * 0.95)])
+"""
 
 
 def syncoid(where: Stage, sites: list[str]) -> list[Row]:
@@ -175,9 +249,9 @@ def syncoid(where: Stage, sites: list[str]) -> list[Row]:
 
 def main() -> None:
     """Measure, and write it down."""
-    only = os.environ.get("ONLY", "stream,cycle,index").split(",")
+    only = os.environ.get("ONLY", "stream,writes,cycle,index").split(",")
     rows: list[Row] = []
-    cases: dict[str, Callable[[Stage], list[Row]]] = {"stream": stream, "cycle": cycle}
+    cases: dict[str, Callable[[Stage], list[Row]]] = {"stream": stream, "writes": writes, "cycle": cycle}
     if any(case in only for case in cases):
         with stage("16G") as where:
             where.furnish(COUNT)

@@ -46,9 +46,16 @@ class Machine:
 
     def start(self) -> None:
         """Start the node."""
-        argv = [sys.executable, "-m", "tests.bench.replicating", str(self.folder), self.pool, *self.host.prefix]
+        argv = [*self.host.prefix, sys.executable, "-m", "tests.bench.replicating", str(self.folder), self.pool]
+        paths = os.pathsep.join([os.getcwd(), os.environ.get("PYTHONPATH", "")])
         with (self.folder / "node.log").open("ab") as log:
-            self.process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log)
+            self.process = subprocess.Popen(
+                argv,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env={**os.environ, "PYTHONPATH": paths},
+            )
         self.introduced = self._hear()
 
     def order(self, do: str, **more: object) -> dict[str, Any]:
@@ -76,10 +83,11 @@ class Machine:
         return spent_s
 
     def stop(self) -> None:
-        """End the node."""
+        """Kill the node, if it runs."""
         if self.process is not None:
             self.process.kill()
             self.process.wait(10)
+            self.process = None
 
     def _hear(self) -> dict[str, Any]:
         assert self.process is not None and self.process.stdout is not None

@@ -45,6 +45,7 @@ class Notes:
     def __init__(self) -> None:
         self._nodes: dict[NodeId, NodeRegister] = {}
         self._shared: dict[str, Shared] = {}
+        self._histories: dict[str, bytes] = {}
         self.starts = 0
 
     def nodes(self) -> dict[NodeId, NodeRegister]:
@@ -66,6 +67,19 @@ class Notes:
     def keep_shared(self, entries: Mapping[str, Shared]) -> None:
         """See `hybrid.adapters.Memory`."""
         self._shared.update(entries)
+
+    def histories(self) -> dict[str, bytes]:
+        """See `hybrid.adapters.Memory`."""
+        return dict(self._histories)
+
+    def keep_histories(self, records: Mapping[str, bytes]) -> None:
+        """See `hybrid.adapters.Memory`."""
+        self._histories.update(records)
+
+    def drop_histories(self, datasets: Iterable[str]) -> None:
+        """See `hybrid.adapters.Memory`."""
+        for dataset in datasets:
+            self._histories.pop(dataset, None)
 
 
 class NoFiles:

@@ -76,10 +76,10 @@ def hybrid(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
 
 
 def leftovers(hybrid: Machine, node: str) -> list[str]:
-    """Datasets of a node that are only there for a while, but for windows that may be looked through again."""
+    """Datasets of a node that are there for a while, but for windows that may be looked through again and the probe."""
     listed = hybrid.lab.nodes[node].shell(["zfs", "list", "-H", "-o", "name", "-r", hybrid.lab.nodes[node].pool])
     names = [line.partition("/temporary/")[2] for line in listed.stdout.decode().splitlines()]
-    return [name for name in names if name and not name.startswith("look-")]
+    return [name for name in names if name and not name.startswith(("look-", "probe"))]
 
 
 def test_browse_download_and_odd_names(hybrid: Machine, tmp_path: Path) -> None:

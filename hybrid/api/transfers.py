@@ -1,0 +1,48 @@
+"""What the API shows of streams between nodes. Pure."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from hybrid.deeds import TransferSeen
+from hybrid.view import View
+
+
+class TransferAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """A stream that is under way between the asked node and another."""
+
+    way: Literal["send", "receive"]
+    node: str
+    """The other node's name, or its id where it is not known any more."""
+    dataset: str
+    """`sites/<id>`, `images/<name>` or `stash/<id>`."""
+    site_name: str | None
+    """Of a site that is known here."""
+    bytes: int
+    size_bytes: int | None
+    """In all, at most; `null` where it is not known before the end."""
+    bytes_per_s: int
+    """On average so far."""
+    seconds: float
+    left_s: float | None
+    """At this rate; `null` where the size is not known, or nothing has come yet."""
+
+
+def shown(view: View, transfer: TransferSeen) -> TransferAnswer:
+    """As people see it."""
+    node = view.nodes.get(transfer.node)
+    of = transfer.dataset.partition("/")[2].partition(".")[0]
+    name = next((site.spec.name for site in view.sites.values() if site.spec.id == of), None)
+    return TransferAnswer(
+        way=transfer.way,
+        node=node.name if node is not None else transfer.node,
+        dataset=transfer.dataset,
+        site_name=name,
+        bytes=transfer.bytes,
+        size_bytes=transfer.size_bytes,
+        bytes_per_s=transfer.bytes_per_s,
+        seconds=transfer.seconds,
+        left_s=transfer.left_s,
+    )
