@@ -18,6 +18,7 @@ from twisted.logger import Logger
 
 from hybrid.history import History
 from hybrid.model import Snapshot
+from hybrid_replicator.names import TEMPORARY
 
 REST_S = 60.0
 """A dataset to which nothing was done for so long is written down."""
@@ -90,7 +91,8 @@ class Kept:
 
     @contextmanager
     def change(self, *datasets: str) -> Iterator[None]:
-        """While something is done that may change these."""
+        """While something is done that may change these; what lies under `temporary/` is never kept."""
+        datasets = tuple(dataset for dataset in datasets if not dataset.startswith(TEMPORARY))
         self.doubt(datasets)
         self._under_way.update(datasets)
         self._changes.update(datasets)
