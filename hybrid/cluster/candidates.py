@@ -39,19 +39,33 @@ def ailing(register: SiteRegister) -> bool:
 
 def largest_claim(registers: Iterable[SiteRegister]) -> Claim:
     """The largest claim held or heard of in any of `registers`; `NO_CLAIM` without any."""
-    return max((max(register.seen, register.claim or NO_CLAIM) for register in registers), default=NO_CLAIM)
+    largest = NO_CLAIM
+    for register in registers:
+        if register.seen > largest:
+            largest = register.seen
+        if register.claim is not None and register.claim > largest:
+            largest = register.claim
+    return largest
 
 
 def claimant(registers: Registers, live: Collection[NodeId]) -> NodeId | None:
     """The living node with the largest claim."""
-    claims = live_claims(registers, live)
-    return max(claims, key=lambda node: claims[node], default=None)
+    first: tuple[Claim, NodeId] | None = None
+    for node, register in registers.items():
+        claim = register.claim
+        if claim is not None and register.role in CLAIMING and node in live and (first is None or claim > first[0]):
+            first = claim, node
+    return first[1] if first is not None else None
 
 
 def newest_spec(registers: Iterable[SiteRegister]) -> SiteSpec | None:
     """The spec with the largest version anybody published."""
-    specs = [register.spec for register in registers if register.spec is not None]
-    return max(specs, key=lambda spec: spec.version, default=None)
+    newest: SiteSpec | None = None
+    for register in registers:
+        spec = register.spec
+        if spec is not None and spec is not newest and (newest is None or spec.version > newest.version):
+            newest = spec
+    return newest
 
 
 def rank(node: NodeId, register: SiteRegister, home: bool = False, load: float = 0.0) -> Rank:

@@ -314,11 +314,16 @@ class Membership:
 
     def _sliced(self, count: int) -> list[Update]:
         """The next entries of the table."""
-        members, table, updates = self._beliefs.members, self._slice, []
-        for _ in range(min(count, len(members))):
-            if not table:
-                table.extend(members)
-            member = members.get(table.pop())
-            if member is not None and member.told is not None:
-                updates.append(member.told)
-        return updates
+        members, table = self._beliefs.members, self._slice
+        count = min(count, len(members))
+        if not count:
+            return []
+        names = table[-count:]
+        del table[-count:]
+        if len(names) < count:
+            table.extend(members)
+            more = count - len(names)
+            names[:0] = table[-more:]
+            del table[-more:]
+        found = [members.get(name) for name in reversed(names)]
+        return [member.told for member in found if member is not None and member.told is not None]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from functools import lru_cache
 
 from hybrid.model import Version
 
@@ -50,6 +51,7 @@ class Sums:
         return checksum((writer, Version(total, 0)) for writer, total in self._of.items())
 
 
+@lru_cache(8192)
 def _hash(about: str, version: Version) -> int:
     text = f"{about} {version.major} {version.minor}"
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest())

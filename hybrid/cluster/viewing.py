@@ -187,17 +187,18 @@ def _holders(registers: Registers, live: frozenset[NodeId], owner: NodeId | None
 
 def _awaiting(registers: Registers, live: frozenset[NodeId]) -> tuple[Claim, ...]:
     """All claims among which living owners wait for a pick."""
-    return tuple(sorted({claim for node in live if node in registers for claim in registers[node].awaiting}))
+    awaiting = {claim for node, said in registers.items() if said.awaiting and node in live for claim in said.awaiting}
+    return tuple(sorted(awaiting)) if awaiting else ()
 
 
 def _stuck(registers: Registers, live: frozenset[NodeId]) -> tuple[NodeId, ...]:
     """Live nodes whose fence does not come to its end."""
-    return tuple(sorted(n for n, said in registers.items() if n in live and said.role == "stashing" and said.trouble))
+    return tuple(sorted([n for n, said in registers.items() if said.role == "stashing" and said.trouble and n in live]))
 
 
 def _away(registers: Registers, accounted: frozenset[NodeId]) -> tuple[NodeId, ...]:
     """Holders that are neither live nor lost."""
-    return tuple(sorted(n for n, register in registers.items() if n not in accounted and register.role in HOLDING))
+    return tuple(sorted([n for n, said in registers.items() if n not in accounted and said.role in HOLDING]))
 
 
 def _told_of_copies(me: NodeId, registers: Registers) -> bool:
@@ -219,7 +220,7 @@ def _safe_copies(me: NodeId, registers: Registers, live: frozenset[NodeId], owne
     if not _told_of_copies(me, registers):
         return min(registers[owner].safe_copies, sum(register.role in HOLDING for register in others))
     head = registers[owner].head
-    return 0 if head is None else sum(register.head == head for register in others)
+    return 0 if head is None else sum([register.head == head for register in others])
 
 
 _REASONS = ("rollback", "undo", "conflict", "modified")
@@ -236,7 +237,7 @@ def _age(stash: Stash) -> tuple[int, str]:
 
 def stashes(registers: Registers) -> tuple[Stash, ...]:
     """Of all nodes, also of silent ones, oldest first; each history once, though several nodes set it aside."""
-    told = [stash for register in registers.values() for stash in register.stashes]
+    told = [stash for register in registers.values() if register.stashes for stash in register.stashes]
     if not told:
         return ()
     if len(told) == 1:

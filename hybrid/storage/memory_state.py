@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from operator import is_
 
 from hybrid.errors import AlreadyExists
 from hybrid.model import Guid, Snapshot
@@ -32,10 +31,11 @@ class Moment:
 
 @dataclass(slots=True, eq=False)
 class Counted:
-    """The moments of a volume when they were counted, and their blocks: identity to length."""
+    """How many moments of a volume were counted, which was the last, and their blocks: identity to length."""
 
-    moments: list[Moment]
-    blocks: dict[int, int]
+    count: int = 0
+    last: list[Moment] = field(default_factory=list)
+    blocks: dict[int, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True, eq=False)
@@ -77,7 +77,8 @@ def used_bytes(volumes: Iterable[Volume]) -> int:
     contents = 0
     for volume in volumes:
         blocks.update(_blocks(volume.moments, volume))
-        blocks.update((id(block), len(block)) for block in volume.files.values())
+        for block in volume.files.values():
+            blocks[id(block)] = len(block)
         contents += 1 + len(volume.moments)
     return sum(blocks.values()) + OVERHEAD_BYTES * contents
 
@@ -86,18 +87,17 @@ def _blocks(moments: list[Moment], volume: Volume) -> dict[int, int]:
     """
     The blocks of its snapshots and their lengths.
 
-    They are asked for after each stream, when one snapshot was added: the others are not counted again then.
+    They are asked for after each stream, when one snapshot was added: the others are not counted again then. Where the
+    last one that was counted is still at its place, none before it is gone.
     """
     known = volume.counted
-    new = moments
-    if known is not None and len(known.moments) <= len(moments) and all(map(is_, known.moments, moments)):
-        blocks, new = known.blocks, moments[len(known.moments) :]
-    else:
-        blocks = {}
-    for moment in new:
-        blocks.update((id(block), len(block)) for block in moment.files.values())
-    volume.counted = Counted(list(moments), blocks)
-    return blocks
+    if known is None or moments[known.count - 1 : known.count] != known.last:
+        known = volume.counted = Counted()
+    for moment in moments[known.count :]:
+        for block in moment.files.values():
+            known.blocks[id(block)] = len(block)
+    known.count, known.last = len(moments), moments[-1:]
+    return known.blocks
 
 
 def promote(clone: Volume, source: Volume) -> None:

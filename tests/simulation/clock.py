@@ -20,27 +20,28 @@ class Touched(Protocol):
 
 
 @implementer(IDelayedCall)
-class Scheduled:
-    """See `IDelayedCall`. Times are those of the clock it was made on."""
+class Scheduled(list[Any]):
+    """
+    See `IDelayedCall`. An entry of the queue, made by the million: true time, number, call, arguments, clock, its time.
 
-    __slots__ = ("args", "at_s", "call", "clock", "live")
+    The call is `None` once it ran or was cancelled.
+    """
 
-    def __init__(self, clock: NodeClock, at_s: float, call: Call, args: tuple[Any, ...]) -> None:
-        self.clock, self.at_s, self.call, self.args = clock, at_s, call, args
-        self.live = True
+    __slots__ = ()
 
     def active(self) -> bool:
         """See `IDelayedCall`."""
-        return self.live
+        return self[2] is not None
 
     def cancel(self) -> None:
         """See `IDelayedCall`."""
-        assert self.live, "cancelled twice, or after it ran"
-        self.live = False
+        assert self[2] is not None, "cancelled twice, or after it ran"
+        self[2] = None
 
     def getTime(self) -> float:  # noqa: N802  # Twisted's name
         """See `IDelayedCall`."""
-        return self.at_s
+        at_s: float = self[5]
+        return at_s
 
     def delay(self, secondsLater: float) -> None:  # noqa: N803  # Twisted's name
         """See `IDelayedCall`."""
@@ -59,7 +60,7 @@ class Timeline:
         self.running: NodeClock | None = None
         """On whose clock the present call was scheduled; `None` for the world's own."""
         self.events = 0
-        self.queue: list[tuple[float, int, Scheduled]] = []
+        self.queue: list[Scheduled] = []
         """A heap: of several calls at one time the one that was added first comes first."""
         self.number = 0
         """How many calls were ever added."""
@@ -68,20 +69,20 @@ class Timeline:
         """Run what is due up to `until_s`; `check()` is called after every event that touched something."""
         queue = self.queue
         while queue and queue[0][0] <= until_s:
-            self.now_s, _, call = heappop(queue)
-            if not call.live:
+            entry = heappop(queue)
+            self.now_s, _, call, args, clock, at_s = entry
+            if call is None:
                 continue
             self.events += 1
-            clock = call.clock
             if clock.runs:  # all in one place: this is done some ten million times an hour of a cluster
-                if call.at_s > clock.reached_s:
-                    clock.reached_s = call.at_s
-                call.live = False
+                if at_s > clock.reached_s:
+                    clock.reached_s = at_s
+                entry[2] = None
                 self.running = clock
-                call.call(*call.args)
+                call(*args)
                 self.running = None
             elif not clock.dead:
-                clock.wait(call)
+                clock.wait(entry)
             if touched.touched:
                 touched.touched = False
                 check()
@@ -117,10 +118,11 @@ class NodeClock:
         now_s = timeline.now_s * rate
         if now_s < self.reached_s:
             now_s = self.reached_s
-        call = Scheduled(self, now_s + delay, partial(callable, **kw) if kw else callable, args)
         timeline.number = number = timeline.number + 1
-        heappush(timeline.queue, (timeline.now_s + delay / rate, number, call))
-        return call
+        call = partial(callable, **kw) if kw else callable
+        entry = Scheduled((timeline.now_s + delay / rate, number, call, args, self, now_s + delay))
+        heappush(timeline.queue, entry)
+        return entry
 
     def getDelayedCalls(self) -> list[Scheduled]:
         """See `IReactorTime`."""
@@ -144,6 +146,7 @@ class NodeClock:
         self.runs, self.paused = not self.dead, False
         timeline, backlog, self._backlog = self._timeline, self._backlog, []
         for call in backlog:
-            if call.live:
+            if call.active():
                 timeline.number += 1
-                heappush(timeline.queue, (timeline.now_s, timeline.number, call))
+                call[:2] = timeline.now_s, timeline.number
+                heappush(timeline.queue, call)
