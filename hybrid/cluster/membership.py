@@ -165,10 +165,12 @@ class Membership:
         if member is None:
             return []
         for update in packet.updates:
-            beliefs.take(update, active_s)
+            known = beliefs.members.get(update[0])
+            if known is None or known.told != update:  # at rest nothing of it is news
+                beliefs.take(update, active_s)
         if packet.incarnation < member.incarnation:
             beliefs.stale[sender] = None
-        else:
+        elif packet.incarnation > member.incarnation or not member.live:
             beliefs.said_alive(member, packet.incarnation, active_s)
         if beliefs.stale and packet.kind != PING:  # the answer to a ping carries the correction
             self._emit(sender, GOSSIP, 0, "")

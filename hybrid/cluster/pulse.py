@@ -89,13 +89,15 @@ class Pulse(Service):
     def stopService(self) -> Deferred[None] | None:
         """Fall silent."""
         super().stopService()
-        if self._timer is not None and self._timer.active():
+        if self._timer is not None:
             self._timer.cancel()
+            self._timer = None
         return None
 
     # ------------------------------------------------------------------------------------------------------ events
 
     def _advance(self) -> None:
+        self._timer = None
         self._take(self._membership.advance)
 
     def _received(self, sender: NodeId, packet: Packet) -> None:
@@ -143,10 +145,11 @@ class Pulse(Service):
     def _schedule(self) -> None:
         """One timer, for what is due next."""
         due_s, timer = self._membership.due_s, self._timer
-        if timer is not None and timer.active():
+        if timer is not None:
             if due_s == self._due_s:
                 return
             timer.cancel()
+            self._timer = None
         if self.running and due_s != math.inf:
             self._due_s = due_s
             self._timer = self._reactor.callLater(max(0.0, due_s - self._reactor.seconds()), self._advance)
