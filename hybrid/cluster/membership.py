@@ -234,10 +234,11 @@ class Membership:
         beliefs, probing = self._beliefs, self._probing
         if not beliefs.living and self._awareness.score:
             self._awareness.better()  # nobody is left to compare with
-        for node in (beliefs.living.next(probing.idle), beliefs.lost.next(probing.idle)):
+        for ring in (beliefs.living, beliefs.lost):
+            node = ring.next(probing.idle)
             if node is not None:
                 beliefs.fresh.pop(node, None)
-                probing.start(beliefs.members[node], active_s)
+                probing.start(beliefs.members[node], active_s, helped=ring is beliefs.living)
 
     def _knock(self, member: Member, active_s: float) -> None:
         """Somebody not alive gives a sign of life: does it answer?"""

@@ -60,22 +60,26 @@ class Probing:
 
     # ---------------------------------------------------------------------------------------------------- our own
 
-    def start(self, member: Member, now_s: float) -> None:
-        """Probe it. One that is not alive may stay silent: that is no news."""
+    def start(self, member: Member, now_s: float, helped: bool = True) -> None:
+        """Probe it. One that is not alive may stay silent: that is no news. `helped`: others are asked to try, too."""
         self._number += 1
-        scale = self._awareness.scale
-        next_ = self._agenda.at(now_s + scale(member.profile.timeout_s), self._ask_others, self._number)
+        scale, then = self._awareness.scale, self._ask_others if helped else self._call
+        next_ = self._agenda.at(now_s + scale(member.profile.timeout_s), then, self._number)
         self._probes[self._number] = _Probe(member.id, now_s + scale(member.profile.probe_s), next_)
         self._probed.add(member.id)
         self._emit(member.id, PING, self._number, member.id)
 
     def _ask_others(self, now_s: float, number: int) -> None:
         probe = self._probes[number]
-        probe.next = self._agenda.at(probe.end_s, self._end, number)
         helpers = self._helpers(probe.node)
         probe.helpers = frozenset(helpers)
         for helper in helpers:
             self._emit(helper, PING_REQ, number, probe.node)
+        self._call(now_s, number)
+
+    def _call(self, now_s: float, number: int) -> None:
+        probe = self._probes[number]
+        probe.next = self._agenda.at(probe.end_s, self._end, number)
         self._emit(probe.node, CALL, number, probe.node)
 
     def _helpers(self, node: NodeId) -> list[NodeId]:
