@@ -33,11 +33,21 @@ def detach(
         ended: Called when it is over, however it ended.
         failed: Called before, while the error is handled, with what it raised; by default that is logged.
     """
-    _Detached(coroutine, ended, failed).go()
+    try:
+        waits_for = coroutine.send(None)
+    except StopIteration:
+        pass
+    except Exception as error:
+        failed(error)
+    else:
+        waits_for.addBoth(_Detached(coroutine, ended, failed).go)
+        return
+    if ended is not None:
+        ended()
 
 
 class _Detached:
-    """One coroutine on its way."""
+    """A coroutine that had to wait."""
 
     __slots__ = ("_coroutine", "_ended", "_failed")
 
@@ -49,7 +59,7 @@ class _Detached:
     ) -> None:
         self._coroutine, self._ended, self._failed = coroutine, ended, failed
 
-    def go(self, result: object = None) -> None:
+    def go(self, result: object) -> None:
         """Go on until it waits again: `result` came of what it waited for."""
         coroutine = self._coroutine
         try:

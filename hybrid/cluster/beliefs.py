@@ -47,6 +47,7 @@ class Member:
         "id",
         "incarnation",
         "knocked_s",
+        "live",
         "profile",
         "seconded",
         "since_s",
@@ -58,6 +59,8 @@ class Member:
     def __init__(self, node: NodeId, profile: Profile) -> None:
         self.id, self.profile = node, profile
         self.state: int = UNHEARD
+        self.live = False
+        """A suspect is, until it is dead."""
         self.incarnation = 0
         self.accusers: dict[NodeId, None] = {}
         """Who probed it in vain, the first one first."""
@@ -72,11 +75,6 @@ class Member:
         """The newest incarnation others accused while it was not alive here, and whether to say so too."""
         self.told: Update | None = None
         """What others are told of it; `None` for what is hearsay only."""
-
-    @property
-    def live(self) -> bool:
-        """A suspect is, until it is dead."""
-        return self.state == ALIVE or self.state == SUSPECT
 
 
 class Beliefs:
@@ -147,7 +145,7 @@ class Beliefs:
                 names.pop(node, None)
             self._rumours.drop(node)
             self._well -= member.state == ALIVE
-            member.state = UNHEARD
+            member.state, member.live = UNHEARD, False
 
     # ------------------------------------------------------------------------------------------------ what is heard
 
@@ -266,6 +264,7 @@ class Beliefs:
 
     def _become(self, member: Member, state: int, now_s: float) -> None:
         before, member.state = member.state, state
+        member.live = state in (ALIVE, SUSPECT)
         if state == ALIVE:
             member.accusers = {}
         self._tell(member)

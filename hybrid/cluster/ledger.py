@@ -264,8 +264,10 @@ class Ledger:
 
     def _same_spec(self, site: SiteId, word: SiteRegister) -> SiteSpec | None:
         """The spec in `word`; where another register has the same one, that one: it is kept once."""
-        others = (said.spec for said in self.registers(site).values())
-        return next((spec for spec in others if spec is not None and spec == word.spec), word.spec)
+        for said in self.registers(site).values():
+            if said.spec is not None and said.spec == word.spec:
+                return said.spec
+        return word.spec
 
     def _merge_copy(
         self, site: SiteId, node: NodeId, copy: Copy, sender: NodeId | None, told_by: NodeId | None

@@ -56,6 +56,8 @@ class Membership:
         self._probing = Probing(
             self._beliefs, self._agenda, self._awareness, chance, lambda node: self._dcs.get(node, ""), self._emit
         )
+        self.unseen = self._beliefs.changes
+        """Not empty: `changes` has something to tell."""
         self._deeds: Deeds = []
         self._stalled_s = 0.0
         self._unfit_until_s = now_s
@@ -250,9 +252,9 @@ class Membership:
     def _gossip(self, active_s: float) -> None:
         living = self._beliefs.living.members
         for node in self._some(living, GOSSIP_NODES):
-            if self._rumours:
+            if self._rumours.pending:
                 self._emit(node, GOSSIP, 0, "")
-        self._gossiping = bool(self._rumours) and bool(living)
+        self._gossiping = self._rumours.pending and bool(living)
         if self._gossiping:
             self._agenda.at(active_s + GOSSIP_S, self._gossip)
 
@@ -275,7 +277,7 @@ class Membership:
     def _done(self, active_s: float) -> Deeds:
         """What to do now, and see that rumours and greetings go on."""
         if self._begun:
-            if not self._gossiping and self._rumours and self._beliefs.living:
+            if not self._gossiping and self._rumours.pending and self._beliefs.living:
                 self._gossiping = True
                 self._agenda.at(active_s + GOSSIP_S, self._gossip)
             if self._beliefs.fresh and not self._greeting:
@@ -306,7 +308,7 @@ class Membership:
         to = members.get(node)
         if to is not None and to.told is not None and to.told[1] == SUSPECT and len(first) < MAX_UPDATES:
             first.append(to.told)
-        if self._rumours:
+        if self._rumours.pending:
             first += self._rumours.take(MAX_UPDATES - len(first), len(beliefs.living) + 1)
         if kind in (PING, ACK) and len(first) < SLICE:
             first += self._sliced(SLICE - len(first))

@@ -75,5 +75,8 @@ class News:
         owed, self._owed = self._owed, {}
         hot, self._hot = self._hot, {}
         for target in targets:
-            owed.setdefault(target, {}).update((name, None) for name, told_by in hot.items() if told_by != target)
+            names = owed.setdefault(target, {})
+            for name, told_by in hot.items():
+                if told_by != target:
+                    names[name] = None
         return {peer: list(names) for peer, names in owed.items() if names}

@@ -134,9 +134,8 @@ class Pulse(Service):
                     detach(self._call(node, packet.number))
                 else:
                     self._datagrams.send(node, packet)
-            changes = self._membership.changes()
-            if changes:
-                self._notice(changes)
+            if self._membership.unseen:
+                self._notice(self._membership.changes())
         except Exception:
             self.log.failure("a step of the membership protocol failed")
         finally:

@@ -18,9 +18,11 @@ class Rumours:
     def __init__(self) -> None:
         self._new: dict[_Key, Update] = {}
         self._told: dict[_Key, tuple[Update, int]] = {}
+        self.pending = False
+        """Whether there is anything to tell; asked for with each packet."""
 
     def __bool__(self) -> bool:
-        return bool(self._new or self._told)
+        return self.pending
 
     def spread(self, update: Update) -> None:
         """Tell `update` from now on. That a node is alive replaces what was told of it before, and the other way."""
@@ -31,12 +33,14 @@ class Rumours:
             self._new.pop(key, None)
             self._told.pop(key, None)
         self._new[node, accuser] = update
+        self.pending = True
 
     def drop(self, node: NodeId) -> None:
         """Tell nothing more of `node`."""
         for updates in (self._new, self._told):
             for key in [key for key in updates if key[0] == node]:
                 del updates[key]
+        self.pending = bool(self._new or self._told)
 
     def take(self, limit: int, nodes: int) -> tuple[Update, ...]:
         """At most `limit` updates for one packet; each counts as told once more, in a cluster of `nodes`."""
@@ -52,4 +56,5 @@ class Rumours:
         for key, update, count in again:
             if count < times:
                 self._told[key] = (update, count)
+        self.pending = bool(self._new or self._told)
         return tuple(update for _, update, _ in again)

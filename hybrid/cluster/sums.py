@@ -20,7 +20,7 @@ SELF = ""
 
 def checksum(parts: Iterable[tuple[str, Version]]) -> int:
     """The sum of some parts: `(what it is about, version)`."""
-    return sum(_hash(about, version) for about, version in parts) % _MODULUS
+    return sum([_hash(about, version) for about, version in parts]) % _MODULUS
 
 
 class Sums:

@@ -133,7 +133,7 @@ def site_view(
     Returns:
         `None` for a site that nobody holds any more, or of which nobody knows what it should be.
     """
-    spec = newest_spec(register for register in registers.values() if register.role != "none")
+    spec = newest_spec([register for register in registers.values() if register.role != "none"])
     if spec is None:
         return None
     owner = claimant(registers, live)
@@ -240,12 +240,12 @@ def stashes(registers: Registers) -> tuple[Stash, ...]:
     told = [stash for register in registers.values() if register.stashes for stash in register.stashes]
     if not told:
         return ()
-    if len(told) == 1:
-        return (told[0],)
     by_head: dict[Guid, Stash] = {}
-    for stash in sorted(told, key=_preference):
-        by_head.setdefault(stash.head, stash)
-    return tuple(sorted(by_head.values(), key=_age))
+    for stash in told:
+        known = by_head.setdefault(stash.head, stash)
+        if known != stash and _preference(stash) < _preference(known):
+            by_head[stash.head] = stash
+    return tuple(sorted(by_head.values(), key=_age) if len(by_head) > 1 else by_head.values())
 
 
 def _trouble(registers: Registers, owner: SiteRegister | None, holders: tuple[NodeId, ...]) -> str:

@@ -128,7 +128,7 @@ class SiteClaims:
 
     def _changed(self, site: SiteId) -> None:
         """Somebody said something else of `site`."""
-        spec = newest_spec(register for register in self._ledger.registers(site).values() if register.role != "none")
+        spec = newest_spec([said for said in self._ledger.registers(site).values() if said.role != "none"])
         if spec is not None and spec.consistency == "strict":
             self._strict.add(site)
         else:
