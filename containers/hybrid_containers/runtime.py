@@ -8,6 +8,7 @@ children: that program guards itself against being overwritten from inside (CVE-
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -38,6 +39,7 @@ MONITOR_S = 1.0
 """How long the LXC monitor may take to clean up after its container before it is killed too."""
 SLACK_S = 5.0
 """How much longer a child that asks a port may take than the port: a loaded machine starts it slowly."""
+SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 RESOLVERS = ("127.", "::1")
 _PROBE = Path(__file__).with_name("probe.py")
 
@@ -228,13 +230,22 @@ class LxcContainers:
         return place
 
     def _machine(self) -> Machine:
-        enabled = Path("/sys/module/apparmor/parameters/enabled")
         return Machine(
             v1=self._groups.controllers_v1,
             v2=self._groups.controllers_v2,
-            apparmor=enabled.exists() and enabled.read_text().startswith("Y"),
+            apparmor=self._confines(),
             seccomp=str(Path(__file__).with_name("seccomp.profile")),
         )
+
+    def _confines(self) -> bool:
+        """Whether AppArmor is on and LXC can give it a profile: without apparmor_parser(8) nothing would start."""
+        enabled = Path("/sys/module/apparmor/parameters/enabled")
+        if not enabled.exists() or not enabled.read_text().startswith("Y"):
+            return False
+        found = shutil.which("apparmor_parser", path=SYSTEM_PATH) is not None
+        if not found:
+            self.log.warn("containers are not confined by AppArmor: install the package `apparmor`")
+        return found
 
     def _isolate(self, site: SiteId) -> None:
         try:
