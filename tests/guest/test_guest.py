@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hybrid.errors import ImageError
-from hybrid.lab.guest import payload, report, selection
+from hybrid.lab.guest import children, payload, report, selection
 from hybrid.lab.guest.machine import GuestError, attend
 from hybrid.lab.guest.recipe import FOLDER, digest, load, requirements
 
@@ -106,6 +106,21 @@ def test_a_run_counts_only_when_it_passed_something() -> None:
     assert report.summed_up(good, 0, {}, {})["ok"] is True
     with pytest.raises(ValueError, match="junit"):
         report.read_junit("")
+
+
+def test_a_step_of_the_build_ends_and_says_what_was_wrong(tmp_path: Path) -> None:
+    """One that fails shows its last lines; one that hangs is stopped with its children; one that works is silent."""
+    log, said = tmp_path / "log", list[str]()
+    children.run(["sh", "-c", "echo fine"], log, 60.0, said.append)
+    with pytest.raises(ImageError, match=r"(?s)status 3.*no such mirror"):
+        children.run(["sh", "-c", "echo no such mirror >&2; exit 3"], log, 60.0, said.append)
+    assert (said, log.read_text()) == ([], "fine\nno such mirror\n")
+    with pytest.raises(ImageError, match="did not end"):
+        children.run(["sh", "-c", f"sleep 600 & echo $! > {tmp_path / 'pid'}; wait"], log, 0.5, said.append)
+    pid = (tmp_path / "pid").read_text().strip()
+    state = Path("/proc", pid, "stat")
+    assert not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z"
+    assert said == [f"sh, after {said[0].split()[2]} s: no such mirror"]
 
 
 def test_groups_of_tests_run_side_by_side() -> None:

@@ -23,7 +23,7 @@ from hybrid_containers.apt_sources import of_release, passed_on
 APT = Path("/etc/apt")
 KEPT = 2
 """Disks in the store: this one, and one of another recipe that somebody may be working on."""
-BOOTSTRAP_S, PIP_S, COPY_S = 1800.0, 600.0, 300.0
+BOOTSTRAP_S, PIP_S, COPY_S = 2700.0, 600.0, 300.0
 PACKAGES = "usr/local/lib/python3.13/dist-packages"
 """Where Debian's own Python looks first for what is not Debian's."""
 MODULES = "lib/modules/*/updates/dkms/*.ko"

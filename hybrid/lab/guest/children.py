@@ -40,7 +40,7 @@ def run(
         except OSError as error:
             raise ImageError(f"cannot run {argv[0]}", str(error)) from error
     try:
-        _await(child, argv[0], begun_s, deadline_s, say)
+        _await(child, argv[0], begun_s, deadline_s, lambda text: say(f"{text}: {tail(log, 1).strip()}"))
     except BaseException:
         end(child)
         raise
@@ -49,15 +49,14 @@ def run(
 
 
 def _await(child: subprocess.Popen[bytes], name: str, begun_s: float, deadline_s: float, say: Say) -> None:
-    while True:
+    while child.poll() is None:
         left_s = begun_s + deadline_s - time.monotonic()
         if left_s <= 0:
             raise ImageError(f"{name} did not end", f"stopped after {deadline_s:.0f} s", "is the machine overloaded?")
         try:
             child.wait(min(HEARTBEAT_S, left_s))
-            return
         except subprocess.TimeoutExpired:
-            say(f"{name} has been running for {time.monotonic() - begun_s:.0f} s")
+            say(f"{name}, after {time.monotonic() - begun_s:.0f} s")
 
 
 def end(child: subprocess.Popen[bytes]) -> None:
