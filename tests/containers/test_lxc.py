@@ -200,7 +200,7 @@ async def test_it_is_root_only_of_itself(lab: Lab) -> None:
         "unshare -m true",
         "nsenter -t 1 -m true",
         "echo 1 > /proc/sys/kernel/panic",
-        "test ! -c /proc/sysrq-trigger && echo b > /proc/sysrq-trigger",  # where there is one it is covered by /dev/null
+        "test ! -c /proc/sysrq-trigger && echo b > /proc/sysrq-trigger",  # else /dev/null covers it
         "date -s 2001-01-01; test $(date +%Y) = 2001",
         "ip addr add 10.98.0.99/24 dev eth0",
         "ping -c 1 10.98.0.1",
