@@ -243,7 +243,11 @@ class Steward:
     async def _resume(self, site: SiteId) -> None:
         self._event("picked", site, "a person picked the history of this node")
         self._holdings.update(site, paused=False)  # one that does not start is open half-way: it is none that waits
-        await self._terms.restart(site)
+        try:
+            await self._terms.restart(site)
+        except HybridError:
+            await self._terms.pause(site)  # a person may pick another one
+            raise
         await self._holdings.picked(site)
 
     # ------------------------------------------------------------------------------------------------- answers

@@ -209,7 +209,7 @@ class Stashes:
         if await self._exists(main):
             await self._own_past(main)
             crashpoint.reached("stash-promoted")
-            await self._dress(intent, main)
+            await self._dress(intent, main, aside)
         crashpoint.reached("stash-dressed")
         stash = await self._label(intent, main, aside)
         crashpoint.reached("stash-labelled")
@@ -234,13 +234,15 @@ class Stashes:
                 return
             await patiently(self._clock, lambda: self._pool.promote(main))
 
-    async def _dress(self, intent: Intent, main: str) -> None:
+    async def _dress(self, intent: Intent, main: str, aside: str) -> None:
         """Give the new main line what belongs to the site and not to its contents."""
         await self._pool.set_readonly(main, True)
         properties = dict(intent.properties)
-        there = (await self._pool.dataset(main)).properties.get(SEEN)
-        if there and SEEN in properties:  # a newer claim was heard of since this was begun
-            properties[SEEN] = str(max(Claim.parse(there), Claim.parse(properties[SEEN])))
+        if (
+            SEEN in properties
+        ):  # a newer claim may have been heard of since this was begun, on either side of the rename
+            there = [(await self._pool.dataset(one)).properties.get(SEEN) for one in (main, aside)]
+            properties[SEEN] = str(max(Claim.parse(seen) for seen in (*there, properties[SEEN]) if seen))
         await self._pool.set_properties(main, {STASHED: None, STASHED_AT: None, **properties})
         try:
             spec = msgspec.json.decode(intent.properties.get(SPEC, ""), type=SiteSpec)

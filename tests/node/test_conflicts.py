@@ -114,6 +114,26 @@ def test_ask_holds_also_when_lost_storage_comes_back(cluster: Cluster) -> None:
     assert set(cluster.owners(spec).values()) == {"a"}
 
 
+def test_who_was_picked_and_cannot_open_is_shut_again(cluster: Cluster) -> None:
+    """The picked history does not come up: nothing of it stays open meanwhile, and another one can be picked."""
+    spec = parted_and_healed(cluster, "ask")
+    a, c = cluster.members["a"], cluster.members["c"]
+    c.refuses_connections = True
+    cluster.members["b"].core.hosting.pick(spec.id, c.id, "anna")
+    at_rest = 0
+    for _ in range(100):
+        cluster.wait(0.5)
+        if not c.core._tasks.busy(spec.id):
+            at_rest += 1
+            assert cluster.run(c.pool.dataset(f"sites/{spec.id}")).mountpoint is None
+            assert c.containers.specs() == {}
+    assert at_rest
+    cluster.members["b"].core.hosting.pick(spec.id, a.id, "anna")
+    cluster.wait(60)
+    assert set(cluster.owners(spec).values()) == {"a"}
+    assert {member.files(spec.id)["guestbook"] for member in cluster.members.values()} == {b"paris"}
+
+
 def test_the_preferred_data_centre_wins(cluster: Cluster) -> None:
     """With `prefer:london` what was written there is the main line, however much was written in paris."""
     spec = parted_and_healed(cluster, "prefer:london")

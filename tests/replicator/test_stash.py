@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import msgspec
 import pytest
@@ -344,5 +344,30 @@ def test_recovery_does_not_bring_a_claim_back(clock: Clock, run: Run) -> None:
         properties = (await pool.dataset(MAIN)).properties
         assert "claim" not in properties
         assert (properties["seen"], properties["custom"]) == (str(CLAIM), "kept")
+
+    run(story())
+
+
+def test_a_claim_heard_of_in_the_middle_is_not_forgotten(clock: Clock, run: Run) -> None:
+    """What was seen while a swap of histories lay unfinished counts afterwards: no claim is used twice."""
+
+    async def story() -> None:
+        pool = MemoryPool(seed="a")
+        await pool.prepare()
+        await pool.create(MAIN, PROPERTIES)
+        for number in range(3):
+            pool.write(MAIN, "data", b"%d" % number)
+            await pool.snapshot(MAIN, f"hyb-000004-abcdefgh-000000{number}")
+        base = (await pool.history(MAIN))[0].guid
+        await Node(pool, clock).start()
+        crashing = Node(cast(Pool, CrashingPool(pool, 2)), clock)
+        await crashing.index.load()
+        with pytest.raises(Crash):
+            await crashing.stashes.stash(SITE, base, "rollback")
+        assert await pool.history(MAIN), "it was written down, and nothing else"
+        await pool.set_properties(MAIN, {"seen": str(Claim(9, ME))})
+        await Node(pool, clock).start()
+        assert len(await pool.history(MAIN)) == 1
+        assert (await pool.dataset(MAIN)).properties["seen"] == str(Claim(9, ME))
 
     run(story())
