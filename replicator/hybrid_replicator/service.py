@@ -114,7 +114,9 @@ class Replicator(Service):
         self._sender = Sender(
             reactor, self._index, Outbox(jitter), self._delivery, self._gates, holds, fences, self._tasks, report
         )
-        self._stashes = Stashes(reactor, pool, self._index, snapshots, report, me, now_s)
+        self._stashes = Stashes(
+            reactor, pool, self._index, snapshots, report, me, now_s, lambda site: self._windows.leave(site)
+        )
         self._receiver = Receiver(
             reactor,
             pool,
@@ -347,12 +349,10 @@ class Replicator(Service):
 
     async def stash(self, site: SiteId, base: Guid | None, why: StashReason) -> Stash:
         """See `hybrid.deeds.TimeMachine`."""
-        await self._windows.leave(site)
         return await self._stashes.stash(site, base, why)
 
     async def unstash(self, stash_id: str, why: StashReason) -> Stash:
         """See `hybrid.deeds.TimeMachine`."""
-        await self._windows.leave(SiteId(stash_id.partition(".")[0]))
         return await self._stashes.unstash(stash_id, why)
 
     async def browse(self, site: SiteId, guid: Guid, path: str, after: str, limit: int) -> Folder:

@@ -8,7 +8,7 @@ before the first step, and every step first looks whether it was done already (r
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import msgspec
 from twisted.internet.interfaces import IReactorTime
@@ -44,6 +44,10 @@ DEPTH = 64
 """Stashes cloned from stashes: more than anybody makes."""
 
 
+async def nobody_looks(site: SiteId) -> None:
+    """Where nobody can look into snapshots."""
+
+
 class Stashes:
     """The stashes of this node. Callers keep everybody else away from the site meanwhile."""
 
@@ -58,7 +62,10 @@ class Stashes:
         report: Callable[[Fact], None],
         me: NodeId,
         wall_s: Callable[[], float],
+        leave: Callable[[SiteId], Awaitable[None]] = nobody_looks,
     ) -> None:
+        """`leave(site)` has those who look into its snapshots leave them: a dataset with open clones is not renamed."""
+        self._leave = leave
         self._clock, self._pool, self._index, self._snapshots = clock, pool, index, snapshots
         self._report, self._me, self._wall_s = report, me, wall_s
         self.unfinished: set[SiteId] = set()
@@ -200,6 +207,7 @@ class Stashes:
 
     async def _carry_out(self, intent: Intent) -> Stash:
         main, aside = site_dataset(intent.site), stash_dataset(intent.id)
+        await self._leave(intent.site)
         if not await self._exists(aside):
             await patiently(self._clock, lambda: self._pool.rename(main, aside))
         crashpoint.reached("stash-renamed")
