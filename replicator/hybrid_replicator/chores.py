@@ -75,6 +75,8 @@ class Chores:
         self._receiver, self._report = receiver, report
         self._keeping, self._sizes, self._owned = keeping, sizes, owned
         self._forgotten_s: dict[SiteId, float] = {}
+        self._first_s: dict[SiteId, float] = {}
+        """Since when each history is here; before `FORGET_EVERY_S` nobody can have heard what all others need of it."""
         self._began_s: dict[str, float] = {}
         self._unfinished: set[SiteId] = set()
         self._busy: set[str] = set()
@@ -117,8 +119,12 @@ class Chores:
         """Thin out the histories whose turn it is."""
         now_s = self._clock.seconds()
         self._forgotten_s = {site: self._forgotten_s.get(site, now_s) for site in self._index.sites()}
+        self._first_s = {site: self._first_s.get(site, now_s) for site in self._forgotten_s}
         every_s = FORGET_EVERY_S * self._keeping.shrink
-        due = sorted((at_s, site) for site, at_s in self._forgotten_s.items() if now_s - at_s >= every_s)
+        known = {site for site, at_s in self._first_s.items() if now_s - at_s >= FORGET_EVERY_S}
+        due = sorted(
+            (at_s, site) for site, at_s in self._forgotten_s.items() if site in known and now_s - at_s >= every_s
+        )
         for _, site in due[:FORGET_AT_ONCE]:
             self._forgotten_s[site] = now_s
             await self._tidy(site)

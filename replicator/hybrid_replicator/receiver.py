@@ -16,7 +16,7 @@ from twisted.logger import Logger
 from hybrid.cluster.room import Level, level, percent
 from hybrid.cluster.sanity import leaps
 from hybrid.errors import Busy, HybridError, OutOfSpace, PeerError, QuotaReached, StreamRefused
-from hybrid.model import Fact, NodeId, Received, SiteId, StreamBroken
+from hybrid.model import Claim, Fact, NodeId, Received, SiteId, StreamBroken
 from hybrid.ports import ByteSink, IncomingStream, Partial, Pool
 from hybrid.wire import Offer, Refused, Taken
 from hybrid_replicator.berths import Berths
@@ -26,7 +26,7 @@ from hybrid_replicator.header import BadStream
 from hybrid_replicator.holds import BaseHolds
 from hybrid_replicator.index import HistoryIndex
 from hybrid_replicator.intake import limit_bytes, take_in
-from hybrid_replicator.names import SEEN, SPEC, STASH_TAG, kind_of, site_of
+from hybrid_replicator.names import SEEN, SPEC, STASH_TAG, kind_of, site_dataset, site_of
 from hybrid_replicator.parts import Parts, received_at
 from hybrid_replicator.ports import Fences
 from hybrid_replicator.snapshots import Snapshots
@@ -133,18 +133,26 @@ class Receiver:
 
     def _fenced(self, sender: NodeId, site: SiteId, offer: Offer) -> Refused | None:
         """Why `sender` may not send `site` now, if so."""
+        seen = self._seen(site)
         if self._fences.is_writer(site):
-            return Refused("owner", "this node is the owner itself", self._fences.seen(site))
-        if offer.claim < self._fences.seen(site):
-            return Refused("stale", f"a newer claim than {offer.claim} is known", self._fences.seen(site))
+            return Refused("owner", "this node is the owner itself", seen)
+        if offer.claim < seen:
+            return Refused("stale", f"a newer claim than {offer.claim} is known", seen)
         strict = offer.spec is not None and offer.spec.consistency == "strict"
-        if leaps(self._fences.seen(site).epoch, offer.claim.epoch, strict):
-            return Refused("broken", f"no healthy node claims epoch {offer.claim.epoch}", self._fences.seen(site))
+        if leaps(seen.epoch, offer.claim.epoch, strict):
+            return Refused("broken", f"no healthy node claims epoch {offer.claim.epoch}", seen)
         if offer.claim.node != sender:
             return Refused("broken", f"{sender} sends under the claim of {offer.claim.node}")
         if offer.spec is not None and offer.spec.id != site:
             return Refused("broken", f"the spec is of site {offer.spec.id}")
         return None
+
+    def _seen(self, site: SiteId) -> Claim:
+        """The largest claim heard of; where a crash left only stashes, that with which they were set aside."""
+        fences, dataset = self._fences.seen(site), site_dataset(site)
+        aside = self._index.datasets_of(site) if dataset not in self._index else []
+        texts = [self._index.properties(name).get(SEEN) for name in aside]
+        return max([fences, *(Claim.parse(text) for text in texts if text)])
 
     # ------------------------------------------------------------------------------------------------- taking
 

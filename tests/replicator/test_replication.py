@@ -458,6 +458,27 @@ def test_a_stale_claim_is_refused_and_the_sender_learns_of_the_newer_one(tell: T
     tell(story)
 
 
+def test_what_was_seen_outlives_a_main_line_that_a_crash_left_out(tell: Tell) -> None:
+    """A crash between the setting aside of a copy and its replacement makes no server listen to an outdated owner."""
+
+    async def story(world: World) -> None:
+        a, b = await world.start(A, B)
+        await world.site(a, b)
+        await world.wait(10)
+        await b.pool.set_properties(main_of(), {"seen": str(Claim(5, C))})
+        await b.replicator.stash(SITE, None, "conflict")
+        b.fences.claims.clear()
+        b = await world.restart(b)
+        await world.wait(1)
+        assert b.replicator.history(SITE) == ()
+        with pytest.raises(PeerError, match="stale"):
+            await a.replicator.push(world.specs[SITE], world.owners[SITE], B)
+        await a.replicator.push(world.specs[SITE], Claim(6, A), B)
+        assert b.replicator.history(SITE) == a.replicator.history(SITE)
+
+    tell(story)
+
+
 def test_an_owner_takes_no_stream(tell: Tell) -> None:
     """Live data is never overwritten by another server."""
 
