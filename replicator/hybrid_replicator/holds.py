@@ -82,8 +82,6 @@ class BaseHolds:
     async def _move(self, dataset: str, peer: NodeId, guid: Guid) -> None:
         try:
             await self._pool.hold(dataset, guid, base_tag(peer))
-            if self._pool.capabilities.bookmarks:  # an increment may begin there even if the hold does not help
-                await self._pool.bookmark(dataset, guid, base_tag(peer))
         except (NoSuchDataset, NoSuchSnapshot):
             self.log.debug("{guid} of {dataset} went away before it was held", guid=guid, dataset=dataset)
             self._newest.pop((dataset, peer), None)
@@ -92,6 +90,8 @@ class BaseHolds:
         self._held[dataset, peer] = guid
         if old is not None:
             await self._let_go(dataset, old, base_tag(peer))
+        if self._pool.capabilities.bookmarks:  # an increment may begin there even if the hold does not help
+            await self._pool.bookmark(dataset, guid, base_tag(peer))
 
     async def clear(self, dataset: str, guid: Guid) -> bool:
         """
