@@ -36,7 +36,7 @@ A, B = NodeId("n-aaaaaaaaaaaaaaaa"), NodeId("n-bbbbbbbbbbbbbbbb")
 SITE = SiteId("s-abcdefghijklmnopqrstuvwxyz")
 MAIN = f"sites/{SITE}"
 IMAGE = "images/static-0123"
-BREAKS_AFTER = 6 * 1024 * 1024
+BREAKS_AFTER = 3 * 1024 * 1024
 _NUMBERS = itertools.count(1)
 
 
@@ -128,7 +128,7 @@ def view(me: NodeId, claim: Claim) -> View:
     return View(me=me, serial=claim.epoch, zones=(), nodes=nodes, sites=sites)
 
 
-async def until(met: Callable[[], bool], what: str, seconds: float = 30.0) -> float:
+async def until(met: Callable[[], bool], what: str, seconds: float = 120.0) -> float:
     """Wait until `met()`; how long that took."""
     began_s = time.monotonic()
     while not met():
