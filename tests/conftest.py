@@ -36,7 +36,7 @@ class ZfsHost:
         """A pool on a sparse file."""
         disk = self.where / f"{name}.img"
         self.run("truncate", "-s", size, str(disk))
-        self.run("zpool", "create", "-O", "mountpoint=none", name, str(disk))
+        self.run("zpool", "create", "-O", "mountpoint=none", "-O", "compression=off", name, str(disk))
 
     def destroy_pool(self, name: str) -> None:
         """The pool and its file."""
