@@ -169,6 +169,20 @@ def test_a_crash_in_the_middle_of_a_restore(hybrid: Machine) -> None:
     hybrid("snap", "restore", SITE, at, "/srv/c")
 
 
+def test_what_is_no_file_is_extracted(hybrid: Machine, tmp_path: Path) -> None:
+    """A command of the image runs on the past beside the site, without network, and leaves its result and nothing else."""
+    hybrid.sh("mkdir -p /srv/x/inner && seq 100000 > /srv/x/inner/file")
+    at = hybrid.moment()
+    hybrid.sh("rm -r /srv/x")
+    assert [one["name"] for one in hybrid.json("snap", "extracts", SITE)] == ["sizes"]
+    hybrid("snap", "extract", SITE, at, "sizes", "folder=srv/x", "-o", str(tmp_path / "sizes.txt"))
+    assert "./inner" in (tmp_path / "sizes.txt").read_text()
+    hybrid("snap", "extract", SITE, at, "sizes", "folder=srv/nowhere", code=1)
+    hybrid("snap", "extract", SITE, at, "sizes", code=2)
+    assert leftovers(hybrid, "n1") == ["past-1"]
+    assert hybrid.sh("ls -A / | grep hybrid-extract || true") == ""
+
+
 def test_names_locks_and_the_list(hybrid: Machine) -> None:
     """A moment is kept under a name; the list shows a line per minute or hour, but what is kept always."""
     for _ in range(3):
