@@ -170,7 +170,7 @@ def test_a_crash_in_the_middle_of_a_restore(hybrid: Machine) -> None:
 
 
 def test_what_is_no_file_is_extracted(hybrid: Machine, tmp_path: Path) -> None:
-    """A command of the image runs on the past beside the site, without network, and leaves its result and nothing else."""
+    """A command of the image runs on the past, beside the site, without network, and leaves nothing but its result."""
     hybrid.sh("mkdir -p /srv/x/inner && seq 100000 > /srv/x/inner/file")
     at = hybrid.moment()
     hybrid.sh("rm -r /srv/x")
