@@ -35,6 +35,7 @@ from hybrid.hosting.extracts import Extracts
 from hybrid.hosting.holdings import Holdings
 from hybrid.hosting.moving import Moving
 from hybrid.hosting.observer import Observer
+from hybrid.hosting.previews import Previews
 from hybrid.hosting.purge import Purge
 from hybrid.hosting.relief import Relief
 from hybrid.hosting.rolling import Rolling
@@ -79,6 +80,7 @@ class Core(MultiService):
         deletions: What this node does about deleted sites.
         away: Copies of histories in stores far away.
         presence: This node as a member of the cluster.
+        previews: Past moments that people look at, of all nodes.
         outlook: The newest view, and who follows it.
         care: What it does for sites beyond serving them.
         shelf: The images on this node.
@@ -102,6 +104,7 @@ class Core(MultiService):
         kept = Kept(drivers.memory, reactor.seconds)
         drivers = replace(drivers, pool=witnessed(drivers.pool, kept))
         self._reactor, self._settings, self._me, self._drivers = reactor, settings, me, drivers
+        self._zones = zones
         pool, links, now_s = drivers.pool, drivers.links, reactor.seconds()
         self.told: list[Callable[[str, SiteId, str], None]] = []
         self.observed: list[Callable[[Fact], None]] = []
@@ -221,6 +224,16 @@ class Core(MultiService):
         )
         self.shelf = Shelf(drivers.pool)
         self._sandboxes = Sandboxes(self._settings, drivers.containers, self.replicator)
+        self.previews = Previews(
+            self._reactor,
+            me,
+            self._zones,
+            self.shared,
+            self._sandboxes,
+            drivers.accepts,
+            drivers.random.getrandbits,
+            drivers.wall_s,
+        )
         creation = Creation(me, self._settings, drivers.pool, holdings, terms, drivers.shift_owners, claims)
         rolling = Rolling(me, self.replicator, holdings, terms, self.known.stashes, claims)
         self.care = Care(
@@ -255,6 +268,7 @@ class Core(MultiService):
             Choices(lambda: self.outlook.view, self.shared, self.deletions.entry, drivers.wall_s),
             self._discards,
             Extracts(self._reactor, drivers.containers, self.replicator, self._sandboxes),
+            self.previews,
             claims,
             self.care,
             drivers.random.getrandbits,
@@ -332,6 +346,7 @@ class Core(MultiService):
             (WATCH_EVERY_S, self._observer.look),
             (WATCH_EVERY_S, self.deletions.look),
             (WATCH_EVERY_S, self._discards.look),
+            (WATCH_EVERY_S, self.previews.look),
             (WATCH_EVERY_S, self._uniting.look),
             (AWAY_EVERY_S, self.away.look),
             (WATCH_EVERY_S, self._relief.look),
@@ -387,6 +402,7 @@ class Core(MultiService):
         self._steward.changed(None if merged.nodes or merged.shared else merged.sites)
         if merged.shared:
             in_background("looking at deletions", self.deletions.look)
+            in_background("looking at previews", self.previews.look)
         for site in merged.disputed:
             if self._holdings.get(site) is not None:
                 self._holdings.publish(site)

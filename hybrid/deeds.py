@@ -285,6 +285,20 @@ class Deleted(msgspec.Struct, frozen=True, kw_only=True):
     by: NodeId
 
 
+class Preview(msgspec.Struct, frozen=True, kw_only=True):
+    """A past moment that can be looked at for a while, behind a name of its own."""
+
+    id: SiteId
+    """`preview-` and 16 base32 characters; for front doors it is a site."""
+    site: SiteId
+    guid: Guid
+    host: str
+    node: NodeId
+    port: int
+    until_s: int
+    by: str
+
+
 class DiscardedStash(msgspec.Struct, frozen=True, kw_only=True):
     """A stash in the trash, or on its way there."""
 
@@ -413,6 +427,19 @@ class Hosting(Protocol):
 
     async def content(self, token: str) -> ByteSource:
         """The result of an extract made on this node. Raises `NoSuchPath` when it is not kept (any more)."""
+
+    async def preview(self, site: SiteId, guid: Guid, seconds: int, by: str, progress: Progress) -> Preview:
+        """
+        On any node that holds the snapshot: run it apart from all others, reachable by HTTP under a name of its own.
+
+        Raises `BadRequest`, `Conflict`, `ContainerError`.
+        """
+
+    def previews(self, site: SiteId) -> list[Preview]:
+        """Of all nodes, the one that ends first first."""
+
+    def end_preview(self, site: SiteId, preview_id: str) -> None:
+        """On any node: end one. Raises `NoSuchPath`."""
 
     def discard(self, stash: Stash, by: str) -> DiscardedStash:
         """On any node: put a stash into the trash wherever it is, its copies too; from there it can be brought back."""

@@ -32,6 +32,7 @@ from hybrid.core import Core
 from hybrid.drivers import Drivers
 from hybrid.feed import FeedServer
 from hybrid.hosting.dial import Dial
+from hybrid.hosting.previews import Fronts
 from hybrid.loops import Loops
 from hybrid.model import NodeId, SiteId
 from hybrid.patience import PatientClock
@@ -183,7 +184,7 @@ class Node(MultiService):
             component.setServiceParent(self)
         self._loops.every(RENEW_EVERY_S, self._renew)
         self._core.outlook.add(self._api.follow)
-        self._core.outlook.add(self._feed.follow)
+        self._core.outlook.add(Fronts(self._core.previews, self._feed.follow).follow)
 
     async def _renew(self) -> None:
         """A new certificate in good time. New connections see it at once; the proxies read the file."""

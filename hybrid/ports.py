@@ -332,6 +332,7 @@ class ContainerSpec(msgspec.Struct, frozen=True, kw_only=True):
     address: str
     prefix: int
     gateway: str
+    """Empty: it has no route beyond its own subnet."""
     network: bool = True
     """`False`: nothing but a loopback of its own; `address`, `prefix` and `gateway` are not looked at."""
     init: tuple[str, ...]

@@ -38,6 +38,12 @@ def gateway_of(subnet: str) -> str:
     return str(_network(subnet)[1])
 
 
+def secluded_of(subnet: str) -> str:
+    """`first-last` of the addresses of containers that may answer and no more: the node's own, but for the gateway."""
+    network = _network(subnet)
+    return f"{network[2]}-{network[min(254, network.num_addresses - 2)]}"
+
+
 def prefix_of(subnet: str) -> int:
     """The prefix length of `subnet`."""
     return _network(subnet).prefixlen

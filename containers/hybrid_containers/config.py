@@ -143,7 +143,7 @@ def _network(spec: ContainerSpec, place: Place) -> list[tuple[str, str]]:
         ("veth.pair", veth_of(spec.site)),
         ("hwaddr", mac_of(spec.address)),
         ("ipv4.address", f"{spec.address}/{spec.prefix}"),
-        ("ipv4.gateway", spec.gateway),
+        *([("ipv4.gateway", spec.gateway)] if spec.gateway else []),
     ]
     return [(f"lxc.net.0.{key}", value) for key, value in link]
 

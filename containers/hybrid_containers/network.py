@@ -20,7 +20,7 @@ from twisted.python.threadpool import ThreadPool
 
 from hybrid.errors import ContainerError
 from hybrid_containers import child
-from hybrid_containers.addresses import gateway_of, mac_of, prefix_of
+from hybrid_containers.addresses import gateway_of, mac_of, prefix_of, secluded_of
 
 NETLINK_S = 10.0
 NFT_S = 10.0
@@ -131,8 +131,13 @@ table ip hybrid {{
         type nat hook postrouting priority srcnat; policy accept;
         ip saddr {subnet} oifname != "{bridge}" masquerade
     }}
+    chain secluded {{
+        type filter hook input priority filter; policy accept;
+        iifname "{bridge}" ip saddr {secluded_of(subnet)} ct state != {{ established, related }} drop
+    }}
     chain between {{
         type filter hook forward priority filter; policy accept;
+        iifname "{bridge}" ip saddr {secluded_of(subnet)} drop
         iifname "{bridge}" oifname "{bridge}" drop
         oifname "{bridge}" ct state established,related accept
         oifname "{bridge}" drop

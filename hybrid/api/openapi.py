@@ -18,6 +18,7 @@ _DESCRIBED = {
     "node": "name or id of a node",
     "operation": "id of an operation",
     "stash": "id of a stash",
+    "preview": "id of a preview",
     "mark": "the name under which a snapshot is kept, or its guid",
     "store": "name of a store far away",
     "token": "id of a token (the part between the underscores)",

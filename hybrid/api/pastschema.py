@@ -69,6 +69,24 @@ class NewExtract(Body, frozen=True):
     """Of its parameters."""
 
 
+class NewPreview(Body, frozen=True):
+    """A past moment to look at for a while."""
+
+    snapshot: MomentText
+    seconds: Annotated[int, Meta(ge=60, le=86400)] = 3600
+
+
+class PreviewAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """A past moment that can be looked at, behind a name of its own."""
+
+    id: str
+    guid: str
+    host: str
+    node: str
+    until: str
+    by: str
+
+
 class ExtractAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """What an image can get out of a past moment."""
 

@@ -27,6 +27,11 @@ def address_of(number: int, subnet: str) -> str:
     return str(network[number + 255])
 
 
+def secluded_address(number: int, subnet: str) -> str:
+    """The address of the node's own throw-away container `number` (1 to 252), which may answer and no more."""
+    return str(IPv4Network(subnet)[number + 1])
+
+
 def container_spec(spec: SiteSpec, root: str, settings: Settings, claim: Claim | None) -> ContainerSpec:
     """
     What to start for `spec`, whose dataset is mounted at `root`.

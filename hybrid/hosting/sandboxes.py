@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from ipaddress import IPv4Network
 
 from twisted.logger import Logger
 
 from hybrid.deeds import Progress, TimeMachine
 from hybrid.errors import Conflict, HybridError
-from hybrid.hosting.addresses import id_base
+from hybrid.hosting.addresses import id_base, secluded_address
 from hybrid.model import Guid, SiteId, SiteSpec
 from hybrid.ports import Containers, ContainerSpec
 from hybrid.settings import Settings
@@ -26,19 +27,13 @@ GRACE_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """How a sandbox is reached from the node; without, it has no network but a loopback of its own."""
-
-    address: str
-    prefix: int
-
-
-@dataclass(frozen=True, slots=True)
 class Sandbox:
     """One of them."""
 
     name: SiteId
     """Of its container and of its clone."""
+    address: str = ""
+    """Where the node reaches it; empty: it has no network but a loopback of its own."""
 
 
 class Sandboxes:
@@ -60,10 +55,13 @@ class Sandboxes:
                     self.log.error("{name} of an earlier life still runs: {error}", name=name, error=str(error))
 
     async def open(
-        self, spec: SiteSpec, guid: Guid, environment: dict[str, str], progress: Progress, place: Place | None = None
+        self, spec: SiteSpec, guid: Guid, environment: dict[str, str], progress: Progress, reachable: bool = False
     ) -> Sandbox:
         """
         Start a container of `spec` on a writable clone of one of its snapshots.
+
+        Args:
+            reachable: From this node, to answer; it cannot begin a connection to anything.
 
         Raises:
             Conflict: There are `AT_ONCE` already.
@@ -73,12 +71,13 @@ class Sandboxes:
         if number is None:
             raise Conflict(f"{AT_ONCE} past moments run on this node already", "", "wait until one of them has ended")
         self._taken.add(number)
-        sandbox = Sandbox(SiteId(f"past-{number}"))
+        subnet = self._settings.subnet
+        sandbox = Sandbox(SiteId(f"past-{number}"), secluded_address(number, subnet) if reachable else "")
         try:
             with progress.step("clone"):
                 root = await self._machine.lend(spec.id, guid, sandbox.name, spec.quota_bytes)
             with progress.step("start container"):
-                await self._containers.start(self._container(spec, sandbox, root, environment, place))
+                await self._containers.start(self._container(spec, sandbox, root, environment))
         except BaseException:
             await self.close(sandbox)
             raise
@@ -97,18 +96,16 @@ class Sandboxes:
         await self._machine.give_back(sandbox.name)
         self._taken.discard(int(sandbox.name.rpartition("-")[2]))
 
-    def _container(
-        self, spec: SiteSpec, sandbox: Sandbox, root: str, environment: dict[str, str], place: Place | None
-    ) -> ContainerSpec:
+    def _container(self, spec: SiteSpec, sandbox: Sandbox, root: str, environment: dict[str, str]) -> ContainerSpec:
         return ContainerSpec(
             site=sandbox.name,
             hostname=spec.name,
             root=root,
             id_base=id_base(spec, self._settings),
-            address=place.address if place else "",
-            prefix=place.prefix if place else 0,
+            address=sandbox.address,
+            prefix=IPv4Network(self._settings.subnet).prefixlen,
             gateway="",
-            network=place is not None,
+            network=bool(sandbox.address),
             init=spec.init,
             environment={**spec.environment, "HYBRID_SITE": spec.name, **environment},
             memory_bytes=spec.memory_bytes,

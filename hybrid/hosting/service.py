@@ -16,6 +16,7 @@ from hybrid.deeds import (
     DiscardedStash,
     Folder,
     Form,
+    Preview,
     Progress,
     TimeMachine,
     TransferSeen,
@@ -34,6 +35,7 @@ from hybrid.hosting.holdings import Holding, Holdings
 from hybrid.hosting.marks import marked, unmarked
 from hybrid.hosting.moving import Moving
 from hybrid.hosting.names import check_domain, check_free, check_policy, edited
+from hybrid.hosting.previews import Previews
 from hybrid.hosting.rolling import Rolling
 from hybrid.hosting.tasks import SiteTasks, in_background
 from hybrid.hosting.terms import Terms
@@ -72,6 +74,7 @@ class HostingService:
         choices: Choices,
         discards: Discards,
         extracts: Extracts,
+        previews: Previews,
         claims: Claims,
         care: Care,
         bits: Callable[[int], int],
@@ -81,7 +84,7 @@ class HostingService:
         self._containers, self._holdings, self._terms, self._tasks = containers, holdings, terms, tasks
         self._creation, self._moving, self._rolling = creation, moving, rolling
         self._deletions, self._choices, self._claims, self._bits = deletions, choices, claims, bits
-        self._discards, self._extracts = discards, extracts
+        self._discards, self._extracts, self._previews = discards, extracts, previews
         self._proofs, self._cloning, self._hooked = care.proofs, care.cloning, care.hooked
 
     # ------------------------------------------------------------------------------------------------- reading
@@ -216,6 +219,19 @@ class HostingService:
     async def content(self, token: str) -> ByteSource:
         """See `hybrid.deeds.Hosting`."""
         return await self._extracts.content(token)
+
+    async def preview(self, site: SiteId, guid: Guid, seconds: int, by: str, progress: Progress) -> Preview:
+        """See `hybrid.deeds.Hosting`."""
+        return await self._previews.open(self._holdings.need(site).spec, guid, seconds, by, progress)
+
+    def previews(self, site: SiteId) -> list[Preview]:
+        """See `hybrid.deeds.Hosting`."""
+        return self._previews.of(site)
+
+    def end_preview(self, site: SiteId, preview_id: str) -> None:
+        """See `hybrid.deeds.Hosting`."""
+        self._previews.end(site, preview_id)
+        in_background("ending a preview", self._previews.look)
 
     def discard(self, stash: Stash, by: str) -> DiscardedStash:
         """See `hybrid.deeds.Hosting`."""

@@ -33,6 +33,7 @@ from hybrid.deeds import (
     Entry,
     Folder,
     Form,
+    Preview,
     Progress,
     TransferSeen,
 )
@@ -281,6 +282,34 @@ class FakeHosting:
             raise NoSuchPath("it is not kept any more")
         return Content(self.extracted[token], None)
 
+    async def preview(self, site: SiteId, guid: Guid, seconds: int, by: str, progress: Progress) -> Preview:
+        """See `Hosting`."""
+        with progress.step("start container"):
+            await self._act("preview", site, guid, seconds)
+        id_ = SiteId("preview-aaaaaaaaaaaaaaaa")
+        made = Preview(
+            id=id_,
+            site=site,
+            guid=guid,
+            host=f"{id_}.hybrid.test",
+            node=self._node,
+            port=80,
+            until_s=NOW_S + seconds,
+            by=by,
+        )
+        self._world.previews.append(made)
+        return made
+
+    def previews(self, site: SiteId) -> list[Preview]:
+        """See `Hosting`."""
+        return [one for one in self._world.previews if one.site == site]
+
+    def end_preview(self, site: SiteId, preview_id: str) -> None:
+        """See `Hosting`."""
+        if all(one.id != preview_id for one in self.previews(site)):
+            raise NoSuchPath(f"there is no preview {preview_id}")
+        self._world.previews.clear()
+
     def discard(self, stash: Stash, by: str) -> DiscardedStash:
         """See `Hosting`."""
         seen = self._world.sites[stash.site]
@@ -419,6 +448,7 @@ class World:
     trash: list[Deleted] = field(default_factory=list)
     aside: dict[str, History] = field(default_factory=dict)
     """What lies in each stash."""
+    previews: list[Preview] = field(default_factory=list)
     bin: list[DiscardedStash] = field(default_factory=list)
     stashed_on: set[NodeId] = field(default_factory=lambda: {N1, N2, N3})
     serial: int = 0

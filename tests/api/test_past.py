@@ -234,6 +234,18 @@ def test_extract_something(cluster: Any) -> None:
     assert cluster.n3("GET", f"{restored.headers['location']}/content").status == 404
 
 
+def test_preview_a_moment(cluster: Any) -> None:
+    """A moment runs behind a name of its own, is listed on every node, and ends when somebody says so."""
+    begun = cluster.n3("POST", f"{SITE}/previews", {"snapshot": "60s", "seconds": 600})
+    result = cluster.n3("GET", begun.headers["location"]).json["result"]
+    assert result["host"] == "preview-aaaaaaaaaaaaaaaa.hybrid.test"
+    (listed,) = cluster.n2("GET", f"{SITE}/previews").json["items"]
+    assert (listed["node"], listed["until"], listed["by"]) == ("n1", "2026-09-21T14:23:20Z", "admin")
+    assert cluster.n2("DELETE", f"{SITE}/previews/{listed['id']}").status == 204
+    assert cluster.n2("DELETE", f"{SITE}/previews/{listed['id']}").status == 404
+    assert cluster.n3("POST", f"{SITE}/previews", {"snapshot": "60s", "seconds": 59}).status == 400
+
+
 def history(*ages_s: int) -> tuple[Snapshot, ...]:
     """A snapshot of each age, oldest first; its guid is its age."""
     claim = Claim(1, NodeId("n-" + "a" * 16))

@@ -137,6 +137,14 @@ def test_extracts(hybrid: Any, tmp_path: Path) -> None:
     assert hybrid("snap", "extract", "blog", "1h", "table", "entries").code == 2
 
 
+def test_previews(hybrid: Any) -> None:
+    """A moment runs under a name of its own until it is ended."""
+    assert "host preview-" in hybrid("snap", "preview", "blog", "1h", "--for", "10m").err
+    shown = hybrid("snap", "previews", "blog", "-q").out.strip()
+    assert hybrid("snap", "end-preview", "blog", shown).code == 0
+    assert hybrid("snap", "previews", "blog", "-q").out == ""
+
+
 def test_names_and_locks(hybrid: Any) -> None:
     """A snapshot is kept under a name by which it is found again, until it is unlocked."""
     assert hybrid("snap", "create", "blog", "--name", "good", "--note", "all is well").code == 0

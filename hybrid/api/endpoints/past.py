@@ -133,6 +133,42 @@ async def make_extract(parts: Parts, call: Call) -> Answer:
     return begin(parts, call, "extract", site, site.spec.name, work)
 
 
+async def list_previews(parts: Parts, call: Call) -> Answer:
+    """Past moments that can be looked at now, the one that ends first first."""
+    view = parts.view
+    answers = [
+        schema.PreviewAnswer(
+            id=one.id,
+            guid=str(one.guid),
+            host=one.host,
+            node=node_name(view, one.node),
+            until=rfc3339(one.until_s),
+            by=one.by,
+        )
+        for one in parts.hosting.previews(site_of(parts, call).spec.id)
+    ]
+    return page(parts, schema.PreviewAnswer, answers)
+
+
+async def make_preview(parts: Parts, call: Call) -> Answer:
+    """Run a past moment apart from all others, reachable under a name of its own."""
+    site = site_of(parts, call)
+    wanted = decode(call.body, schema.NewPreview)
+    source = moment_of(parts, site, wanted.snapshot)
+
+    async def work(progress: Progress) -> dict[str, object]:
+        made = await parts.hosting.preview(site.spec.id, source.guid, wanted.seconds, call.actor.name, progress)
+        return {"preview": made.id, "host": made.host, "until": rfc3339(made.until_s), "snapshot": source.name}
+
+    return begin(parts, call, "preview", site, site.spec.name, work)
+
+
+async def end_preview(parts: Parts, call: Call) -> Answer:
+    """End one before its time."""
+    parts.hosting.end_preview(site_of(parts, call).spec.id, call.params["preview"])
+    return Answer(204)
+
+
 async def operation_content(parts: Parts, call: Call) -> Answer:
     """What an operation made, to be downloaded while it is kept."""
     operation_id = call.params["operation"]

@@ -9,13 +9,14 @@ from hybrid.cli import moments
 from hybrid.cli.columns import Column
 from hybrid.cli.exits import USAGE, CliError
 from hybrid.cli.follow import Follower, failed, finish
-from hybrid.cli.parser import add_noun, long_options
+from hybrid.cli.parser import add_noun, long_options, seconds
 from hybrid.cli.paths import segment
 from hybrid.cli.session import Session
 from hybrid.cli.verbs import past
 from hybrid.cli.verbs.past import SNAPSHOTS
 from hybrid.cli.verbs.site import path_of
 
+PREVIEWS = (Column("id"), Column("host"), Column("node"), Column("until"), Column("by"))
 EXTRACTS = (Column("name"), Column("description"), Column("parameters", show=past.parameters), Column("file"))
 
 
@@ -49,6 +50,7 @@ def add(nouns: argparse._SubParsersAction[Any], common: argparse.ArgumentParser)
     long_options(undo)
     _add_files(verbs)
     _add_extracts(verbs)
+    _add_previews(verbs)
 
 
 def _add_files(verbs: Any) -> None:
@@ -67,6 +69,22 @@ def _add_files(verbs: Any) -> None:
     past.path(diff, "/")
     past.limit(diff, 1000)
     diff.add_argument("--to", metavar="MOMENT", type=past.in_zone, default="now", help="until when (default: now)")
+
+
+def _add_previews(verbs: Any) -> None:
+    preview = verbs.add(
+        "preview",
+        "run a past moment behind a host name of its own, for a while",
+        preview_moment,
+        "hybrid snap preview blog 1d --for 30m",
+    )
+    _at(preview)
+    preview.add_argument("--for", dest="lasts", type=seconds, default=3600.0, metavar="TIME", help="how long (1h)")
+    long_options(preview)
+    past.site(verbs.add("previews", "past moments that can be looked at now", list_previews))
+    end = verbs.add("end-preview", "end a preview before its time", end_preview)
+    past.site(end)
+    end.add_argument("preview", metavar="ID", help="of `hybrid snap previews`")
 
 
 def _add_extracts(verbs: Any) -> None:
@@ -151,6 +169,24 @@ def browse_path(session: Session) -> int:
 def get_path(session: Session) -> int:
     """`hybrid snap get`."""
     return past.get(session, session.options.moment)
+
+
+def preview_moment(session: Session) -> int:
+    """`hybrid snap preview`."""
+    body = {"snapshot": session.options.moment, "seconds": int(session.options.lasts)}
+    return finish(session, session.api.post(path_of(session, "/previews"), body))
+
+
+def list_previews(session: Session) -> int:
+    """`hybrid snap previews`."""
+    session.out.items(session.api.get(path_of(session, "/previews"))["items"], PREVIEWS, "id")
+    return 0
+
+
+def end_preview(session: Session) -> int:
+    """`hybrid snap end-preview`."""
+    session.api.call("DELETE", path_of(session, f"/previews/{segment(session.options.preview)}"))
+    return 0
 
 
 def list_extracts(session: Session) -> int:
