@@ -4,7 +4,7 @@ What a node can do with sites, as protocols: the time machine and hosting. Pure 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Literal, Protocol
 
@@ -78,6 +78,10 @@ class TransferSeen(msgspec.Struct, frozen=True, kw_only=True):
     """On average so far."""
     seconds: float
     left_s: float | None
+
+
+TakenBack = Callable[[], Awaitable[None]]
+"""Ends the use of something that was lent."""
 
 
 class TimeMachine(Protocol):
@@ -158,8 +162,16 @@ class TimeMachine(Protocol):
     async def compare(self, site: SiteId, old: Guid, new: Guid, path: str) -> Differences:
         """What is different in the directory `path` at `new` from what it was at `old`. Raises as `browse`."""
 
-    async def lend(self, site: SiteId, guid: Guid, name: str, quota_bytes: int | None) -> str:
-        """A writable clone of a snapshot, `temporary/<name>`. Returns where it is mounted. Raises as `browse`."""
+    async def lend(self, site: SiteId, guid: Guid, name: str, quota_bytes: int | None, taken_back: TakenBack) -> str:
+        """
+        A writable clone of a snapshot, `temporary/<name>`.
+
+        Args:
+            taken_back: Awaited when the site's history is to be changed: ends what uses it, and gives it back.
+
+        Returns:
+            Where it is mounted. Raises as `browse`.
+        """
 
     async def read_lent(self, name: str, path: str) -> ByteSource:
         """The regular file `path` of what was lent. Raises `NoSuchPath`."""
@@ -413,7 +425,7 @@ class Hosting(Protocol):
     async def adopt(self, site: SiteId, stash_id: str, progress: Progress) -> Stash:
         """Make a stash the main line; what was that before is kept as the returned stash, and `undo` brings it back."""
 
-    def extracts(self, site: SiteId) -> dict[str, Extract]:
+    async def extracts(self, site: SiteId) -> dict[str, Extract]:
         """What the image of a site held here can extract, by name. Raises `NoSuchSite`."""
 
     async def extract(

@@ -71,6 +71,8 @@ class Extracts:
                 "the extract is not kept any more", f"it is for {KEEP_S / 60:.0f} minutes", "make it again"
             )
         sandbox, timer = self._kept[token]
+        if not self._sandboxes.is_open(sandbox):
+            raise NoSuchPath("the extract is not kept any more", "the history of its site was changed", "make it again")
         timer.reset(KEEP_S)
         return await self._machine.read_lent(sandbox.name, OUTPUT)
 

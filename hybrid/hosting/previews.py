@@ -107,7 +107,7 @@ class Previews:
         """End what is to end here, and tell of others. Never raises."""
         now_s = self._wall_s()
         for one in self._entries():
-            mine_is_gone = one.node == self._me and (one.until_s <= now_s or one.id not in self._running)
+            mine_is_gone = one.node == self._me and (one.until_s <= now_s or not self._runs(one.id))
             if mine_is_gone or one.until_s + STALE_S <= now_s:
                 self._shared.put(KEY + one.id, None)
         entries = self._entries()
@@ -119,6 +119,10 @@ class Previews:
                 tell()
         for sandbox in ended:
             await self._sandboxes.close(sandbox)
+
+    def _runs(self, preview_id: SiteId) -> bool:
+        sandbox = self._running.get(preview_id)
+        return sandbox is not None and self._sandboxes.is_open(sandbox)
 
     def among(self, view: View) -> View:
         """`view` with each preview as a site of its own, for those who let people in."""

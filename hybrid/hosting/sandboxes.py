@@ -26,7 +26,7 @@ _NAME = re.compile(r"past-[0-9]+")
 GRACE_S = 1.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Sandbox:
     """One of them."""
 
@@ -43,7 +43,7 @@ class Sandboxes:
 
     def __init__(self, settings: Settings, containers: Containers, machine: TimeMachine) -> None:
         self._settings, self._containers, self._machine = settings, containers, machine
-        self._taken: set[int] = set()
+        self._open: dict[int, Sandbox] = {}
 
     async def recover(self) -> None:
         """Before the replicator removes what is under `temporary/`: end what an earlier process had running."""
@@ -67,15 +67,17 @@ class Sandboxes:
             Conflict: There are `AT_ONCE` already.
             NoSuchSnapshot, StorageError, ContainerError: It could not be made; nothing of it is left.
         """
-        number = next((number for number in range(1, AT_ONCE + 1) if number not in self._taken), None)
+        number = next((number for number in range(1, AT_ONCE + 1) if number not in self._open), None)
         if number is None:
             raise Conflict(f"{AT_ONCE} past moments run on this node already", "", "wait until one of them has ended")
-        self._taken.add(number)
         subnet = self._settings.subnet
         sandbox = Sandbox(SiteId(f"past-{number}"), secluded_address(number, subnet) if reachable else "")
+        self._open[number] = sandbox
         try:
             with progress.step("clone"):
-                root = await self._machine.lend(spec.id, guid, sandbox.name, spec.quota_bytes)
+                root = await self._machine.lend(
+                    spec.id, guid, sandbox.name, spec.quota_bytes, lambda: self.close(sandbox)
+                )
             with progress.step("start container"):
                 await self._containers.start(self._container(spec, sandbox, root, environment))
         except BaseException:
@@ -87,14 +89,20 @@ class Sandboxes:
         """End its container; what it wrote stays until `close`."""
         await self._containers.stop(sandbox.name, GRACE_S)
 
+    def is_open(self, sandbox: Sandbox) -> bool:
+        """Whether it is still there: it is taken away when the history of its site changes."""
+        return any(one is sandbox for one in self._open.values())
+
     async def close(self, sandbox: Sandbox) -> None:
         """End it and throw it away. Never raises: what cannot be removed now is tried again by the replicator."""
+        if not self.is_open(sandbox):
+            return
         try:
             await self.stop(sandbox)
         except HybridError as error:
             self.log.error("{name} cannot be stopped: {error}", name=sandbox.name, error=str(error))
         await self._machine.give_back(sandbox.name)
-        self._taken.discard(int(sandbox.name.rpartition("-")[2]))
+        self._open.pop(int(sandbox.name.rpartition("-")[2]), None)
 
     def _container(self, spec: SiteSpec, sandbox: Sandbox, root: str, environment: dict[str, str]) -> ContainerSpec:
         return ContainerSpec(

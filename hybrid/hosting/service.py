@@ -201,16 +201,18 @@ class HostingService:
         """See `hybrid.deeds.Hosting`."""
         self._choices.pick(site, node, by)
 
-    def extracts(self, site: SiteId) -> dict[str, Extract]:
-        """See `hybrid.deeds.Hosting`."""
+    async def extracts(self, site: SiteId) -> dict[str, Extract]:
+        """See `hybrid.deeds.Hosting`. Looks again before giving up, as `_image`."""
         wanted = self._holdings.need(site).spec.image
+        if all(image != wanted for image, _ in self._images.known()):
+            await self._images.load()
         return next((manifest.extracts for image, manifest in self._images.known() if image == wanted), {})
 
     async def extract(
         self, site: SiteId, guid: Guid, name: str, values: Mapping[str, str], token: str, progress: Progress
     ) -> None:
         """See `hybrid.deeds.Hosting`."""
-        known = self.extracts(site)
+        known = await self.extracts(site)
         if name not in known:
             names = ", ".join(sorted(known)) or "none"
             raise BadRequest(f"the image of site {site} cannot extract {name}", f"it can: {names}")

@@ -44,6 +44,8 @@ class Past:
         self._clock, self._pool, self._index, self._files = clock, pool, index, files
         self._live_root, self._windows = live_root, windows
         self._compared: OrderedDict[tuple[Guid, Guid, str], Differences] = OrderedDict()
+        self._lent: dict[_Lent, SiteId | None] = {}
+        """Downloads under way, and the site whose history they keep from changing."""
         self._cut_short: set[SiteId] = set()
         """Sites in which an earlier process may have left half a file."""
 
@@ -57,11 +59,22 @@ class Past:
         async with AsyncExitStack() as looking:
             root = await looking.enter_async_context(self._windows.look(site, guid))
             source = await self._files.read(root, path, form)
-            return _Lent(self._clock, source, looking.pop_all())
+            return self._lend(site, source, looking.pop_all())
 
     async def read_lent(self, root: str, path: str) -> ByteSource:
         """See `hybrid.deeds.TimeMachine.read_lent`."""
-        return _Lent(self._clock, await self._files.read(root, path, "file"), AsyncExitStack())
+        return self._lend(None, await self._files.read(root, path, "file"), AsyncExitStack())
+
+    async def clear(self, site: SiteId) -> None:
+        """The history of `site` is to be changed: end what looks into it."""
+        for lent in [lent for lent, whose in self._lent.items() if whose == site]:
+            await lent.abort()
+        await self._windows.clear(site)
+
+    def _lend(self, site: SiteId | None, source: ByteSource, looking: AsyncExitStack) -> ByteSource:
+        lent = _Lent(self._clock, source, looking, self._lent)
+        self._lent[lent] = site
+        return lent
 
     async def compare(self, site: SiteId, old: Guid, new: Guid, path: str) -> Differences:
         """See `hybrid.deeds.TimeMachine.compare`."""
@@ -159,8 +172,10 @@ class _Lent:
 
     log = Logger()
 
-    def __init__(self, clock: IReactorTime, source: ByteSource, looking: AsyncExitStack) -> None:
-        self._clock, self._source, self._looking = clock, source, looking
+    def __init__(
+        self, clock: IReactorTime, source: ByteSource, looking: AsyncExitStack, under_way: dict[_Lent, SiteId | None]
+    ) -> None:
+        self._clock, self._source, self._looking, self._under_way = clock, source, looking, under_way
         self._timer: IDelayedCall | None = None
         self._rest()
 
@@ -187,6 +202,7 @@ class _Lent:
             await self._give_back()
 
     async def _give_back(self) -> None:
+        self._under_way.pop(self, None)
         looking, self._looking = self._looking, AsyncExitStack()
         await looking.aclose()
 

@@ -19,7 +19,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from hybrid.deeds import Differences, Folder, Form, StashReason, TransferSeen
+from hybrid.deeds import Differences, Folder, Form, StashReason, TakenBack, TransferSeen
 from hybrid.errors import Busy, NoSuchSnapshot
 from hybrid.history import History
 from hybrid.loops import Loops
@@ -114,9 +114,9 @@ class Replicator(Service):
         self._sender = Sender(
             reactor, self._index, Outbox(jitter), self._delivery, self._gates, holds, fences, self._tasks, report
         )
-        self._stashes = Stashes(
-            reactor, pool, self._index, snapshots, report, me, now_s, lambda site: self._windows.leave(site)
-        )
+        self._windows = Windows(reactor, pool, self._index, place, partial(next, count(int(now_s() * 1000))))
+        self._past = Past(reactor, pool, self._index, files, live_root, self._windows)
+        self._stashes = Stashes(reactor, pool, self._index, snapshots, report, me, now_s, self._past.clear)
         self._receiver = Receiver(
             reactor,
             pool,
@@ -133,9 +133,7 @@ class Replicator(Service):
         self._rounds = Rounds(
             reactor, self._schedule, self._index, snapshots, self._gates, self._sender, self._tasks, report
         )
-        self._windows = Windows(reactor, pool, self._index, place, partial(next, count(int(now_s() * 1000))))
-        self._past = Past(reactor, pool, self._index, files, live_root, self._windows)
-        self._trash = Trash(reactor, pool, self._index, now_s)
+        self._trash = Trash(reactor, pool, self._index, now_s, self._past.clear)
         self._apart = Apart(reactor, pool, self._index, holds.swapped, now_s)
         self._copies = StashCopies(reactor, self._index, self._delivery, self._holders)
         self._keeping, self._forget_by_s = Keeping(default_grid), forget_by_s or now_s
@@ -371,9 +369,9 @@ class Replicator(Service):
         """See `hybrid.deeds.TimeMachine`."""
         return await self._past.restore(site, guid, path, copy)
 
-    async def lend(self, site: SiteId, guid: Guid, name: str, quota_bytes: int | None) -> str:
+    async def lend(self, site: SiteId, guid: Guid, name: str, quota_bytes: int | None, taken_back: TakenBack) -> str:
         """See `hybrid.deeds.TimeMachine`."""
-        return await self._windows.lend(site, guid, name, quota_bytes)
+        return await self._windows.lend(site, guid, name, quota_bytes, taken_back)
 
     async def read_lent(self, name: str, path: str) -> ByteSource:
         """See `hybrid.deeds.TimeMachine`."""
@@ -405,7 +403,7 @@ class Replicator(Service):
 
     async def take_apart(self, site: SiteId) -> None:
         """See `hybrid.deeds.TimeMachine`."""
-        await self._windows.leave(site)
+        await self._past.clear(site)
         await self._apart.take_place(site)
 
     async def clear_apart(self, site: SiteId) -> None:
@@ -414,7 +412,7 @@ class Replicator(Service):
 
     async def trash(self, site: SiteId) -> None:
         """Put the main line of `site` into the trash, whole; the caller holds `exclusive`, and it is not mounted."""
-        await self._windows.leave(site)
+        await self._past.clear(site)
         await self._trash.put(site)
 
     async def untrash(self, site: SiteId) -> bool:
@@ -429,7 +427,7 @@ class Replicator(Service):
         async with self._gates.of(site).exclusive():
             self._refuse_unfinished(site)
             for stash_id in found:
-                await self._trash.put_stash(stash_id)
+                await self._trash.put_stash(site, stash_id)
         return len(found)
 
     async def undiscard(self, site: SiteId, head: Guid) -> int:

@@ -40,12 +40,10 @@ from hybrid_replicator.names import (
 from hybrid_replicator.snapshots import Snapshots
 from hybrid_replicator.tasks import patiently
 
+Clear = Callable[[SiteId], Awaitable[None]]
 DEPTH = 64
 """Stashes cloned from stashes: more than anybody makes."""
 
-
-async def nobody_looks(site: SiteId) -> None:
-    """Where nobody can look into snapshots."""
 
 
 class Stashes:
@@ -62,10 +60,10 @@ class Stashes:
         report: Callable[[Fact], None],
         me: NodeId,
         wall_s: Callable[[], float],
-        leave: Callable[[SiteId], Awaitable[None]] = nobody_looks,
+        clear: Clear,
     ) -> None:
-        """`leave(site)` has those who look into its snapshots leave them: a dataset with open clones is not renamed."""
-        self._leave = leave
+        """`clear(site)` ends what looks into its snapshots."""
+        self._clear = clear
         self._clock, self._pool, self._index, self._snapshots = clock, pool, index, snapshots
         self._report, self._me, self._wall_s = report, me, wall_s
         self.unfinished: set[SiteId] = set()
@@ -207,7 +205,7 @@ class Stashes:
 
     async def _carry_out(self, intent: Intent) -> Stash:
         main, aside = site_dataset(intent.site), stash_dataset(intent.id)
-        await self._leave(intent.site)
+        await self._clear(intent.site)
         if not await self._exists(aside):
             await patiently(self._clock, lambda: self._pool.rename(main, aside))
         crashpoint.reached("stash-renamed")

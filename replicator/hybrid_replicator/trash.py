@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 from twisted.internet.interfaces import IReactorTime
@@ -21,11 +21,20 @@ AT_MOST = 100
 class Trash:
     """What is in it is found by its name: `trash/<site-id>`, `trash/<stash-id>`, with a number where that is taken."""
 
-    def __init__(self, clock: IReactorTime, pool: Pool, index: HistoryIndex, wall_s: Callable[[], float]) -> None:
-        self._clock, self._pool, self._index, self._wall_s = clock, pool, index, wall_s
+    def __init__(
+        self,
+        clock: IReactorTime,
+        pool: Pool,
+        index: HistoryIndex,
+        wall_s: Callable[[], float],
+        clear: Callable[[SiteId], Awaitable[None]],
+    ) -> None:
+        """`clear(site)` ends what looks into its snapshots."""
+        self._clock, self._pool, self._index, self._wall_s, self._clear = clock, pool, index, wall_s, clear
 
     async def put(self, site: SiteId) -> None:
         """The main line of `site`, whole; the caller holds it exclusively, and it is not mounted."""
+        await self._clear(site)
         await self._put(site_dataset(site), [TRASH + site, *(f"{TRASH}{site}.{n}" for n in range(2, AT_MOST))])
 
     async def take_back(self, site: SiteId) -> bool:
@@ -42,8 +51,9 @@ class Trash:
         await self._take_back(max(found)[1], dataset)
         return True
 
-    async def put_stash(self, stash_id: str) -> None:
+    async def put_stash(self, site: SiteId, stash_id: str) -> None:
         """A stash; the caller holds its site exclusively, and no change of its history is unfinished."""
+        await self._clear(site)
         base = TRASH + stash_id
         await self._put(stash_dataset(stash_id), [base, *(f"{base}-{number}" for number in range(2, AT_MOST))])
 

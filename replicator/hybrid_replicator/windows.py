@@ -19,6 +19,7 @@ from twisted.internet.defer import TimeoutError as WaitedTooLong
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from hybrid.deeds import TakenBack
 from hybrid.errors import Busy, NoSuchDataset, NoSuchSnapshot
 from hybrid.model import Guid, SiteId
 from hybrid.ports import Pool
@@ -38,6 +39,7 @@ KEEP_S = 120.0
 class _Window:
     name: str
     """Of the clone and of the directory where it is mounted."""
+    site: SiteId
     users: int = 0
     used_s: float = 0.0
     is_made: bool = False
@@ -57,6 +59,7 @@ class Windows:
         self._slots = DeferredSemaphore(AT_ONCE)
         self._open: dict[Guid, _Window] = {}
         self._left_over: set[str] = set()
+        self._lent: dict[str, tuple[SiteId, TakenBack]] = {}
 
     @asynccontextmanager
     async def look(self, site: SiteId, guid: Guid, keep: bool = True) -> AsyncIterator[str]:
@@ -83,15 +86,16 @@ class Windows:
         finally:
             self._slots.release()
 
-    async def lend(self, site: SiteId, guid: Guid, name: str, quota_bytes: int | None) -> str:
+    async def lend(self, site: SiteId, guid: Guid, name: str, quota_bytes: int | None, taken_back: TakenBack) -> str:
         """See `hybrid.deeds.TimeMachine.lend`."""
         clone, path = TEMPORARY + name, self.lent(name)
+        self._lent[name] = (site, taken_back)
         try:
             await self._pool.clone(self._holder(site, guid), guid, clone)
             await self._pool.set_quota(clone, quota_bytes)
             await patiently(self._clock, lambda: self._pool.mount(clone, path))
         except BaseException:
-            await self._remove(name)
+            await self.give_back(name)
             raise
         return path
 
@@ -101,7 +105,22 @@ class Windows:
 
     async def give_back(self, name: str) -> None:
         """See `hybrid.deeds.TimeMachine.give_back`."""
+        self._lent.pop(name, None)
         await self._remove(name)
+
+    async def clear(self, site: SiteId) -> None:
+        """
+        Take back what was lent of `site`, and shut its windows, but for those somebody looks through right now.
+
+        zfs-fuse renames no dataset of which a clone is mounted: "busy".
+        """
+        for name, (whose, taken_back) in list(self._lent.items()):
+            if whose == site:
+                self.log.info("{name} is taken back: the history of {site} changes", name=name, site=site)
+                await taken_back()
+        for guid, window in list(self._open.items()):
+            if not window.users and (window.site == site or self._index.holder(site, guid) is not None):
+                await self._shut(guid)
 
     async def sweep(self) -> None:
         """Shut what nobody looks through any more; remove what could not be removed when it should have been."""
@@ -111,16 +130,6 @@ class Windows:
                 await self._shut(guid)
         for name in sorted(self._left_over):
             await self._remove(name)
-
-    async def leave(self, site: SiteId) -> None:
-        """
-        Shut those of `site` that nobody looks through now: its main line is to be renamed.
-
-        Pool version 23 refuses that while a clone of it is mounted (`dsl_dir_rename_check`, measured).
-        """
-        for guid, window in list(self._open.items()):
-            if not window.users and self._index.holder(site, guid) is not None:
-                await self._shut(guid)
 
     async def recover(self, wanted: Callable[[str], Awaitable[bool]]) -> None:
         """At start: remove all that an earlier process left under `temporary/`, but what is `wanted`."""
@@ -139,7 +148,7 @@ class Windows:
         window = self._open.get(guid)
         if window is None:
             self._holder(site, guid)
-            window = self._open[guid] = _Window(f"look-{self._number()}")
+            window = self._open[guid] = _Window(f"look-{self._number()}", site)
         window.users += 1
         try:
             await window.making.acquire()

@@ -264,7 +264,7 @@ class FakeHosting:
             await self._act("adopt", site, stash_id)
         return self._world.sites[site].stashes[-1]
 
-    def extracts(self, site: SiteId) -> dict[str, Extract]:
+    async def extracts(self, site: SiteId) -> dict[str, Extract]:
         """See `Hosting`."""
         return {"table": Extract(("/bin/dump",), "one table", "table.sql", {"table": "its name"})}
 

@@ -76,6 +76,19 @@ def test_it_ends_with_its_node_process(cluster: Cluster) -> None:
     assert clones(cluster, c) == [] and [one for one in c.containers.specs() if one.startswith("past-")] == []
 
 
+@pytest.mark.parametrize("on", ["a", "c"])
+def test_it_ends_where_the_history_of_its_site_is_changed(cluster: Cluster, on: str) -> None:
+    """A rollback does not wait for who looks at the past; nor does a replica that has to follow it."""
+    spec, preview = made(cluster, on)
+    a, member = cluster.members["a"], cluster.members[on]
+    a.write(spec.id, "data", b"2")
+    cluster.wait(10)
+    cluster.run(a.core.hosting.rollback(spec.id, preview.guid, Steps()))
+    cluster.wait(40)
+    assert seen(member, preview) is None and clones(cluster, member) == []
+    assert member.files(spec.id)["data"] == b"1"
+
+
 def test_what_cannot_be_previewed(cluster: Cluster) -> None:
     """A moment that does not answer leaves nothing; nor is it for seconds, or for weeks."""
     spec, preview = made(cluster, "a")

@@ -59,6 +59,10 @@ class CrashingPool:
         return counted
 
 
+async def nobody_looks(site: SiteId) -> None:
+    """Nothing is open that would have to be shut."""
+
+
 class Node:
     """The stashes of one node on one pool, as after a start."""
 
@@ -67,7 +71,14 @@ class Node:
         self.index = HistoryIndex(pool)
         self.snapshots = Snapshots(pool, self.index, ME)
         self.stashes = Stashes(
-            clock, pool, self.index, self.snapshots, self.facts.append, ME, lambda: 1000.0 + clock.seconds()
+            clock,
+            pool,
+            self.index,
+            self.snapshots,
+            self.facts.append,
+            ME,
+            lambda: 1000.0 + clock.seconds(),
+            nobody_looks,
         )
 
     async def start(self) -> None:

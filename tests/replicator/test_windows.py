@@ -218,6 +218,33 @@ def test_a_comparison_looks_where_the_pool_says_something_changed(clock: Clock, 
     run(story())
 
 
+def test_nothing_keeps_a_history_from_changing(desk: Desk, run: Run[None]) -> None:
+    """Before a site's history is set aside, downloads of it end, windows are shut, and what was lent is taken back."""
+
+    async def story() -> None:
+        first, second = await desk.make(2)
+        await desk.past.browse(SITE, first.guid, "/", "", 10)
+        source = await desk.past.read(SITE, second.guid, "x", "file")
+        taken_back: list[str] = []
+
+        async def end() -> None:
+            taken_back.append("past-1")
+            await desk.windows.give_back("past-1")
+
+        await desk.windows.lend(SITE, first.guid, "past-1", None, end)
+        assert await desk.open() == 3
+        await desk.past.clear(SiteId("s-" + "b" * 26))
+        assert await desk.open() == 3
+        await desk.past.clear(SITE)
+        assert await desk.open() == 0 and taken_back == ["past-1"]
+        with pytest.raises(StorageError):
+            await source.read()
+        await desk.past.clear(SITE)
+        assert taken_back == ["past-1"]
+
+    run(story())
+
+
 def test_two_moments_are_compared_once(desk: Desk, run: Run[None]) -> None:
     """The second page of a comparison costs no second walk: snapshots do not change."""
 

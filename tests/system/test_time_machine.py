@@ -183,6 +183,33 @@ def test_what_is_no_file_is_extracted(hybrid: Machine, tmp_path: Path) -> None:
     assert hybrid.sh("ls -A / | grep hybrid-extract || true") == ""
 
 
+def test_a_moment_is_previewed(hybrid: Machine) -> None:
+    """It answers under a name of its own, through a node it does not run on, beside the site; and reaches nobody."""
+    hybrid.sh("cp /srv/www/index.html /srv/page && echo then > /srv/www/index.html")
+    at = hybrid.moment()
+    hybrid.sh("cp /srv/page /srv/www/index.html")
+    host = hybrid.json("snap", "preview", SITE, at, "--for", "10m")["result"]["host"]
+    n1, n2 = hybrid.lab.nodes["n1"], hybrid.lab.nodes["n2"]
+    hybrid.lab.wait(lambda: answers(n2.address, host) == "then\n", "the preview answers through n2", 30)
+    assert serves(hybrid)
+    inside = ["lxc-attach", "-P", f"{n1.state_dir}/containers", "-n", "past-2", "--", "wget", "-T", "3", "-qO-"]
+    assert n1.shell([*inside, "http://127.0.0.1/"]).stdout == b"then\n"
+    for address in ("10.88.0.1", n1.address, n2.address):
+        assert n1.shell([*inside, f"http://{address}/"]).returncode != 0
+    (listed,) = hybrid.json("snap", "previews", SITE)
+    hybrid("snap", "end-preview", SITE, listed["id"])
+    hybrid.lab.wait(lambda: answers(n2.address, host) != "then\n", "the preview is gone", 30)
+    assert leftovers(hybrid, "n1") in ([], ["past-1"])
+
+
+def answers(address: str, host: str) -> str:
+    """What is answered under a host name; empty when nothing is."""
+    try:
+        return visit(address, host)
+    except Unanswered:
+        return ""
+
+
 def test_names_locks_and_the_list(hybrid: Machine) -> None:
     """A moment is kept under a name; the list shows a line per minute or hour, but what is kept always."""
     for _ in range(3):

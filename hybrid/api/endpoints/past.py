@@ -110,7 +110,7 @@ async def restore(parts: Parts, call: Call) -> Answer:
 
 async def list_extracts(parts: Parts, call: Call) -> Answer:
     """What the site's image can get out of a past moment."""
-    found = parts.hosting.extracts(site_of(parts, call).spec.id)
+    found = await parts.hosting.extracts(site_of(parts, call).spec.id)
     answers = [
         schema.ExtractAnswer(name=name, description=one.description, file=one.file, parameters=one.parameters)
         for name, one in sorted(found.items())
@@ -124,7 +124,7 @@ async def make_extract(parts: Parts, call: Call) -> Answer:
     wanted = decode(call.body, schema.NewExtract)
     source = moment_of(parts, site, wanted.snapshot)
     token = f"{source.guid:016x}-{parts.wall_s():.6f}"
-    known = parts.hosting.extracts(site.spec.id)
+    known = await parts.hosting.extracts(site.spec.id)
 
     async def work(progress: Progress) -> dict[str, object]:
         await parts.hosting.extract(site.spec.id, source.guid, wanted.name, wanted.values, token, progress)
