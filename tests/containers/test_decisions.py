@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hybrid.errors import ContainerError
 from hybrid.model import SiteId
 from hybrid.ports import ContainerSpec
-from hybrid_containers.addresses import gateway_of, is_site, mac_of, prefix_of, veth_of
+from hybrid_containers.addresses import gateway_of, is_site, mac_of, prefix_of, secluded_of, veth_of
 from hybrid_containers.calls import MAX_FRAME, Call, Frames, Reply, frame
 from hybrid_containers.config import Machine, Place, config_lines, limits
 from hybrid_containers.network import rules
@@ -149,3 +149,12 @@ def test_rules_touch_our_own_table_only() -> None:
     assert "flush" not in text
     tables = [line.split() for line in text.splitlines() if "table" in line]
     assert {words[2 + (words[0] != "table")] for words in tables} == {"hybrid"}
+
+
+def test_the_nodes_own_containers_answer_and_begin_nothing() -> None:
+    """A past moment that runs for a look cannot reach a site through the node's front doors, nor anybody beyond."""
+    assert secluded_of("10.88.0.0/16") == "10.88.0.2-10.88.0.254"
+    assert secluded_of("10.88.0.0/28") == "10.88.0.2-10.88.0.14"
+    text = rules("hybr0", "10.88.0.0/16")
+    assert 'iifname "hybr0" ip saddr 10.88.0.2-10.88.0.254 ct state != { established, related } drop' in text
+    assert 'iifname "hybr0" ip saddr 10.88.0.2-10.88.0.254 drop' in text

@@ -184,21 +184,14 @@ def test_what_is_no_file_is_extracted(hybrid: Machine, tmp_path: Path) -> None:
 
 
 def test_a_moment_is_previewed(hybrid: Machine) -> None:
-    """It answers under a name of its own, through a node it does not run on, beside the site; and reaches nobody."""
+    """It answers under a name of its own, through a node it does not run on, beside the site."""
     hybrid.sh("cp /srv/www/index.html /srv/page && echo then > /srv/www/index.html")
     at = hybrid.moment()
     hybrid.sh("cp /srv/page /srv/www/index.html")
     host = hybrid.json("snap", "preview", SITE, at, "--for", "10m")["result"]["host"]
-    n1, n2 = hybrid.lab.nodes["n1"], hybrid.lab.nodes["n2"]
+    n2 = hybrid.lab.nodes["n2"]
     hybrid.lab.wait(lambda: answers(n2.address, host) == "then\n", "the preview answers through n2", 30)
     assert serves(hybrid)
-    attach = ["env", "--chdir=/", "lxc-attach", "--clear-env", "-P", f"{n1.state_dir}/containers"]
-    (name,) = [name for name in ("past-1", "past-2") if n1.shell([*attach, "-n", name, "--", "true"]).returncode == 0]
-    inside = [*attach, "-n", name, "--", "wget", "-T", "3", "-qO-"]
-    own = n1.shell([*inside, "http://127.0.0.1/"])
-    assert own.stdout == b"then\n", own.stderr
-    for address in ("10.88.0.1", n1.address, n2.address):
-        assert n1.shell([*inside, f"http://{address}/"]).returncode != 0
     (listed,) = hybrid.json("snap", "previews", SITE)
     hybrid("snap", "end-preview", SITE, listed["id"])
     hybrid.lab.wait(lambda: answers(n2.address, host) != "then\n", "the preview is gone", 30)
