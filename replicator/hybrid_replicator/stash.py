@@ -45,7 +45,6 @@ DEPTH = 64
 """Stashes cloned from stashes: more than anybody makes."""
 
 
-
 class Stashes:
     """The stashes of this node. Callers keep everybody else away from the site meanwhile."""
 
