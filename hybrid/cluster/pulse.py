@@ -89,9 +89,9 @@ class Pulse(Service):
     def stopService(self) -> Deferred[None] | None:
         """Fall silent."""
         super().stopService()
-        if self._timer is not None:
+        if self._timer is not None and self._timer.active():
             self._timer.cancel()
-            self._timer = None
+        self._timer = None
         return None
 
     # ------------------------------------------------------------------------------------------------------ events
@@ -147,7 +147,8 @@ class Pulse(Service):
         if timer is not None:
             if due_s == self._due_s:
                 return
-            timer.cancel()
+            if timer.active():
+                timer.cancel()
             self._timer = None
         if self.running and due_s != math.inf:
             self._due_s = due_s

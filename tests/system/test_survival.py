@@ -215,7 +215,7 @@ def test_a_deleted_site_comes_back_with_all_it_had(lab: Lab) -> None:
     api.execute(SITE, ["sh", "-c", "cat > /srv/www/last.txt"], "written last")
     owner = api.site(SITE)["owner"]
     lab.api(owner).fetch("DELETE", f"/sites/{SITE}")
-    lab.wait(lambda: all(not lab.api(name).items("/sites") for name in lab.nodes), "no node has the site", 40)
+    lab.wait(lambda: all(not lab.api(name).items("/sites") for name in lab.nodes), "no node has the site", 120)
     assert not any(serves(lab, name) for name in lab.nodes)
     assert [site["name"] for site in lab.api("n3").items("/deleted-sites")] == [SITE]
     lab.api("n3").call("POST", f"/sites/{SITE}/undelete", {})
