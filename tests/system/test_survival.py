@@ -214,6 +214,8 @@ def test_a_deleted_site_comes_back_with_all_it_had(lab: Lab) -> None:
     api = lab.api("n1")
     api.execute(SITE, ["sh", "-c", "cat > /srv/www/last.txt"], "written last")
     owner = api.site(SITE)["owner"]
+    head = lab.api(owner).call("POST", f"/sites/{SITE}/snapshots", {})["guid"]
+    lab.wait(lambda: all(head in guids(lab, name) for name in lab.nodes), "all nodes hold what was written last", 60)
     lab.api(owner).fetch("DELETE", f"/sites/{SITE}")
     lab.wait(lambda: all(not lab.api(name).items("/sites") for name in lab.nodes), "no node has the site", 120)
     assert not any(serves(lab, name) for name in lab.nodes)
@@ -222,6 +224,13 @@ def test_a_deleted_site_comes_back_with_all_it_had(lab: Lab) -> None:
     lab.wait(lambda: everywhere(lab), "served everywhere again", 60)
     assert [visit(node.address, HOST, "/last.txt") for node in lab.nodes.values()] == ["written last"] * 3
     lab.wait(lambda: lab.api("n1").site(SITE)["safe_copies"] == 2, "all copies are equal again", 60)
+
+
+def guids(lab: Lab, node: str) -> list[str]:
+    """Of all that lies in the copies of sites on `node`."""
+    sites = f"{lab.nodes[node].pool}/hybrid/sites"
+    listed = lab.nodes[node].shell(["zfs", "get", "-r", "-H", "-p", "-o", "value", "guid", sites])
+    return listed.stdout.decode().split()
 
 
 def test_a_removed_node_is_kept_out_and_told_why(lab: Lab) -> None:
