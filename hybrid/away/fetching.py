@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 
 import msgspec
+from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 
 from hybrid.away import lines
@@ -46,6 +47,8 @@ class Fetching:
             revive: Have the cluster forget that a site was deleted.
         """
         self._revive = revive
+        self._locks: dict[SiteId, DeferredLock] = {}
+        """Of one site either a restore fetches or a standby: both write to the same dataset."""
         self._pool, self._held, self._view, self._buried, self._admit = pool, held, view, buried, admit
 
     async def sites(self, store: AwayStore, objects: Objects) -> list[AwaySite]:
@@ -82,6 +85,13 @@ class Fetching:
         """
         with progress.step("look into the store"):
             site = await self._find(store, objects, wanted)
+        async with self._locks.setdefault(site, DeferredLock()):
+            return await self._restore(store, objects, site, at_s, progress)
+
+    async def _restore(
+        self, store: AwayStore, objects: Objects, site: SiteId, at_s: int | None, progress: Progress
+    ) -> SiteSpec:
+        with progress.step("see what is there"):
             chain = lines.chain_at(lines.streams(await objects.names(lines.labels_of(site))), at_s)
             labels = [await _label(store, objects, site, stream) for stream in chain]
             spec = labels[-1].spec
@@ -119,13 +129,16 @@ class Fetching:
         Raises:
             AwayError: The store, or what lies there; what was fetched whole stays.
         """
-        chain = lines.chain_at(lines.streams(await objects.names(lines.labels_of(site))), None)
-        labels = [await _label(store, objects, site, stream) for stream in chain]
-        dataset = await self._ready(site, self._buried(site) == store.name)
-        lacking = await self._lacking(labels, chain, dataset)
-        for label, stream in lacking:
-            await self._receive(store, objects, site, stream, label, dataset)
-        return len(lacking)
+        async with self._locks.setdefault(site, DeferredLock()):
+            if self._held.holds(site):
+                return 0
+            chain = lines.chain_at(lines.streams(await objects.names(lines.labels_of(site))), None)
+            labels = [await _label(store, objects, site, stream) for stream in chain]
+            dataset = await self._ready(site, self._buried(site) == store.name)
+            lacking = await self._lacking(labels, chain, dataset)
+            for label, stream in lacking:
+                await self._receive(store, objects, site, stream, label, dataset)
+            return len(lacking)
 
     async def _ready(self, site: SiteId, moved: bool) -> str:
         """The dataset to fetch into, which may not be there yet; one that was moved away comes out of the trash."""

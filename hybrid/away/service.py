@@ -172,7 +172,7 @@ class Away:
                 await deeds.snapshot(spec.id)
             with progress.step("copy the last changes"):
                 await self.ship(name, spec)
-        except HybridError:
+        except Exception:
             await deeds.edit(spec.id, {"wanted": spec.wanted})
             raise
         await deeds.delete(spec.id, progress, store.name)
@@ -221,9 +221,16 @@ class Away:
                 site = SiteId(name)
                 home = min(able, key=lambda node: _digest(store.name, site, node), default=None)
                 if site not in self._view().sites and home == self._me:
-                    await self._fetching.follow(store, objects, site)
+                    await self._keep_ready(store, objects, site)
         finally:
             turn.under_way = False
+
+    async def _keep_ready(self, store: AwayStore, objects: Objects, site: SiteId) -> None:
+        """One site on standby; its trouble is no other site's."""
+        try:
+            await self._fetching.follow(store, objects, site)
+        except HybridError as error:
+            self.log.warn("{site} in {store} is not followed: {error}", site=site, store=store.name, error=str(error))
 
     def _first(self, key: tuple[str, SiteId], known: Mapping[str, AwayStore], now_s: float) -> _Turn:
         """Spread over the interval: after a start, not all at once."""

@@ -264,7 +264,7 @@ def test_a_second_cluster_stands_by_and_is_promoted_at_once(cluster: Cluster, ot
     other.wait(90.0)
     assert spec.id not in other.members["z"].core.outlook.view.sites
     steps = brought(other, spec)
-    assert steps.done == ["look into the store", "put it in its place"]
+    assert steps.done == ["look into the store", "see what is there", "put it in its place"]
     assert other.members["z"].files(spec.id) == {"index.html": b"second"}
 
 
@@ -322,3 +322,15 @@ def test_a_site_that_runs_in_two_clusters_is_told_and_both_lines_are_kept(cluste
     heads = {cluster.run(member.pool.history(f"sites/{spec.id}"))[-1].guid for member in cluster.members.values()}
     heads |= {other.run(other.members["z"].pool.history(f"sites/{spec.id}"))[-1].guid}
     assert heads <= chains(stored).keys()
+
+
+def test_a_damaged_site_keeps_no_other_from_being_followed(cluster: Cluster, other: Cluster) -> None:
+    """The labels of the first site in the store cannot be opened: all others there are on standby all the same."""
+    specs = [paired(cluster, other), *(cluster.create(name) for name in ("blog", "zoo"))]
+    cluster.wait(10.0)
+    for spec in specs[1:]:
+        shipped(cluster, spec)
+    damaged, *others = sorted(specs, key=lambda spec: spec.id)
+    for name in cluster.run(cluster.bucket.names(labels_of(damaged.id))):
+        cluster.bucket.objects[name] = bytes(100)
+    until(other, lambda: all(on_standby(other, spec) for spec in others), 150)
