@@ -20,11 +20,14 @@ import dns.rrset
 from dns.rdataclass import RdataClass
 from dns.rdatatype import RdataType
 
+from hybrid_dns.options import ROOM
 from hybrid_dns.zone import Match, Zones
 
 UDP_SIZE = 1232
 TABLE_LIMIT = 200_000
 HEADER_SIZE = 12
+SHORT = 512 - ROOM
+"""Replies in the table fit every client, with our options in them too."""
 
 _REFUSED_TYPES = frozenset({RdataType.AXFR, RdataType.IXFR, RdataType.MAILA, RdataType.MAILB, RdataType.OPT})
 _OPT = {do: b"\0\0\x29" + UDP_SIZE.to_bytes(2, "big") + bytes([0, 0, do, 0, 0, 0]) for do in (0, 0x80)}
@@ -67,17 +70,17 @@ class Answers:
         opcode = query[2] >> 3 & 15
         if opcode != dns.opcode.QUERY:
             known = opcode in (dns.opcode.UPDATE, dns.opcode.NOTIFY)
-            return _bare(query, dns.rcode.REFUSED if known else dns.rcode.NOTIMP)
+            return bare(query, dns.rcode.REFUSED if known else dns.rcode.NOTIMP)
         if query[4:6] != b"\0\1" or query[2] & 0x02:
-            return _bare(query, dns.rcode.FORMERR)
+            return bare(query, dns.rcode.FORMERR)
         try:
             message = dns.message.from_wire(query)
         except dns.message.UnknownTSIGKey:
-            return _bare(query, dns.rcode.NOTAUTH)
+            return bare(query, dns.rcode.NOTAUTH)
         except dns.name.BadPointer:
             return None
         except (dns.exception.DNSException, ValueError):
-            return _bare(query, dns.rcode.FORMERR)
+            return bare(query, dns.rcode.FORMERR)
         return _to_wire(self._respond(message), message, stream)
 
     def _respond(self, query: dns.message.Message) -> dns.message.Message:
@@ -124,7 +127,7 @@ class Answers:
         _fill(zones, match, question, plain)
         wire = plain.to_wire(want_shuffle=False)
         name = question.name.to_wire()
-        if name is not None and len(wire) + len(_OPT[0]) <= 512:
+        if name is not None and len(wire) + len(_OPT[0]) <= SHORT:
             end = HEADER_SIZE + len(name) + 4
             key = name.lower() + wire[end - 4 : end]
             additional = int.from_bytes(wire[10:12], "big") + 1
@@ -160,7 +163,7 @@ def _fill(zones: Zones, match: Match, question: dns.rrset.RRset, reply: dns.mess
         reply.additional.extend(zones.glue(rrset))
 
 
-def _bare(query: bytes, rcode: dns.rcode.Rcode) -> bytes:
+def bare(query: bytes, rcode: dns.rcode.Rcode) -> bytes:
     """A reply of 12 bytes: what was asked is not repeated, because it was not understood or is not wanted."""
     return query[:2] + bytes([0x80 | query[2] & 0x79, int(rcode)]) + bytes(8)
 
@@ -168,6 +171,7 @@ def _bare(query: bytes, rcode: dns.rcode.Rcode) -> bytes:
 def _to_wire(reply: dns.message.Message, query: dns.message.Message, stream: bool) -> bytes:
     """`reply` in as many bytes as the client takes: without additional records, or truncated, where it must be."""
     limit = 65535 if stream else min(max(512, query.payload if query.edns >= 0 else 512), UDP_SIZE)
+    limit -= ROOM if query.options else 0
     try:
         return _ordered(reply, limit)
     except dns.exception.TooBig:

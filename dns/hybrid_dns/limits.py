@@ -3,16 +3,20 @@ Response rate limiting: a forged source address must not turn this server on its
 
 As in BIND and NSD: equal replies to one network (/24, /56) are counted a second at a time; beyond the limit most are
 dropped and every second one goes out empty with TC set, so that a real resolver behind that address asks again by TCP.
+Who returned a cookie of ours is not limited: it does receive where it says it is.
 """
 
 from __future__ import annotations
 
+import ipaddress
 from typing import Literal
 
 from hybrid_dns.answer import HEADER_SIZE
 
 Verdict = Literal["send", "slip", "drop"]
 _Key = tuple[str, int] | tuple[str, int, bytes]
+_GOOD = -1
+"""In place of an rcode: an answer with records."""
 
 
 class Limits:
@@ -21,14 +25,15 @@ class Limits:
 
     Args:
         errors: Equal error replies (by rcode) or "no such data" replies (by question) a second; 0: no limit at all.
+        same: Equal good answers (by question) a second to one network.
         answers: Good answers a second to one network, whatever they say.
         slip: Each how-many-th suppressed reply goes out truncated.
         size: Most networks and kinds counted in one second; beyond it, replies to unseen ones are not limited
             (an attack spread over that many networks amplifies onto none of them).
     """
 
-    def __init__(self, errors: int = 5, answers: int = 1000, slip: int = 2, size: int = 50_000) -> None:
-        self._errors, self._answers, self._slip, self._size = errors, answers, slip, size
+    def __init__(self, errors: int = 5, same: int = 50, answers: int = 1000, slip: int = 2, size: int = 50_000) -> None:
+        self._errors, self._same, self._answers, self._slip, self._size = errors, same, answers, slip, size
         self._second = 0
         self._counts: dict[_Key, int] = {}
 
@@ -39,30 +44,31 @@ class Limits:
         if int(now_s) != self._second:
             self._second = int(now_s)
             self._counts = {}
-        key = _key(source, reply)
-        count = self._counts.get(key, 0) + 1
-        if count > 1 or len(self._counts) < self._size:
-            self._counts[key] = count
-        over = count - (self._answers if key[1] < 0 else self._errors)
+        network, rcode = _network(source), reply[3] & 15
+        if rcode:
+            over = self._count((network, rcode)) - self._errors
+        else:
+            is_good = reply[6:8] != b"\0\0"
+            question = reply[HEADER_SIZE : question_end(reply)].lower()
+            over = self._count((network, 0, question)) - (self._same if is_good else self._errors)
+            if is_good:
+                over = max(over, self._count((network, _GOOD)) - self._answers)
         if over <= 0:
             return "send"
         return "slip" if over % self._slip == 0 else "drop"
 
-
-def _key(source: str, reply: bytes) -> _Key:
-    """Network and kind: -1 for an answer with records, else the rcode, with the question where that is 0."""
-    rcode = reply[3] & 15
-    if rcode:
-        return _network(source), rcode
-    if reply[6:8] != b"\0\0":
-        return _network(source), -1
-    return _network(source), 0, reply[HEADER_SIZE : question_end(reply)].lower()
+    def _count(self, key: _Key) -> int:
+        """How many there were of `key` in this second, this one included."""
+        count = self._counts.get(key, 0) + 1
+        if count > 1 or len(self._counts) < self._size:
+            self._counts[key] = count
+        return count
 
 
 def _network(source: str) -> str:
-    """The /24 of an IPv4 address; of an IPv6 address its first four groups as written, a /64 or shorter."""
+    """The /24 of an IPv4 address, the /56 of an IPv6 address."""
     if ":" in source:
-        return ":".join(source.split(":")[:4])
+        return ipaddress.IPv6Address(source.partition("%")[0]).packed[:7].hex()
     return source.rpartition(".")[0]
 
 

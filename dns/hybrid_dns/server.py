@@ -20,11 +20,11 @@ _ECHO_PORTS = frozenset({0, 7, 13, 17, 19, 123})
 """Source ports of services that answer whatever they get: a reply there would come back."""
 
 
-class Answering(TypingProtocol):
-    """`hybrid_dns.answer.Answers.answer`, of the newest zones."""
+class Respond(TypingProtocol):
+    """See `hybrid_dns.respond.Responder`."""
 
-    def __call__(self, query: bytes, stream: bool = False) -> bytes | None:
-        """The reply, or `None` for silence."""
+    def __call__(self, query: bytes, source: str, stream: bool) -> tuple[bytes, bool] | None:
+        """The reply and whether its client is known to be where it says; `None` for silence."""
 
 
 class DnsDatagrams(DatagramProtocol):
@@ -32,15 +32,15 @@ class DnsDatagrams(DatagramProtocol):
     Queries by UDP.
 
     Args:
-        answer: From query to reply.
+        respond: From query to reply.
         limits: Decides which replies go out.
         seconds: A clock, any epoch.
     """
 
     log = Logger()
 
-    def __init__(self, answer: Answering, limits: Limits, seconds: Callable[[], float]) -> None:
-        self._answer, self._limits, self._seconds = answer, limits, seconds
+    def __init__(self, respond: Respond, limits: Limits, seconds: Callable[[], float]) -> None:
+        self._respond, self._limits, self._seconds = respond, limits, seconds
 
     @property
     def _udp(self) -> IUDPTransport:
@@ -49,10 +49,11 @@ class DnsDatagrams(DatagramProtocol):
     def datagramReceived(self, datagram: bytes, addr: tuple[str, int]) -> None:
         """Reply at once or not at all."""
         try:
-            reply = self._answer(datagram)
-            if reply is None or addr[1] in _ECHO_PORTS:
+            found = self._respond(datagram, addr[0], False)
+            if found is None or addr[1] in _ECHO_PORTS:
                 return
-            verdict = self._limits.judge(addr[0], reply, self._seconds())
+            reply, known = found
+            verdict = "send" if known else self._limits.judge(addr[0], reply, self._seconds())
             if verdict != "drop":
                 self._udp.write(reply if verdict == "send" else truncated(reply), addr)
         except Exception:
@@ -68,8 +69,8 @@ class DnsStream(Protocol):
 
     log = Logger()
 
-    def __init__(self, factory: DnsStreams) -> None:
-        self._factory = factory
+    def __init__(self, factory: DnsStreams, source: str) -> None:
+        self._factory, self._source = factory, source
         self._buffer = b""
         self._deadline: IDelayedCall | None = None
 
@@ -115,12 +116,13 @@ class DnsStream(Protocol):
     def _reply(self, query: bytes) -> bool:
         """Send the reply; false when there is none (the peer does not speak DNS)."""
         try:
-            reply = self._factory.answer(query, stream=True)
+            found = self._factory.respond(query, self._source, True)
         except Exception:
             self.log.failure("query of {bytes} bytes by TCP failed", bytes=len(query))
             return False
-        if reply is None:
+        if found is None:
             return False
+        reply, _ = found
         self._tcp.write(len(reply).to_bytes(2, "big") + reply)
         if self._deadline is not None and self._deadline.active():
             self._deadline.reset(IDLE_S)
@@ -153,10 +155,10 @@ class DnsStreams(ServerFactory):
 
     noisy = False
 
-    def __init__(self, answer: Answering, clock: IReactorTime) -> None:
-        self.answer, self.clock = answer, clock
+    def __init__(self, respond: Respond, clock: IReactorTime) -> None:
+        self.respond, self.clock = respond, clock
         self.connections = 0
 
     def buildProtocol(self, addr: IAddress | None) -> DnsStream:
         """See `twisted.internet.interfaces.IProtocolFactory`."""
-        return DnsStream(self)
+        return DnsStream(self, getattr(addr, "host", "127.0.0.1"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable
 from typing import cast
@@ -16,6 +17,8 @@ from hybrid.settings import Settings
 from hybrid.view import View
 from hybrid_dns.answer import Answers
 from hybrid_dns.limits import Limits
+from hybrid_dns.options import MAX_NSID, SECRET_BYTES, Cookies
+from hybrid_dns.respond import Responder
 from hybrid_dns.server import MAX_QUERY, DnsDatagrams, DnsStreams
 from hybrid_dns.zone import Contents, Zones, contents
 
@@ -42,6 +45,8 @@ class DnsService(Service):
     def __init__(self, reactor: DnsReactor, settings: Settings, limits: Limits, wall_s: Callable[[], float]) -> None:
         self._reactor, self._settings, self._limits, self._wall_s = reactor, settings, limits, wall_s
         self._answers = Answers(None)
+        nsid, cookies = settings.name.encode()[:MAX_NSID], Cookies([os.urandom(SECRET_BYTES)])
+        self._respond = Responder(self._answer, nsid, cookies, wall_s)
         self._contents: Contents | None = None
         self._serial = 0
         self._ports: list[IListeningPort] = []
@@ -74,8 +79,8 @@ class DnsService(Service):
         udp = _bound(socket.SOCK_DGRAM, address, port)
         tcp = _bound(socket.SOCK_STREAM, address, udp.getsockname()[1])
         tcp.listen(100)
-        protocol = DnsDatagrams(self._answer, self._limits, self._reactor.seconds)
-        streams = DnsStreams(self._answer, self._reactor)
+        protocol = DnsDatagrams(self._respond, self._limits, self._reactor.seconds)
+        streams = DnsStreams(self._respond, self._reactor)
         self._ports = [
             self._reactor.adoptDatagramPort(udp.fileno(), socket.AF_INET, protocol, maxPacketSize=MAX_QUERY),
             self._reactor.adoptStreamPort(tcp.fileno(), socket.AF_INET, streams),

@@ -31,19 +31,43 @@ def test_equal_errors_are_limited_with_every_second_one_truncated(name: str, kin
 
 
 def test_another_network_is_not_punished() -> None:
-    """Limits hold per /24 and per /64."""
+    """Limits hold per /24 and per /56."""
     limits, wire = Limits(errors=1), reply("no.t")
-    sources = ["192.0.2.1", "192.0.3.1", "2001:db8:0:1::1", "2001:db8:0:2::1"]
+    sources = ["192.0.2.1", "192.0.3.1", "2001:db8::1", "2001:db8:0:100::1"]
     assert [limits.judge(source, wire, 1.0) for source in sources] == ["send"] * 4
     assert [limits.judge(source, wire, 1.0) for source in sources] == ["drop"] * 4
 
 
 def test_a_resolver_of_many_sites_is_served() -> None:
     """Good answers are nearly free, and "no such data" counts per name."""
-    limits = Limits()
-    assert {limits.judge("192.0.2.1", reply("a.t"), 1.0) for _ in range(1000)} == {"send"}
+    limits = Limits(answers=48)
+    for letter in "abcdefghijkl" * 4:
+        assert limits.judge("192.0.2.1", reply(f"{letter}.t"), 1.0) == "send"
     assert {limits.judge("192.0.2.1", reply(f"{letter}.t", "AAAA"), 1.0) for letter in "abcdefghijkl"} == {"send"}
     assert limits.judge("192.0.2.1", reply("a.t"), 1.0) == "drop"
+
+
+def test_one_answer_over_and_over_is_limited() -> None:
+    """What is cached for its TTL is not needed fifty times a second by one network."""
+    limits, wire = Limits(), reply("a.t")
+    assert [limits.judge("192.0.2.1", wire, 1.0) for _ in range(54)] == ["send"] * 50 + ["drop", "slip"] * 2
+    assert limits.judge("192.0.2.1", reply("b.t"), 1.0) == "send"
+
+
+@pytest.mark.parametrize("names", [["a.t"], ["no.t"], ["other"], list("abcdefghijkl")])
+def test_a_forged_source_gets_hardly_more_than_was_sent_in_its_name(names: list[str]) -> None:
+    """6,000 queries a second in somebody's name, for one name or many: less than 1.5 bytes for each byte sent."""
+    limits = Limits()
+    sent = got = 0
+    for number in range(6000):
+        name = names[number % len(names)]
+        query = dns.message.make_query(name if "." in name else f"{name}.t", "A").to_wire()
+        wire = ANSWERS.answer(query)
+        assert wire is not None
+        sent += len(query)
+        verdict = limits.judge("192.0.2.1", wire, 1.0 + number / 6001)
+        got += {"send": len(wire), "slip": len(truncated(wire)), "drop": 0}[verdict]
+    assert got <= 1.5 * sent
 
 
 def test_memory_is_bounded() -> None:

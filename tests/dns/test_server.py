@@ -17,6 +17,12 @@ ANSWERS = Answers(Zones(Contents(("t",), {"t": ()}, {"a.t": Hosts(30, ("10.0.0.1
 QUERY = dns.message.make_query("a.t", "A", id=1).to_wire()
 
 
+def respond(query: bytes, source: str, stream: bool) -> tuple[bytes, bool] | None:
+    """Answers of a zone with one name."""
+    reply = ANSWERS.answer(query, stream)
+    return None if reply is None else (reply, False)
+
+
 class Datagrams:
     """A UDP transport that keeps what was written."""
 
@@ -44,7 +50,7 @@ def connect(factory: DnsStreams) -> tuple[DnsStream, StringTransport]:
 @pytest.mark.parametrize(("port", "count"), [(5353, 1), (0, 0), (7, 0), (19, 0), (123, 0), (53, 1)])
 def test_services_that_echo_are_not_answered(port: int, count: int) -> None:
     """A forged packet from an echo port cannot start a loop; a name server's own port may ask."""
-    transport, protocol = Datagrams(), DnsDatagrams(ANSWERS.answer, Limits(), Clock().seconds)
+    transport, protocol = Datagrams(), DnsDatagrams(respond, Limits(), Clock().seconds)
     protocol.transport = transport  # type: ignore[assignment]  # a fake
     protocol.datagramReceived(QUERY, ("192.0.2.1", port))
     protocol.datagramReceived(b"garbage", ("192.0.2.1", port))
@@ -53,7 +59,7 @@ def test_services_that_echo_are_not_answered(port: int, count: int) -> None:
 
 def test_pipelined_queries_in_pieces_are_answered_in_order() -> None:
     """TCP may cut and join queries anywhere."""
-    protocol, transport = connect(DnsStreams(ANSWERS.answer, Clock()))
+    protocol, transport = connect(DnsStreams(respond, Clock()))
     queries = [dns.message.make_query("a.t", "A", id=number).to_wire() for number in (1, 2, 3)]
     for byte in b"".join(map(framed, queries)):
         protocol.dataReceived(bytes([byte]))
@@ -68,7 +74,7 @@ def test_pipelined_queries_in_pieces_are_answered_in_order() -> None:
 @pytest.mark.parametrize("length", [0, 11, 4097, 65535])
 def test_a_length_no_query_has_ends_the_connection(length: int) -> None:
     """65,535 bytes are not waited for."""
-    protocol, transport = connect(DnsStreams(ANSWERS.answer, Clock()))
+    protocol, transport = connect(DnsStreams(respond, Clock()))
     protocol.dataReceived(length.to_bytes(2, "big"))
     assert transport.disconnecting or transport.disconnected
 
@@ -76,7 +82,7 @@ def test_a_length_no_query_has_ends_the_connection(length: int) -> None:
 def test_dribbling_bytes_do_not_keep_a_connection() -> None:
     """Ten seconds from one whole query to the next, however many bytes arrive between them."""
     clock = Clock()
-    protocol, transport = connect(DnsStreams(ANSWERS.answer, clock))
+    protocol, transport = connect(DnsStreams(respond, clock))
     protocol.dataReceived(framed(QUERY))
     for byte in framed(QUERY)[:12]:
         clock.advance(IDLE_S / 11)
@@ -87,7 +93,7 @@ def test_dribbling_bytes_do_not_keep_a_connection() -> None:
 def test_at_most_a_hundred_connections() -> None:
     """The hundred and first is closed; when one ends, there is room again. No timer is left behind."""
     clock = Clock()
-    factory = DnsStreams(ANSWERS.answer, clock)
+    factory = DnsStreams(respond, clock)
     clients = [connect(factory) for _ in range(MAX_CONNECTIONS)]
     over, transport = connect(factory)
     assert transport.disconnected
@@ -102,7 +108,7 @@ def test_at_most_a_hundred_connections() -> None:
 def test_a_failure_in_answering_costs_one_reply() -> None:
     """A bug shows in the log and in nothing else."""
 
-    def broken(query: bytes, stream: bool = False) -> bytes | None:
+    def broken(query: bytes, source: str, stream: bool) -> tuple[bytes, bool] | None:
         raise RuntimeError("broken")
 
     protocol = DnsDatagrams(broken, Limits(), Clock().seconds)
