@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import tarfile
+import time
 from pathlib import Path
 
 import pytest
@@ -16,7 +19,7 @@ from hybrid.lab.guest.recipe import FOLDER, digest, load, requirements
 
 ROOT = Path(__file__).parents[2]
 JUNIT = """<?xml version="1.0"?><testsuites><testsuite name="pytest" time="12.34">
-<testcase classname="tests.contract.test_pool" name="test_a" time="1"/>
+<testcase classname="tests.contract.test_pool" name="test_a" time="1.26"/>
 <testcase classname="tests.contract.test_pool" name="test_b"><skipped message="no module&#10;here"/></testcase>
 <testcase classname="tests.contract.test_pool" name="test_c"><failure message="1 == 2&#10;more">x</failure></testcase>
 <testcase classname="tests.contract.test_pool" name="test_d"><error message="no pool">x</error></testcase>
@@ -79,31 +82,31 @@ def test_the_checkout_goes_in_as_it_is(tmp_path: Path) -> None:
         payload.tracked(tmp_path)
 
 
-def test_a_report_tells_what_failed_and_what_was_not_run() -> None:
-    """Totals, names and reasons as the junit file has them."""
-    tests = report.read_junit(JUNIT)
-    assert (tests.total, tests.passed, tests.seconds) == (4, 1, 12.3)
-    assert tests.skipped == (("tests.contract.test_pool::test_b", "no module"),)
-    assert [why for _, why in tests.failures] == ["1 == 2", "no pool"]
-    found = report.summed_up(tests, 1, {"zfs": "2.3"}, {"boot": 20.04}, "")
-    assert (found["ok"], found["passed"], found["seconds"], found["versions"]) == (
-        False,
-        1,
-        {"boot": 20.0},
-        {"zfs": "2.3"},
+def test_a_report_tells_of_every_test() -> None:
+    """Name, outcome, seconds and the first line of why, as the junit files have them."""
+    cases = report.read_junit(JUNIT)
+    name = "tests.contract.test_pool::test_"
+    assert cases == (
+        report.Case(name + "a", report.PASSED, 1.3),
+        report.Case(name + "b", report.SKIPPED, 0.0, "no module"),
+        report.Case(name + "c", report.FAILED, 0.0, "1 == 2"),
+        report.Case(name + "d", report.FAILED, 0.0, "no pool"),
     )
-    assert "failed: tests.contract.test_pool::test_d: no pool" in report.sentence(found)
+    found = report.summed_up(cases, 1, {"zfs": "2.3"}, {"boot": 20.04}, "")
+    assert (found["ok"], found["passed"], found["failed"], found["skipped"]) == (False, 1, 2, 1)
+    assert (found["seconds"], found["versions"]) == ({"boot": 20.0}, {"zfs": "2.3"})
+    assert found["tests"][2] == {"test": name + "c", "outcome": "failed", "seconds": 0.0, "why": "1 == 2"}
+    assert f"failed: {name}d: no pool" in report.sentence(found)
 
 
-def test_a_run_counts_only_when_it_passed_something() -> None:
-    """No result, no test, or nothing but skipped ones: not well, whatever the status says."""
-    only_skipped = report.read_junit(
-        '<testsuite time="1"><testcase name="a"><skipped message="x"/></testcase></testsuite>'
-    )
-    for tests, status in ((None, 0), (only_skipped, 0), (report.read_junit(JUNIT.replace("failure", "p")), None)):
-        assert report.summed_up(tests, status, {}, {})["ok"] is False
+def test_a_run_counts_only_when_it_passed_something_and_came_to_its_end() -> None:
+    """No result, no test, nothing but skipped ones, a failed tear-down, a stop: not well, whatever the status says."""
+    skipped = report.read_junit('<testsuite><testcase name="a"><skipped message="x"/></testcase></testsuite>')
+    tear_down = report.read_junit('<s><testcase name="a"/><testcase name="a"><error message="x"/></testcase></s>')
     good = report.read_junit('<testsuite time="1"><testcase name="a"/></testsuite>')
     assert report.summed_up(good, 0, {}, {})["ok"] is True
+    for cases, status, why in (((), 0, ""), (skipped, 0, ""), (tear_down, 0, ""), (good, None, ""), (good, 0, "cut")):
+        assert report.summed_up(cases, status, {}, {}, why)["ok"] is False
     with pytest.raises(ValueError, match="junit"):
         report.read_junit("")
 
@@ -138,11 +141,36 @@ def test_groups_of_tests_run_side_by_side() -> None:
                 "1: -q -k not it's tests/b.py --junitxml=/results/junit-1.xml",
             ],
         )
-    other = report.read_junit('<testsuite time="99"><testcase name="z"/></testsuite>')
-    both = report.united([report.read_junit(JUNIT), other])
-    assert (both.total, both.passed, both.seconds) == (5, 2, 99.0)
     with pytest.raises(ValueError, match="=="):
         selection.read("-q\ntests")
+
+
+def test_a_run_that_is_stopped_tells_what_it_has(tmp_path: Path) -> None:
+    """At the deadline, each group still writes down which tests had passed; the run is not well."""
+    hanging = "import pathlib, time\ndef test_a(): pass\ndef test_b(): pathlib.Path('begun').touch(); time.sleep(600)\n"
+    (tmp_path / "test_it.py").write_text(hanging)
+    begun = subprocess.Popen(
+        selection.command(selection.read("-p\nno:cacheprovider\n-p\nleaving\n==\ntest_it.py"), str(tmp_path)),
+        cwd=tmp_path,
+        env={
+            **os.environ,
+            "PYTHONPATH": str(ROOT / FOLDER),
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        },
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        end_s = time.monotonic() + 60
+        while not (tmp_path / "begun").exists():
+            assert begun.poll() is None and time.monotonic() < end_s
+            time.sleep(0.05)
+        os.killpg(begun.pid, signal.SIGINT)
+        assert begun.wait(60) == 1
+    finally:
+        children.end(begun)
+    cases = report.read_junit((tmp_path / selection.junit(0)).read_text())
+    assert ("test_it::test_a", report.PASSED) in [(case.test, case.outcome) for case in cases]
 
 
 def pretend(script: str) -> list[str]:

@@ -1,18 +1,21 @@
 """
 pytest in the guest ends when its tests have ended, whatever thread is still in a call of the kernel's ZFS.
 
-A stream that a failed test left open would else keep the process, and with it the guest, until its deadline.
+A stream that a failed test left open would else keep the process, and with it the guest, until its deadline. At that,
+SIGINT has it write down the results that there are.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 
 import pytest
 
 _status = [1]
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which shells have what runs in the background ignore
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:

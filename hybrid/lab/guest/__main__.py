@@ -109,20 +109,20 @@ def _test(options: argparse.Namespace) -> int:
     begun_s = time.monotonic()
     seconds: dict[str, float] = {}
     ran: machine.Ran | None = None
-    tests: report.Tests | None = None
+    cases: list[report.Case] = []
     why = ""
     selected = selection.read((CHECKOUT / FOLDER / "tests").read_text())
     try:
         disk, _ = _disk(options)
         seconds |= {"build": time.monotonic() - begun_s, "build_from_scratch": disk.built_s}
         ran = _boot(disk, options, selection.command(selected))
-        seconds |= {"boot": ran.boot_s, "tests": ran.ran_s}
-        junit = [options.out / selection.junit(number) for number in range(len(selected.groups))]
-        tests = report.united([report.read_junit(path.read_text()) for path in junit])
+        seconds |= {"boot": ran.boot_s, "tests": ran.ran_s, "processor": ran.processor_s}
+        for number in range(len(selected.groups)):
+            cases += report.read_junit((options.out / selection.junit(number)).read_text())
     except (HybridError, OSError, ValueError) as error:
         why = str(error)
     seconds["all"] = time.monotonic() - begun_s
-    found = report.summed_up(tests, ran.status if ran else None, ran.versions if ran else {}, seconds, why)
+    found = report.summed_up(cases, ran.status if ran else None, ran.versions if ran else {}, seconds, why)
     options.json.parent.mkdir(parents=True, exist_ok=True)
     options.json.write_text(json.dumps(found, indent=1) + "\n")
     say(report.sentence(found))

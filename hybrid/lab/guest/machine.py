@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import resource
 import subprocess
 import tarfile
 import threading
@@ -35,6 +36,8 @@ class Ran:
     """Of the command."""
     boot_s: float
     ran_s: float
+    processor_s: float
+    """What QEMU used: unlike the others it hardly depends on what else this machine does."""
     versions: dict[str, str]
 
 
@@ -81,8 +84,10 @@ def run(disk: Disk, payload: Path, out: Path, deadline_s: float, say: Say) -> Ra
         file.truncate(RESULTS_BYTES)
     try:
         argv = command_line(disk, payload, results, console)
+        before_s = _children_s()
         boot_s, ran_s = attend(argv, out / "qemu.log", BOOT_S, deadline_s + END_S, say)
-        return _unpack(results, out, boot_s, ran_s)
+        status, versions = _unpack(results, out)
+        return Ran(status, boot_s, ran_s, _children_s() - before_s, versions)
     except GuestError as error:
         raise GuestError(error.what, f"{error.why}\n{tail(console, 40)}\n", f"see {console}") from error
     finally:
@@ -156,7 +161,14 @@ def _until(word: str | None, said: queue.Queue[str | None], end_s: float, say: S
             return
 
 
-def _unpack(results: Path, out: Path, boot_s: float, ran_s: float) -> Ran:
+def _children_s() -> float:
+    """Processor seconds of all children that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _unpack(results: Path, out: Path) -> tuple[int, dict[str, str]]:
+    """Status and versions; all files of the archive `results` go to `out`."""
     try:
         with tarfile.open(results, "r:") as archive:
             for entry in archive:
@@ -167,4 +179,4 @@ def _unpack(results: Path, out: Path, boot_s: float, ran_s: float) -> Ran:
     except (tarfile.TarError, OSError, ValueError) as error:
         raise GuestError("the guest brought no results back", str(error)) from error
     versions = dict(line.split("=", 1) for line in lines if "=" in line)
-    return Ran(status, boot_s, ran_s, versions)
+    return status, versions

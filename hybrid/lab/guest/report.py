@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 from xml.etree import ElementTree
 
+PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
+
 
 @dataclass(frozen=True, slots=True)
-class Tests:
-    """What a junit file tells."""
+class Case:
+    """A test that was begun."""
 
-    total: int
-    failures: tuple[tuple[str, str], ...]
-    """Names of tests that failed, or could not begin or end, and the first line of why."""
-    skipped: tuple[tuple[str, str], ...]
-    """Names and reasons."""
+    test: str
+    outcome: str
+    """`PASSED`; `SKIPPED`; `FAILED`, which it also did if it could not begin or end."""
     seconds: float
-
-    @property
-    def passed(self) -> int:
-        """How many passed."""
-        return self.total - len(self.skipped) - len({name for name, _ in self.failures})
+    why: str = ""
+    """The first line of why it failed or was skipped."""
 
 
-def read_junit(text: str) -> Tests:
+def read_junit(text: str) -> tuple[Case, ...]:
     """
-    Read what pytest's `--junitxml` wrote.
+    Read what pytest's `--junitxml` wrote, in the order in which tests ran.
 
     Raises:
         ValueError: It is not that.
@@ -36,59 +34,64 @@ def read_junit(text: str) -> Tests:
         root = ElementTree.fromstring(text)
     except ElementTree.ParseError as error:
         raise ValueError(f"not a junit file: {error}") from error
-    failures, skipped, cases = [], [], list(root.iter("testcase"))
-    for case in cases:
-        name = f"{case.get('classname', '')}::{case.get('name', '')}".removeprefix("::")
-        for found in case:
-            said = (found.get("message") or "").strip().split("\n")[0]
-            if found.tag in ("failure", "error"):
-                failures.append((name, said))
-            elif found.tag == "skipped":
-                skipped.append((name, said))
-    seconds = sum(float(suite.get("time", "0")) for suite in root.iter("testsuite"))
-    return Tests(len(cases), tuple(failures), tuple(skipped), round(seconds, 1))
+    found: dict[str, Case] = {}
+    for element in root.iter("testcase"):
+        case = _case(element)
+        if case.test not in found or case.outcome == FAILED:  # pytest tells of a failed tear-down by a second one
+            found[case.test] = case
+    return tuple(found.values())
 
 
-def united(parts: Sequence[Tests]) -> Tests:
-    """What several runs side by side make together; `seconds` is the longest."""
-    return Tests(
-        sum(part.total for part in parts),
-        tuple(one for part in parts for one in part.failures),
-        tuple(one for part in parts for one in part.skipped),
-        max((part.seconds for part in parts), default=0.0),
-    )
+def _case(element: ElementTree.Element) -> Case:
+    name = f"{element.get('classname', '')}::{element.get('name', '')}".removeprefix("::")
+    outcome, why = PASSED, ""
+    for found in element:
+        if found.tag in ("failure", "error"):
+            outcome = FAILED
+        elif found.tag == "skipped":
+            outcome = SKIPPED
+        else:
+            continue
+        why = (found.get("message") or "").strip().split("\n")[0]
+        if outcome == FAILED:
+            break
+    return Case(name, outcome, round(float(element.get("time", "0")), 1), why)
 
 
 def summed_up(
-    tests: Tests | None, status: int | None, versions: Mapping[str, str], seconds: Mapping[str, float], why: str = ""
+    cases: Sequence[Case],
+    status: int | None,
+    versions: Mapping[str, str],
+    seconds: Mapping[str, float],
+    why: str = "",
 ) -> dict[str, Any]:
     """
-    The report as it is written.
+    The report as it is written. It is well when the command ended well, something passed and nothing failed.
 
     Args:
-        tests: None when there is no junit file.
+        cases: Of all groups.
         status: Of the command inside; None when it did not come to its end.
         versions: Of kernel, zfs, pyzfs, lxc, python.
-        seconds: What building, booting and the tests took.
+        seconds: What building, booting and the tests took; `processor` is what QEMU used of this machine's.
         why: What kept the run from its end.
     """
-    ok = status == 0 and tests is not None and tests.passed > 0 and not tests.failures
+    count = Counter(case.outcome for case in cases)
     return {
-        "ok": ok,
+        "ok": status == 0 and not why and count[PASSED] > 0 and count[FAILED] == 0,
         "why": why,
         "status": status,
-        "tests": 0 if tests is None else tests.total,
-        "passed": 0 if tests is None else tests.passed,
-        "failures": [] if tests is None else [{"test": name, "why": said} for name, said in tests.failures],
-        "skipped": [] if tests is None else [{"test": name, "why": said} for name, said in tests.skipped],
+        "passed": count[PASSED],
+        "failed": count[FAILED],
+        "skipped": count[SKIPPED],
         "versions": dict(versions),
         "seconds": {name: round(value, 1) for name, value in seconds.items()},
+        "tests": [asdict(case) for case in cases],
     }
 
 
 def sentence(report: Mapping[str, Any]) -> str:
-    """The report in a line, and a line for each failure."""
+    """The report in a line, and a line for each test that did not pass."""
     seconds = ", ".join(f"{name} {value:.0f} s" for name, value in report["seconds"].items())
-    head = f"{report['passed']} of {report['tests']} passed, {len(report['skipped'])} skipped ({seconds})"
-    lines = [head, *(f"failed: {one['test']}: {one['why']}" for one in report["failures"])]
-    return "\n".join([*lines, *([report["why"]] if report["why"] else [])])
+    head = f"{report['passed']} passed, {report['failed']} failed, {report['skipped']} skipped ({seconds})"
+    others = [f"{one['outcome']}: {one['test']}: {one['why']}" for one in report["tests"] if one["outcome"] != PASSED]
+    return "\n".join([head, *others, *([report["why"]] if report["why"] else [])])

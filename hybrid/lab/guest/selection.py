@@ -41,11 +41,15 @@ def junit(number: int) -> str:
     return f"junit-{number}.xml"
 
 
-def command(selection: Selection) -> list[str]:
-    """What the guest runs: all groups at once, lines of each marked with its number; fails when one of them does."""
+def command(selection: Selection, results: str = "/results") -> list[str]:
+    """
+    What the guest runs: all groups at once, lines of each marked with its number; fails when one of them does.
+
+    At SIGINT, which comes when there is no more time, all of them write into the folder `results` what they have.
+    """
     begun = []
     for number, group in enumerate(selection.groups):
-        words = ["pytest", *selection.options, *group, f"--junitxml=/results/{junit(number)}"]
+        words = ["pytest", *selection.options, *group, f"--junitxml={results}/{junit(number)}"]
         begun.append(f"({shlex.join(words)} 2>&1 | sed -u 's/^/{number}: /') & pids+=($!)")
-    waiting = 'status=0; for pid in "${pids[@]}"; do wait $pid || status=1; done; exit $status'
-    return ["bash", "-c", "\n".join(["set -o pipefail; pids=()", *begun, waiting])]
+    waiting = 'status=0; for pid in "${pids[@]}"; do wait $pid || status=1; done; wait; exit $status'
+    return ["bash", "-c", "\n".join(["set -o pipefail; trap : INT; pids=()", *begun, waiting])]
