@@ -78,7 +78,7 @@ mutations: setup ## rules broken on purpose, one at a time: the simulation must 
 	@mkdir -p build
 	@$(BIN)/python -m tests.simulation.mutants
 
-bench: setup ## ours beside the named peers: AREA=scale, AREA=replication (needs the Debian package sanoid for one peer)
+bench: setup ## ours beside the named peers: AREA=scale, replication (peer: sanoid), proxy (peers: haproxy nginx-light, load: wrk)
 	@mkdir -p build
 	@$(BIN)/python -m tests.bench.$(AREA)
 

@@ -73,7 +73,7 @@ class FrontDoors(MultiService):
         self.public_ports = PublicPorts(reactor, self.house, dialler.connect, bind_address, frozenset(own))
         self._reports = LoopingCall(self._report_traffic)
         self._reports.clock = reactor
-        self._most = resource.getrlimit(resource.RLIMIT_NOFILE)[0] * 8 // 20  # each may need an upstream too
+        self._most = resource.getrlimit(resource.RLIMIT_NOFILE)[0] * 19 // 40  # each may need an upstream too
         self._has_view = False
         self._members: Collection[NodeId] = ()
 
