@@ -110,15 +110,19 @@ def name_parts(name: str) -> tuple[int, int]:
 # ---------------------------------------------------------------------------------------------- images, specs
 
 
+Service = Literal["postgres", "mysql", "smtp", "submission", "imap", "pop3", "ftp"]
+"""Protocols of which all sites share one port of each node: what a client says first tells whose it is."""
+
+
 class Port(msgspec.Struct, frozen=True):
     """A port of a container and how the front doors offer it."""
 
     name: str
     port: int
     """Inside the container."""
-    protocol: Literal["http", "tcp"] = "http"
+    protocol: Literal["http", "tcp", "udp"] | Service = "http"
     public_port: int | None = None
-    """For `tcp`: the port on every node that leads to it."""
+    """For `tcp` and `udp`: the port on every node that leads to it."""
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

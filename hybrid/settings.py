@@ -92,6 +92,19 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     interior_port: int = 7947
     api_port: int = 8443
     http_port: int = 80
+    mysql_port: int = 3306
+    """This and the ports of other services are listened on while some site speaks them; 0: never."""
+    postgres_port: int = 5432
+    smtp_port: int = 0
+    submission_port: int = 0
+    submissions_port: int = 0
+    """Submission, TLS from the first byte on."""
+    imap_port: int = 0
+    imaps_port: int = 0
+    pop3_port: int = 0
+    pop3s_port: int = 0
+    ftp_port: int = 0
+    ftps_port: int = 0
     dns_port: int = 53
     proxies: int = 1
     """Proxy processes; one a core is a good number on a real server."""

@@ -129,7 +129,7 @@ class InteriorReception(Protocol):
             self.transport.write(LOOP.bytes(close=True))
             self.transport.loseConnection()
             return
-        if passport.public_port:
+        if passport.public_port or passport.service:
             self._inner = self._home.passage(passport)
         else:
             self._inner = Front(self._home.house, MembersDoor(self._home.house.routes, passport))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator
 
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator, IReactorTime
 
 from hybrid_proxy.deadlines import Deadlines
 from hybrid_proxy.door import PublicDoor, request_ids
@@ -34,6 +34,8 @@ class House:
         self.pool = Pool(self.deadlines, limits, connect, self.room.release_one)
         self.sources = Sources(limits)
         self.traffic = Traffic()
+        self.tls: IOpenSSLServerConnectionCreator | None = None
+        """What clients of shared ports are shown; `None`: they are offered no TLS."""
         self.draining = False
         """No request is taken after the one under way."""
         self._ids: Iterator[bytes] = request_ids(secrets.token_hex(4).encode())

@@ -22,6 +22,8 @@ class Limits:
     pace_s: float = 10.0
     stuck_s: float = 60.0
     """A client that reads nothing of its response for this long is cut off."""
+    greet_s: float = 60.0
+    """At a shared port: from the connection to a known site, and from there to the end of the authentication."""
     connect_s: float = 3.0
     reply_s: float = 60.0
     """From the end of a request to the head of the response: 504."""
@@ -70,7 +72,7 @@ class Sources:
         network = network_of(host)
         limits, count = self._limits, self._open
         if count[host] >= limits.per_source or count[network] >= limits.per_network:
-            if not self._is_neighbour(host) or count[host] >= limits.per_neighbour:
+            if not self.is_neighbour(host) or count[host] >= limits.per_neighbour:
                 self.refused += 1
                 return False
         count[host] += 1
@@ -84,7 +86,8 @@ class Sources:
             if self._open[key] <= 0:
                 del self._open[key]
 
-    def _is_neighbour(self, host: str) -> bool:
+    def is_neighbour(self, host: str) -> bool:
+        """Whether `host` is of this node."""
         return _within(host, self._neighbours)
 
 

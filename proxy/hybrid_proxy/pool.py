@@ -25,7 +25,7 @@ def greeting(destination: Destination, source: str, source_port: int) -> bytes:
     if isinstance(destination, Here):
         return b""
     site, claim, public_port = destination.site, destination.claim, destination.public_port
-    return header_bytes(Passport(source, source_port, site, claim, public_port))
+    return header_bytes(Passport(source, source_port, site, claim, public_port, service=destination.service))
 
 
 class Shelf:

@@ -1,14 +1,18 @@
-"""The public TCP ports of sites: listeners that come and go with the view. Shell."""
+"""Public TCP ports, of one site or shared by all of a service: listeners that come and go with the view. Shell."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from twisted.internet.interfaces import IReactorSocket
 from twisted.logger import Logger
 
+from hybrid_proxy.guest import GuestFactory
 from hybrid_proxy.house import House
 from hybrid_proxy.listen import Listener
 from hybrid_proxy.pool import Connect
 from hybrid_proxy.route import There
+from hybrid_proxy.shared import DIALOGUES
 from hybrid_proxy.tcp import Caller, PortFactory
 
 
@@ -22,21 +26,30 @@ class PublicPorts:
         dial: Opens connections to sites.
         address: To listen on; empty for all.
         reserved: Ports of the platform's own, which no site gets.
+        shared: Ports of services to the service, and whether TLS is from the first byte on there.
     """
 
     log = Logger()
 
     def __init__(
-        self, reactor: IReactorSocket, house: House, dial: Connect, address: str, reserved: frozenset[int]
+        self,
+        reactor: IReactorSocket,
+        house: House,
+        dial: Connect,
+        address: str,
+        reserved: frozenset[int],
+        shared: Mapping[int, tuple[str, bool]],
     ) -> None:
         self._reactor, self._house, self._dial = reactor, house, dial
-        self._address, self._reserved = address, reserved
-        self._open: dict[int, tuple[Listener, PortFactory]] = {}
+        self._address, self._reserved, self._shared = address, reserved, shared
+        self._open: dict[int, tuple[Listener, PortFactory | GuestFactory]] = {}
         self._complaints: set[object] = set()
 
     def follow(self) -> None:
         """The routes changed: open, close, and cut what hangs on a dead node."""
+        spoken = self._house.routes.services.spoken()
         wanted = set(self._house.routes.public_ports())
+        wanted |= {port for port, (service, _) in self._shared.items() if service in spoken}
         for port in self._open.keys() - wanted:
             self._close(port)
         for port in sorted(wanted - self._open.keys()):
@@ -72,12 +85,19 @@ class PublicPorts:
             listener = Listener(self._address, port)
         except OSError as error:
             why = error.strerror
-            self._complain((port, why), "cannot listen on port {port} for a site: {why}", port=port, why=why)
+            self._complain((port, why), "cannot listen on port {port} for sites: {why}", port=port, why=why)
             return
-        factory = PortFactory(self._house, self._dial, port)
+        factory = self._factory(port)
         listener.open(self._reactor, factory)
         self._open[port] = (listener, factory)
-        self.log.info("listening on port {port} for {site}", port=port, site=self._house.routes.route_port(port))
+        whose = self._shared.get(port, (self._house.routes.route_port(port),))[0]
+        self.log.info("listening on port {port} for {whose}", port=port, whose=whose)
+
+    def _factory(self, port: int) -> PortFactory | GuestFactory:
+        if port not in self._shared:
+            return PortFactory(self._house, self._dial, port)
+        service, at_once = self._shared[port]
+        return GuestFactory(self._house, self._dial, service, DIALOGUES[service], at_once)
 
     def _close(self, port: int) -> None:
         listener, factory = self._open.pop(port)

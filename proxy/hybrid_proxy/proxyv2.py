@@ -2,8 +2,9 @@
 The PROXY protocol, version 2 (haproxy's proxy-protocol.txt), between the front doors of two nodes. Pure.
 
 A header opens every interior connection. It names the client and, in TLVs of the range kept for custom use, the site
-and the claim under which the sender looks for it here, the public TCP port (0 for HTTP), and the hops so far.
-Each of our TLVs must be there exactly once; other TLVs are skipped, as the protocol asks.
+and the claim under which the sender looks for it here, the public TCP port (0 for HTTP), and the hops so far; for a
+service of `hybrid.model.Service` its name too. Each of our TLVs must be there exactly once (a service's only where it
+is one); other TLVs are skipped, as the protocol asks.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ MAX_LENGTH = 1024
 
 _LOCAL, _PROXY = 0x20, 0x21
 _UNSPEC, _TCP4, _TCP6 = 0x00, 0x11, 0x21
-_SITE, _CLAIM, _PORT, _HOPS = 0xE0, 0xE1, 0xE2, 0xE3
+_SITE, _CLAIM, _PORT, _HOPS, _SERVICE = 0xE0, 0xE1, 0xE2, 0xE3, 0xE4
 
 
 class BadHeader(Exception):
@@ -38,6 +39,7 @@ class Passport:
     claim: Claim
     public_port: int = 0
     hops: int = 1
+    service: str = ""
 
 
 def header_bytes(passport: Passport) -> bytes:
@@ -48,6 +50,8 @@ def header_bytes(passport: Passport) -> bytes:
     body = address.packed + nowhere + struct.pack("!HH", passport.source_port, passport.public_port)
     body += _tlv(_SITE, passport.site.encode()) + _tlv(_CLAIM, str(passport.claim).encode())
     body += _tlv(_PORT, struct.pack("!H", passport.public_port)) + _tlv(_HOPS, bytes((passport.hops,)))
+    if passport.service:
+        body += _tlv(_SERVICE, passport.service.encode())
     return SIGNATURE + struct.pack("!BBH", _PROXY, family, len(body)) + body
 
 
@@ -89,7 +93,8 @@ def _read(body: bytes, size: int) -> Passport:
         (public_port,) = struct.unpack("!H", found[_PORT])
         (hops,) = struct.unpack("!B", found[_HOPS])
         site = found[_SITE].decode("ascii")
-        return Passport(source, source_port, SiteId(site), _claim(claim), public_port, hops)
+        service = found.get(_SERVICE, b"").decode("ascii")
+        return Passport(source, source_port, SiteId(site), _claim(claim), public_port, hops, service)
     except (KeyError, ValueError, struct.error) as error:
         raise BadHeader(f"a TLV is missing or broken: {error}") from error
 

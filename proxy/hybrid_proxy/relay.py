@@ -39,7 +39,8 @@ class Side:
         self._fed = True
         self.transport.registerProducer(source, True)
 
-    def _unfeed(self) -> None:
+    def unfeed(self) -> None:
+        """Undo `feed_from`."""
         if self._fed:
             self._fed = False
             self.transport.unregisterProducer()
@@ -60,7 +61,7 @@ class Side:
     def end(self) -> None:
         """Nothing more is sent."""
         self.unwritten = False
-        self._unfeed()
+        self.unfeed()
         if self._reader is not None:
             self.transport.write(LAST_CHUNK)
         else:
@@ -68,7 +69,7 @@ class Side:
 
     def close(self) -> None:
         """Close when what was written is sent."""
-        self._unfeed()
+        self.unfeed()
         self.transport.resumeProducing()
         self.transport.loseConnection()
 
@@ -143,11 +144,15 @@ class Splice:
         except BadBody:
             self.gone()
             return
-        if data and sink.unwritten:
-            self.moved_bytes += len(data)
-            sink.write(data)
+        if data:
+            self._pass(data, source, sink)
         if source.said_end:
             self._end(source, sink)
+
+    def _pass(self, data: bytes, source: Side, sink: Side) -> None:
+        if sink.unwritten:
+            self.moved_bytes += len(data)
+            sink.write(data)
 
     def _end(self, source: Side, sink: Side) -> None:
         if self._over or not source.unread:

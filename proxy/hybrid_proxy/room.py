@@ -64,18 +64,19 @@ class Room:
         self.held += 1
         return True
 
-    def leave(self, waiter: Waiter) -> None:
-        """`waiter` waits no longer; not here: fine."""
+    def leave(self, waiter: Waiter) -> bool:
+        """`waiter` waits no longer; `False` when it was not here."""
         queue = self._queues.get(waiter.site)
         if queue is None:
-            return
+            return False
         try:
             queue.remove(waiter)
         except ValueError:
-            return
+            return False
         self.held -= 1
         if not queue:
             del self._queues[waiter.site]
+        return True
 
     def waiting(self, site: SiteId) -> int:
         """How many wait for `site`."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from hybrid.leaves import unlike
 from hybrid.model import NO_CLAIM, Claim, NodeId, Port, SiteId
 from hybrid.view import SiteView, View
+from hybrid_proxy.services import SERVICES, Services
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,9 @@ class There:
     site: SiteId
     claim: Claim
     public_port: int = 0
-    """For plain TCP: which of the site's ports; 0 for HTTP."""
+    """For plain TCP: which of the site's ports; 0 for HTTP and services."""
+    service: str = ""
+    """See `hybrid.model.Service`; empty for HTTP and plain TCP."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,7 @@ class Routes:
         self._ports: dict[int, SiteId] = {}
         self._http: dict[SiteId, Route] = {}
         self._tcp: dict[int, Route] = {}
+        self.services: Services[Route] = Services(self._service_route, UNKNOWN)
         self.shadowed: tuple[tuple[int, SiteId], ...] = ()
         """Public ports that a second site asked for, and who did not get it."""
 
@@ -100,12 +104,14 @@ class Routes:
         """Where a connection to a public TCP port goes."""
         return self._tcp.get(public_port, UNKNOWN)
 
-    def route_site(self, site: SiteId, public_port: int = 0) -> Route:
-        """As `route`, by id; with a public port as `route_port`, if that port is this site's."""
+    def route_site(self, site: SiteId, public_port: int = 0, service: str = "") -> Route:
+        """As `route`, by id; with a public port as `route_port`, if that port is this site's; or of a service."""
+        if service:
+            return self.services.route(service, site)
         found = self._tcp.get(public_port, UNKNOWN) if public_port else self._http.get(site, UNKNOWN)
         return found if getattr(found, "site", None) == site else UNKNOWN
 
-    def admit(self, site: SiteId, claim: Claim, public_port: int = 0) -> Route:
+    def admit(self, site: SiteId, claim: Claim, public_port: int = 0, service: str = "") -> Route:
         """
         What to do with a request another front door sent here under `claim`.
 
@@ -113,7 +119,7 @@ class Routes:
             `Here`, `Wait` (an owner is coming up here, or this view is behind the sender's), `Stopped`, or `NotOwner`.
             Never `There`: a request passes one interior link, not two.
         """
-        found = self.route_site(site, public_port)
+        found = self.route_site(site, public_port, service)
         known = self.claim(site)
         if isinstance(found, Here | Wait) and claim > known and self._view is not None and claim.node == self._view.me:
             return Wait(site)
@@ -154,7 +160,12 @@ class Routes:
             self._index(view)
         if turned:
             renewed |= {site: seen for site, seen in view.sites.items() if seen.owner in turned}
-        return self._renew_http(view, renewed, gone) | self._renew_tcp(view)
+        changed = self._renew_http(view, renewed, gone) | self._renew_tcp(view)
+        return changed | self.services.renew(renewed, gone)
+
+    def _service_route(self, seen: SiteView, port: Port) -> Route:
+        assert self._view is not None
+        return _route(self._view, seen, port)
 
     def _renew_http(self, view: View, renewed: Mapping[SiteId, SiteView], gone: Iterable[SiteId]) -> set[SiteId]:
         changed = {site for site in gone if self._http.pop(site, None) is not None}
@@ -187,6 +198,7 @@ class Routes:
                 ):
                     shadowed.append((port.public_port, site))
         self.shadowed = tuple(shadowed)
+        self.services.index(view.sites)
 
 
 def _kept(old: Route | None, new: Route) -> Route:
@@ -218,4 +230,5 @@ def _route(view: View, seen: SiteView, port: Port) -> Route:
     if node is None or not node.live:
         return Wait(site)
     public = port.public_port or 0 if port.protocol == "tcp" else 0
-    return There(node.id, node.address, node.interior_port, site, claim, public)
+    service = port.protocol if port.protocol in SERVICES else ""
+    return There(node.id, node.address, node.interior_port, site, claim, public, service)

@@ -23,6 +23,7 @@ from hybrid_proxy.house import House
 from hybrid_proxy.limits import Limits
 from hybrid_proxy.listen import Listener
 from hybrid_proxy.ports import PublicPorts
+from hybrid_proxy.shared import shared_ports
 from hybrid_proxy.tcp import passage_of
 
 REPORT_S = 10.0
@@ -70,7 +71,9 @@ class FrontDoors(MultiService):
         self._http: Listener | None = None
         self._inside: Listener | None = None
         own = (settings.http_port, settings.interior_port, settings.api_port, settings.cluster_port, settings.dns_port)
-        self.public_ports = PublicPorts(reactor, self.house, dialler.connect, bind_address, frozenset(own))
+        self.public_ports = PublicPorts(
+            reactor, self.house, dialler.connect, bind_address, frozenset(own), shared_ports(settings)
+        )
         self._reports = LoopingCall(self._report_traffic)
         self._reports.clock = reactor
         self._most = resource.getrlimit(resource.RLIMIT_NOFILE)[0] * 19 // 40  # each may need an upstream too

@@ -41,16 +41,23 @@ class Caller(Protocol):
         route: Where it goes, asked again after each wait.
         source: Address and port of the client.
         framed: It is another front door: tell it first how it went, and frame what is sent.
+        home: The callers of a public port, where they are counted.
     """
 
     log = Logger()
     transport: IStream
 
     def __init__(
-        self, house: House, dial: Connect, route: Callable[[], Route], source: tuple[str, int], framed: bool = False
+        self,
+        house: House,
+        dial: Connect,
+        route: Callable[[], Route],
+        source: tuple[str, int],
+        framed: bool = False,
+        home: set[Caller] | None = None,
     ) -> None:
         self._house, self._dial, self._route, self._framed = house, dial, route, framed
-        self.source = source
+        self.source, self._home = source, home
         self.site = SiteId("")
         self.destination: Destination | None = None
         self.due_s = NEVER
@@ -66,10 +73,19 @@ class Caller(Protocol):
     def connectionMade(self) -> None:
         """See `twisted.internet.protocol.Protocol`."""
         self.transport.setTcpNoDelay(True)
+        self._house.deadlines.watch(self)
+        if self._home is not None:
+            self._home.add(self)
+        self._greet()
+
+    def _greet(self) -> None:
+        """Begin the talk; which site it is, is known."""
+        self._look_for_site()
+
+    def _look_for_site(self) -> None:
+        """Read nothing more until the site is there."""
         self.transport.pauseProducing()
-        deadlines = self._house.deadlines
-        deadlines.watch(self)
-        self.due_s = deadlines.now_s + self._house.limits.hold_s
+        self.due_s = self._house.deadlines.now_s + self._house.limits.hold_s
         self._begin()
 
     def resume(self, scout: bool) -> None:
@@ -106,6 +122,11 @@ class Caller(Protocol):
             self._connecting = None
             self.try_later()
 
+    def _stop_connecting(self) -> None:
+        connecting, self._connecting = self._connecting, None
+        if connecting is not None:
+            connecting.cancel()
+
     def try_later(self) -> None:
         """The site did not answer, or is elsewhere."""
         self._callee = None
@@ -137,12 +158,19 @@ class Caller(Protocol):
         if self._framed:
             self.transport.write(JOINED)
         near, far = Side(self.transport, self._framed), Side(callee.transport, framed)
-        splice = self._splice = callee.splice = Splice(near, far, self._count)
+        splice = self._splice = callee.splice = self._new_splice(near, far)
         splice.begin()
         self.due_s = self._house.deadlines.now_s + self._house.limits.tunnel_idle_s
+        self._joined()
         if early:
             splice.from_far(early)
         self.transport.resumeProducing()
+
+    def _new_splice(self, near: Side, far: Side) -> Splice:
+        return Splice(near, far, self._count)
+
+    def _joined(self) -> None:
+        """The site is there: the first words to it, if there are any."""
 
     @property
     def connected_to_site(self) -> bool:
@@ -187,9 +215,10 @@ class Caller(Protocol):
         self._gone = True
         self._house.deadlines.forget(self)
         self._house.room.leave(self)
-        connecting, self._connecting = self._connecting, None
-        if connecting is not None:
-            connecting.cancel()
+        if self._home is not None:
+            self._home.discard(self)
+            self._house.sources.leave(self.source[0])
+        self._stop_connecting()
         if self._splice is not None:
             self._splice.gone()
         elif self._callee is not None and self._callee.connected:
@@ -265,27 +294,10 @@ class PortFactory(Factory):
         source = getattr(addr, "host", ""), getattr(addr, "port", 0)
         if not self._house.sources.enter(source[0]):
             return None
-        return _CountedCaller(self, self._house, self._dial, self._route, source)
+        return Caller(self._house, self._dial, self._route, source, home=self.callers)
 
     def _route(self) -> Route:
         return self._house.routes.route_port(self._public_port)
-
-
-class _CountedCaller(Caller):
-    def __init__(
-        self, home: PortFactory, house: House, dial: Connect, route: Callable[[], Route], source: tuple[str, int]
-    ) -> None:
-        super().__init__(house, dial, route, source)
-        self._home = home
-
-    def connectionMade(self) -> None:
-        self._home.callers.add(self)
-        super().connectionMade()
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        super().connectionLost(reason)
-        self._home.callers.discard(self)
-        self._house.sources.leave(self.source[0])
 
 
 def passage_of(house: House, dial: Connect) -> Callable[[Passport], Caller]:
@@ -293,7 +305,7 @@ def passage_of(house: House, dial: Connect) -> Callable[[Passport], Caller]:
 
     def passage(passport: Passport) -> Caller:
         def route() -> Route:
-            return house.routes.admit(passport.site, passport.claim, passport.public_port)
+            return house.routes.admit(passport.site, passport.claim, passport.public_port, passport.service)
 
         return Caller(house, dial, route, (passport.source, passport.source_port), framed=True)
 

@@ -1,0 +1,133 @@
+"""
+Which site a login or a mail address belongs to, per service, and where that site is. Pure.
+
+A site has a name in a service when it speaks it (`Port.protocol`). It goes by each of its domains, by its name and its
+id, and, for mail, `mail.example.org` goes by `example.org` too, so that a website may have that domain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Generic, TypeVar
+
+from hybrid.model import Port, SiteId
+from hybrid.view import SiteView
+
+MAIL = frozenset({"smtp", "submission", "imap", "pop3"})
+SERVICES = MAIL | {"postgres", "mysql", "ftp"}
+
+
+R = TypeVar("R")
+
+
+class Services(Generic[R]):
+    """
+    Names and routes of the sites that speak a service.
+
+    Args:
+        route: Makes the route of a site's port.
+        unknown: The route of what no site answers to.
+    """
+
+    def __init__(self, route: Callable[[SiteView, Port], R], unknown: R) -> None:
+        self._make, self._unknown = route, unknown
+        self._names: dict[str, dict[str, SiteId]] = {}
+        self._numbers: dict[int, SiteId] = {}
+        self._number_of: dict[SiteId, int] = {}
+        self._routes: dict[tuple[str, SiteId], R] = {}
+        self._spoken: dict[SiteId, frozenset[str]] = {}
+
+    def spoken(self) -> frozenset[str]:
+        """Services that some site speaks."""
+        return frozenset(self._names)
+
+    def site(self, service: str, names: Iterable[str]) -> SiteId | None:
+        """The site that answers to the first of `names` that anybody answers to; case does not matter."""
+        known = self._names.get(service, {})
+        return next((known[name.lower()] for name in names if name.lower() in known), None)
+
+    def numbered(self, number: int) -> SiteId | None:
+        """The site with this `SiteSpec.number`."""
+        return self._numbers.get(number)
+
+    def number(self, site: SiteId) -> int:
+        """The `SiteSpec.number` of `site`; 0 when it is not there."""
+        return self._number_of.get(site, 0)
+
+    def speaking(self, service: str) -> Speaking:
+        """Those that speak one service."""
+        return Speaking(service, self)
+
+    def route(self, service: str, site: SiteId) -> R:
+        """Where a connection to `site` goes."""
+        return self._routes.get((service, site), self._unknown)
+
+    def index(self, sites: Mapping[SiteId, SiteView]) -> None:
+        """Names to sites anew; of two that claim one, the smallest id has it, and a domain goes before a short form."""
+        self._names, self._numbers, self._number_of = {}, {}, {}
+        ordered = sorted(sites.items())
+        for names_of in (_domains, _short_forms):
+            for site, seen in ordered:
+                for port in seen.spec.ports:
+                    if port.protocol in SERVICES:
+                        known = self._names.setdefault(port.protocol, {})
+                        for name in names_of(seen, port.protocol):
+                            known.setdefault(name, site)
+                        self._numbers.setdefault(seen.spec.number, site)
+                        self._number_of[site] = seen.spec.number
+
+    def renew(self, renewed: Mapping[SiteId, SiteView], gone: Iterable[SiteId]) -> set[SiteId]:
+        """Take over what changed; returns sites whose route is not what it was."""
+        changed: set[SiteId] = set()
+        for site, seen in renewed.items():
+            fresh = {port.protocol: self._make(seen, port) for port in reversed(seen.spec.ports)}
+            if self._replace(site, {name: route for name, route in fresh.items() if name in SERVICES}):
+                changed.add(site)
+        changed.update(site for site in gone if self._replace(site, {}))
+        return changed
+
+    def _replace(self, site: SiteId, fresh: Mapping[str, R]) -> bool:
+        """The routes of `site` are now these, by service."""
+        old = self._spoken.pop(site, frozenset())
+        changed = old != fresh.keys()
+        for service in old - fresh.keys():
+            del self._routes[service, site]
+        for service, route in fresh.items():
+            if self._routes.get((service, site)) != route:
+                self._routes[service, site] = route
+                changed = True
+        if fresh:
+            self._spoken[site] = frozenset(fresh)
+        return changed
+
+
+class Speaking:
+    """See `hybrid_proxy.dialogue.Names`."""
+
+    __slots__ = ("_service", "_services")
+
+    def __init__(self, service: str, services: Services[Any]) -> None:
+        self._service, self._services = service, services
+
+    def site(self, names: Iterable[str]) -> SiteId | None:
+        """See `Names`."""
+        return self._services.site(self._service, names)
+
+    def numbered(self, number: int) -> SiteId | None:
+        """See `Names`."""
+        return self._services.numbered(number)
+
+    def number(self, site: SiteId) -> int:
+        """See `Names`."""
+        return self._services.number(site)
+
+
+def _domains(seen: SiteView, service: str) -> Iterable[str]:
+    return seen.spec.domains
+
+
+def _short_forms(seen: SiteView, service: str) -> Iterable[str]:
+    yield seen.spec.name
+    yield seen.spec.id
+    if service in MAIL:
+        yield from (domain[5:] for domain in seen.spec.domains if domain.startswith("mail."))
