@@ -46,6 +46,7 @@ from hybrid.strict.guardian_link import GuardianLink
 from hybrid.strict.leasefile import LeaseFile
 from hybrid.strict.ports import StrictDrivers
 from hybrid.supervise import parse
+from hybrid.web.resource import Pages
 from hybrid_containers.image import ImageStore, shift_owners
 from hybrid_containers.runtime import LxcContainers
 from hybrid_replicator.children import ChildFiles
@@ -141,7 +142,7 @@ class Node(MultiService):
     def _new_api(self, pool: Pool, admission: Admission) -> ApiService:
         reactor, settings, identity, core = self._reactor, self._settings, self._identity, self._core
         images = ImageStore(reactor, Path(settings.image_dir))
-        return ApiService(
+        api = ApiService(
             reactor,
             identity.node,
             identity.name,
@@ -161,6 +162,8 @@ class Node(MultiService):
             os.urandom,
             interface=settings.address,
         )
+        api.root.pages = Pages(api.core, api.tokens, identity.name, os.urandom)
+        return api
 
     def _addresses(self) -> dict[NodeId, tuple[str, int]]:
         return self._core.known.addresses()

@@ -56,7 +56,8 @@ class ApiService(Service):
     REST for clients on `port`, and for the other nodes through `peers`.
 
     Attributes:
-        root: The root resource; what else the node serves on this port is put beside `v1`.
+        root: The root resource, which has a place for pages beside `/v1`.
+        core, tokens: What answers calls, and who may call: for those pages.
         events: The log of what happened.
         operations: The long calls of this node.
     """
@@ -96,7 +97,7 @@ class ApiService(Service):
         self._reactor, self._port, self._tls, self._interface = reactor, port, tls, interface
         self.events = Events(wall_s)
         self.operations = Operations(node, node_name, reactor, wall_s, store, self.events, random)
-        tokens = Tokens(shared, random)
+        self.tokens = tokens = Tokens(shared, random)
         parts = Parts(
             hosting=hosting,
             operations=self.operations,
@@ -113,7 +114,8 @@ class ApiService(Service):
             wall_s=wall_s,
             monotonic_s=reactor.seconds,
         )
-        self._resource = ApiResource(reactor, node, Core(parts, peers, random), tokens, self.events, random)
+        self.core = Core(parts, peers, random)
+        self._resource = ApiResource(reactor, node, self.core, tokens, self.events, random)
         self.root = Root(self._resource)
         self.factory = BoundedConnections(bounded_site(self.root, reactor))
         self._view: View | None = None

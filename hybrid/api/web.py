@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
+from hybrid.api import cookies
 from hybrid.api.calls import Actor, Answer, Call, problem_answer
 from hybrid.api.core import Core, no_such_path
 from hybrid.api.events import Events
@@ -120,7 +121,7 @@ class ApiResource(Resource):
             return call
         if len(request.requestHeaders.getRawHeaders(b"authorization") or []) > 1:
             raise BadRequest("more than one Authorization header was sent")
-        return call.by(self._tokens.actor(_header(request, b"authorization")))
+        return call.by(self._tokens.actor(_authorization(request, call.method)))
 
     def _stream(self, request: BoundedRequest, call: Call) -> None:
         """Have the client follow the events. Raises `Refusal` (503) when there are too many already."""
@@ -154,15 +155,23 @@ class NothingHere(Resource):
 
 
 class Root(Resource):
-    """`/`: the API at `/v1`; pages and others are put beside it."""
+    """`/`: the API at `/v1`, and `pages` at every other path, once there are any."""
 
     def __init__(self, api: ApiResource) -> None:
         super().__init__()
         self.putChild(b"v1", api)
+        self.pages: Resource = NothingHere()
 
     def getChild(self, path: bytes, request: Request) -> Resource:
-        """Nobody's path."""
-        return NothingHere()
+        """A page's path, or nobody's."""
+        return self.pages
+
+
+def _authorization(request: Request, method: str) -> str:
+    """Of a program, or of a signed-in browser, whose cookie comes along with whatever asks and so may only read."""
+    sent = _header(request, b"authorization")
+    token = "" if sent or method not in ("GET", "HEAD") else cookies.token_in(_header(request, b"cookie"))
+    return f"Bearer {token}" if token else sent
 
 
 def _header(request: Request, name: bytes) -> str:

@@ -66,6 +66,7 @@ from hybrid.model import (
 )
 from hybrid.ports import ByteSource, Executed, IncomingStream
 from hybrid.view import NodeView, Pending, SiteView, View
+from hybrid.web.resource import Pages
 
 N1, N2, N3 = NodeId("n-aaaaaaaaaaaaaaaa"), NodeId("n-bbbbbbbbbbbbbbbb"), NodeId("n-cccccccccccccccc")
 NAMES = {N1: "n1", N2: "n2", N3: "n3"}
@@ -645,7 +646,11 @@ class Node:
     def make(self) -> ApiService:
         """The service; made again it is the same node after a restart."""
         counter = iter(range(1, 10_000))
-        return ApiService(
+
+        def random(count: int) -> bytes:
+            return next(counter).to_bytes(count, "big")
+
+        api = ApiService(
             self.cluster.reactor,  # type: ignore[arg-type]  # MemoryReactorClock is all of them
             self.id,
             NAMES[self.id],
@@ -662,8 +667,10 @@ class Node:
             self.cluster.away,
             self.groups,
             wall_s=lambda: NOW_S + self.cluster.reactor.seconds(),
-            random=lambda count: next(counter).to_bytes(count, "big"),
+            random=random,
         )
+        api.root.pages = Pages(api.core, api.tokens, NAMES[self.id], random)
+        return api
 
     def connect(self, data: bytes, full_at: int = 2**62) -> tuple[StringTransport, Any]:
         """Send raw bytes over a new connection, whose client takes only `full_at` bytes of what it is sent."""
