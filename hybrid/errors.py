@@ -121,3 +121,7 @@ class NoSuchObject(AwayError):
 
 class Damaged(AwayError):
     """An object is not what was put there, or was sealed with another key."""
+
+
+class NoSuchCertificate(HybridError):
+    """The cluster has no certificate of that name."""

@@ -8,7 +8,7 @@ with a whole view; the reader keeps its last view while the node process is away
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeVar, cast
 
 import msgspec
@@ -43,7 +43,6 @@ COALESCE_S = 0.02
 T = TypeVar("T")
 
 _encode = msgspec.msgpack.Encoder(enc_hook=dict).encode  # the one type it does not know is the mapping of sites
-_decode_fact = msgspec.msgpack.Decoder(Fact).decode
 
 
 class Reactor(IReactorUNIX, IReactorTime):
@@ -62,7 +61,23 @@ class Changed(msgspec.Struct, frozen=True, tag=True):
     change: Change
 
 
-_decode = msgspec.msgpack.Decoder(Whole | Changed).decode
+class Secrets(msgspec.Struct, frozen=True, tag=True):
+    """What only readers that asked get, first whole, then what differs: keys to show, answers to give."""
+
+    entries: dict[str, str]
+    gone: tuple[str, ...] = ()
+
+
+class Wants(msgspec.Struct, frozen=True, tag=True):
+    """A reader's first word, where it asks for more than the view."""
+
+    secrets: bool
+
+
+_decode = msgspec.msgpack.Decoder(Whole | Changed | Secrets).decode
+
+
+_decode_word = msgspec.msgpack.Decoder(Fact | Wants).decode
 
 
 def _understood(decode: Callable[[bytes], T], body: bytes) -> T:
@@ -98,6 +113,7 @@ class _Reader(FrameProtocol):
         super().__init__()
         self._server = server
         self._behind = 0
+        self.wants_secrets = False
 
     def connectionMade(self) -> None:
         cast(IConsumer, self.transport).registerProducer(self, True)  # only to learn when it does not keep up
@@ -127,7 +143,12 @@ class _Reader(FrameProtocol):
         """The connection ends."""
 
     def frame_received(self, body: bytes) -> None:
-        self._server.report(_understood(_decode_fact, body))
+        word = _understood(_decode_word, body)
+        if not isinstance(word, Wants):
+            self._server.report(word)
+        elif word.secrets:
+            self.wants_secrets = True
+            self._server.ask_secrets(self)
 
 
 class FeedServer(Service):
@@ -141,6 +162,7 @@ class FeedServer(Service):
         self._readers: list[_Reader] = []
         self._sent: View | None = None
         self._newest: View | None = None
+        self._secrets: dict[str, str] | None = None
         self._pending: IDelayedCall | None = None
         self._listening: IListeningPort | None = None
 
@@ -206,6 +228,20 @@ class FeedServer(Service):
         """A reader observed something."""
         self._report(fact)
 
+    def follow_secrets(self, secrets: Mapping[str, str]) -> None:
+        """Feed these, all there are, to those who asked."""
+        old, self._secrets = self._secrets or {}, dict(secrets)
+        changed = {key: value for key, value in secrets.items() if old.get(key) != value}
+        data = _frame(Secrets(changed, tuple(old.keys() - secrets.keys())))
+        for reader in list(self._readers):
+            if reader.wants_secrets:
+                reader.tell(data)
+
+    def ask_secrets(self, reader: _Reader) -> None:
+        """A reader asks for them, and for each later change; it keeps what it has until they are known here."""
+        if self._secrets is not None:
+            reader.tell(_frame(Secrets(self._secrets)))
+
 
 @implementer(IPushProducer)
 class _Follower(FrameProtocol):
@@ -213,17 +249,25 @@ class _Follower(FrameProtocol):
 
     max_frame = MAX_FRAME
 
-    def __init__(self, follow: Callable[[View], None]) -> None:
+    def __init__(self, follow: Callable[[View], None], secrets: Callable[[Mapping[str, str]], None] | None) -> None:
         super().__init__()
-        self._follow = follow
+        self._follow, self._follow_secrets = follow, secrets
         self._view: View | None = None
+        self._secrets: dict[str, str] = {}
         self._paused = False
 
     def connectionMade(self) -> None:
         cast(IConsumer, self.transport).registerProducer(self, True)  # only to learn when it does not keep up
+        if self._follow_secrets is not None:
+            cast(ITransport, self.transport).write(_frame(Wants(True)))
 
     def frame_received(self, body: bytes) -> None:
         match _understood(_decode, body):
+            case Secrets(entries, gone) if self._follow_secrets is not None:
+                kept = {key: value for key, value in self._secrets.items() if key not in gone}
+                self._secrets = kept | entries
+                self._follow_secrets(self._secrets)
+                return
             case Whole(view):
                 self._view = msgspec.structs.replace(view, sites=Leaves(view.sites))
             case Changed(change) if self._view is not None:
@@ -252,12 +296,22 @@ class _Follower(FrameProtocol):
 class FeedClient(ClientService):
     """Follows the feed for ever, reconnecting."""
 
-    def __init__(self, reactor: Reactor, path: str, follow: Callable[[View], None]) -> None:
-        """`follow(view)` is called with each new view; never with an empty one because the node process is away."""
+    def __init__(
+        self,
+        reactor: Reactor,
+        path: str,
+        follow: Callable[[View], None],
+        secrets: Callable[[Mapping[str, str]], None] | None = None,
+    ) -> None:
+        """
+        `follow(view)` is called with each new view; never with an empty one because the node process is away.
+
+        `secrets` likewise, with all there are; who does not give it is not told any.
+        """
         self._connected: _Follower | None = None
 
         def build() -> _Follower:
-            self._connected = _Follower(follow)
+            self._connected = _Follower(follow, secrets)
             return self._connected
 
         def patience_s(attempts: int) -> float:

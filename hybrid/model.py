@@ -12,6 +12,7 @@ from typing import Literal, NewType
 import msgspec
 
 from hybrid.manifest import Extract, Health, Hooks
+from hybrid.sitehttp import Http
 
 NodeId = NewType("NodeId", str)
 """`n-` and 16 base32 characters: the digest of the node's public key."""
@@ -110,8 +111,12 @@ def name_parts(name: str) -> tuple[int, int]:
 # ---------------------------------------------------------------------------------------------- images, specs
 
 
-Service = Literal["postgres", "mysql", "smtp", "submission", "imap", "pop3", "ftp"]
-"""Protocols of which all sites share one port of each node: what a client says first tells whose it is."""
+Service = Literal["postgres", "mysql", "smtp", "submission", "imap", "pop3", "ftp", "tls"]
+"""
+Protocols of which all sites share one port of each node: what a client says first tells whose it is.
+
+`tls`: HTTPS that is passed on as it is, for the site shows its own certificate.
+"""
 
 
 class Port(msgspec.Struct, frozen=True):
@@ -210,6 +215,7 @@ class SiteSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The site it shares snapshots with, from one of which it was cloned; `None`: none, or none any more."""
     ids: int = 0
     """The number of the site whose id range its files are in, as it began as a clone of that; 0: its own."""
+    http: Http = Http()
 
 
 MAIL = "mail"

@@ -19,6 +19,8 @@ from hybrid.adapters import ImageImports, JoinTokens
 from hybrid.api.changes import Told
 from hybrid.api.service import ApiService
 from hybrid.away.s3 import S3Objects
+from hybrid.certs.service import Certificates
+from hybrid.certs.vault import Vault
 from hybrid.cluster.admission import Admission
 from hybrid.cluster.envelope import Envelopes
 from hybrid.cluster.founding import root_file
@@ -57,6 +59,9 @@ AnyReactor = Any
 
 RENEW_EVERY_S = 3600.0
 """How often a node looks whether its certificate must be made again."""
+
+CERTIFICATES_EVERY_S = 2.0
+"""How often a node looks for certificates that came to others."""
 
 
 class Node(MultiService):
@@ -97,6 +102,14 @@ class Node(MultiService):
         envelopes = Envelopes(identity.node, incarnation, os.urandom(4), lambda: self._core.presence.keys.ring())
         self._datagrams = UdpDatagrams(reactor, envelopes, self._addresses, settings.address, settings.cluster_port)
         self._core = Core(reactor, settings, identity.node, incarnation, identity.cluster.zones, self._drivers(pool))
+        self._certificates = Certificates(
+            Vault(identity.node, identity.key, os.urandom),
+            self._core.shared,
+            lambda: {node: register.key for node, register in self._core.known.nodes().items()},
+            lambda: self._core.outlook.view,
+            time.time,
+            lambda secrets: self._feed.follow_secrets(secrets),
+        )
         self._api_tls = identity.api_options()
         self._api = self._new_api(pool, admission)
         self._feed = FeedServer(reactor, f"{settings.run_dir}/view.sock", self._core.report)
@@ -183,9 +196,11 @@ class Node(MultiService):
             self.log.failure("this node could not come to life")
             self._reactor.stop()
             return
+        self._certificates.look()
         for component in (self._links, self._datagrams, self._api, self._feed):
             component.setServiceParent(self)
         self._loops.every(RENEW_EVERY_S, self._renew)
+        self._loops.every(CERTIFICATES_EVERY_S, self._certificates.look)
         self._core.outlook.add(self._api.follow)
         self._core.outlook.add(Fronts(self._core.previews, self._feed.follow).follow)
 

@@ -105,6 +105,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     pop3s_port: int = 0
     ftp_port: int = 0
     ftps_port: int = 0
+    https_port: int = 443
     dns_port: int = 53
     proxies: int = 1
     """Proxy processes; one a core is a good number on a real server."""

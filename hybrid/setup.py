@@ -158,7 +158,7 @@ def _check(settings: Settings) -> None:
     """Raises `HybridError` for a name, an address, a port or a network that no node can have."""
     check_name(settings.name)
     check_address(settings.address)
-    for name in ("cluster_port", "interior_port", "api_port", "http_port", "dns_port"):
+    for name in ("cluster_port", "interior_port", "api_port", "http_port", "https_port", "dns_port"):
         if not 0 < getattr(settings, name) < 65536:
             raise BadRequest(f"{name} cannot be {getattr(settings, name)}", "a port is 1 to 65535")
     try:

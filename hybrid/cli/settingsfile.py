@@ -18,6 +18,7 @@ _EXPLAINED = {
     "interior_port": "requests passed on between the nodes",
     "api_port": "the API, HTTPS",
     "http_port": "the front door",
+    "https_port": "the front door with TLS",
     "dns_port": "authoritative DNS",
     "proxies": "proxy processes; one a core is a good number",
     "dns_servers": "DNS processes",

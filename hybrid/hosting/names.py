@@ -72,6 +72,7 @@ def find(view: View, name_or_id: str) -> SiteView:
 EDITABLE = frozenset(
     (
         "domains",
+        "http",
         "wanted",
         "copies",
         "snapshot_every_s",

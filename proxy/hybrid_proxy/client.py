@@ -18,8 +18,8 @@ class Client(Protocol):
 
     transport: IStream
 
-    def route(self, head: RequestHead) -> Route:
-        """Where the request goes now."""
+    def route(self, head: RequestHead) -> Route | Page:
+        """Where the request goes now, or what it is answered."""
 
     def open(self, destination: Destination) -> Deferred[Upstream]:
         """A new connection there on this client's behalf."""

@@ -8,7 +8,8 @@ from typing import Protocol
 
 from hybrid_proxy.head import RequestHead
 from hybrid_proxy.message import passed_on, provenance
-from hybrid_proxy.pages import LOOP
+from hybrid_proxy.pages import LOOP, Page
+from hybrid_proxy.policy import Policy
 from hybrid_proxy.proxyv2 import Passport
 from hybrid_proxy.route import Route, Routes
 
@@ -20,8 +21,8 @@ class Door(Protocol):
     """The client's address."""
     source_port: int
 
-    def route(self, head: RequestHead) -> Route:
-        """Where the request goes."""
+    def route(self, head: RequestHead) -> Route | Page:
+        """Where the request goes, or what it is answered at once."""
 
     def came_from(self, head: RequestHead) -> bytes:
         """Field lines on the request's origin, for whom it is sent to. Raises `Page` when it must not be sent on."""
@@ -35,19 +36,39 @@ def request_ids(prefix: bytes) -> Iterator[bytes]:
 class PublicDoor:
     """A client of the open internet: routed by Host, its word on its origin is dropped."""
 
-    __slots__ = ("_ids", "_passes", "_routes", "source", "source_port")
+    __slots__ = ("_ids", "_passes", "_policy", "source", "source_port")
 
-    def __init__(self, routes: Routes, source: str, source_port: int, ids: Iterator[bytes], passes: int) -> None:
-        self._routes, self._ids, self._passes = routes, ids, passes
+    def __init__(self, policy: Policy, source: str, source_port: int, ids: Iterator[bytes], passes: int) -> None:
+        self._policy, self._ids, self._passes = policy, ids, passes
         self.source, self.source_port = source, source_port
 
-    def route(self, head: RequestHead) -> Route:
+    def route(self, head: RequestHead) -> Route | Page:
         """See `Door`."""
-        return self._routes.route(head.host or "")
+        return self._policy.route(head)
 
     def came_from(self, head: RequestHead) -> bytes:
         """See `Door`."""
-        return provenance(head, self.source, next(self._ids), self._passes)
+        return provenance(head, self.source, b"http", next(self._ids), self._passes)
+
+
+class SecureDoor(PublicDoor):
+    """A client that asked by TLS for a host, and was shown that one's certificate."""
+
+    __slots__ = ("_shown_for",)
+
+    def __init__(
+        self, policy: Policy, source: str, source_port: int, ids: Iterator[bytes], passes: int, shown_for: str
+    ) -> None:
+        super().__init__(policy, source, source_port, ids, passes)
+        self._shown_for = shown_for
+
+    def route(self, head: RequestHead) -> Route | Page:
+        """See `Door`."""
+        return self._policy.route_secure(head, self._shown_for)
+
+    def came_from(self, head: RequestHead) -> bytes:
+        """See `Door`."""
+        return provenance(head, self.source, b"https", next(self._ids), self._passes)
 
 
 class MembersDoor:

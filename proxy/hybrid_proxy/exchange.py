@@ -102,6 +102,8 @@ class Exchange:
             self._answer(pages.not_owner(route.claim))
         elif isinstance(route, Unknown):
             self._answer(pages.UNKNOWN)
+        elif isinstance(route, Page):
+            self._answer(route)
         else:
             self._answer(pages.STOPPED if isinstance(route, Stopped) else pages.UNAVAILABLE)
 

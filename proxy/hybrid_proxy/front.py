@@ -177,7 +177,7 @@ class Front(Protocol):
 
     # ------------------------------------------------------------------------------------------- for the exchange
 
-    def route(self, head: RequestHead) -> Route:
+    def route(self, head: RequestHead) -> Route | Page:
         """See `hybrid_proxy.exchange.Client`."""
         return self._door.route(head)
 

@@ -56,6 +56,7 @@ class RequestHead:
     """
 
     __slots__ = (
+        "adds",
         "authority",
         "chunked",
         "end",
@@ -95,6 +96,8 @@ class RequestHead:
         self.upgrade = b""
         """Lower case; empty unless `Connection` lists it."""
         self.expects_continue = False
+        self.adds = b""
+        """Field lines, each ended, for the response: set by the door."""
 
     @property
     def has_body(self) -> bool:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator, IReactorTime
 
 from hybrid_proxy.deadlines import Deadlines
-from hybrid_proxy.door import PublicDoor, request_ids
+from hybrid_proxy.door import PublicDoor, SecureDoor, request_ids
 from hybrid_proxy.limits import Limits, Sources
+from hybrid_proxy.policy import Policy
 from hybrid_proxy.pool import Connect, Pool
 from hybrid_proxy.room import Room
 from hybrid_proxy.route import Routes
+from hybrid_proxy.showing import Certificates
 from hybrid_proxy.traffic import Traffic
 
 
@@ -29,6 +31,8 @@ class House:
     def __init__(self, clock: IReactorTime, limits: Limits, connect: Connect) -> None:
         self.limits = limits
         self.routes = Routes()
+        self.certificates = Certificates()
+        self.policy = Policy(self.routes, self.certificates)
         self.deadlines = Deadlines(clock)
         self.room = Room(clock, limits)
         self.pool = Pool(self.deadlines, limits, connect, self.room.release_one)
@@ -42,4 +46,13 @@ class House:
 
     def public_door(self, source: str, source_port: int) -> PublicDoor:
         """The door a client at `source` came in by."""
-        return PublicDoor(self.routes, source, source_port, self._ids, self.limits.passes)
+        return PublicDoor(self.policy, source, source_port, self._ids, self.limits.passes)
+
+    def secure_door(self, source: str, source_port: int, host: str) -> SecureDoor:
+        """The door a client at `source` came in by that asked by TLS for `host`."""
+        return SecureDoor(self.policy, source, source_port, self._ids, self.limits.passes, host)
+
+    def follow_secrets(self, secrets: Mapping[str, str]) -> None:
+        """Certificates to show and challenges to answer, all there are."""
+        self.certificates.follow(secrets)
+        self.policy.follow(secrets)

@@ -15,6 +15,8 @@ class Limits:
 
     head_s: float = 15.0
     """From the first byte of a request to the end of its head: 408."""
+    handshake_s: float = 10.0
+    """From a connection to the HTTPS port to the end of its handshake."""
     idle_s: float = 15.0
     """Between two requests on one connection."""
     pace_bytes_per_s: int = 500

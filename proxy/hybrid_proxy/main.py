@@ -50,7 +50,9 @@ class ProxyProcess(MultiService):
         self._identity = Identity.load(self._state_dir)
         self._loops = Loops(reactor)
         self._doors = FrontDoors(reactor, settings, self._identity, self._report)
-        self._feed = FeedClient(reactor, str(self._run_dir / "view.sock"), self._doors.follow)
+        self._feed = FeedClient(
+            reactor, str(self._run_dir / "view.sock"), self._doors.follow, self._doors.follow_secrets
+        )
         self._doors.setServiceParent(self)
         self._feed.setServiceParent(self)
 

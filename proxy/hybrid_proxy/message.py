@@ -12,6 +12,7 @@ from hybrid_proxy.pages import LOOP, NO_KEY, WRONG_WEBSOCKET
 from hybrid_proxy.reply import ReplyHead
 
 PSEUDONYM = b"hybrid"
+STRICT = b"strict-transport-security"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -36,13 +37,14 @@ def request_bytes(head: RequestHead, came_from: bytes) -> bytes:
     return b"".join(lines)
 
 
-def provenance(head: RequestHead, source: str, request_id: bytes, passes: int) -> bytes:
+def provenance(head: RequestHead, source: str, scheme: bytes, request_id: bytes, passes: int) -> bytes:
     """
     Field lines on where a public request came from; what the client itself said of that is not among them.
 
     Args:
         head: The request.
         source: The client's address.
+        scheme: `http` or `https`.
         request_id: Ours.
         passes: How often a request may have been here before.
 
@@ -53,9 +55,9 @@ def provenance(head: RequestHead, source: str, request_id: bytes, passes: int) -
     authority, node = head.authority, source.encode("ascii", "replace")
     quoted = b'"[%b]"' % node if b":" in node else node
     return (
-        b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: %b\r\n"
-        b'Forwarded: for=%b;host="%b";proto=http\r\nVia: %b\r\nX-Request-Id: %b\r\n'
-        % (node, authority, quoted, authority, via, request_id)
+        b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\n"
+        b'Forwarded: for=%b;host="%b";proto=%b\r\nVia: %b\r\nX-Request-Id: %b\r\n'
+        % (node, scheme, authority, quoted, authority, scheme, via, request_id)
     )
 
 
@@ -111,6 +113,8 @@ def reply_bytes(reply: ReplyHead, head: RequestHead, length: int | None, keep_al
     """
     lines = [b"HTTP/1.1 %d %b\r\n" % (reply.status, reply.reason)]
     lines += [b"%b: %b\r\n" % field for field in reply.fields]
+    if head.adds and not any(name.lower() == STRICT for name, _ in reply.fields):
+        lines.append(head.adds)
     if reply.status < 200 or reply.status == 204:
         pass
     elif reply.length is not None:  # also the length a GET would have, in answer to HEAD

@@ -7,6 +7,9 @@ from hybrid_proxy.head import Refused
 from hybrid_proxy.reply import NOT_OWNER
 
 REASONS = {
+    200: "OK",
+    301: "Moved Permanently",
+    308: "Permanent Redirect",
     400: "Bad Request",
     404: "Not Found",
     405: "Method Not Allowed",
@@ -64,6 +67,26 @@ class Page(Exception):
         return head.encode() + self.extra + b"\r\n" + (body if with_body else b"")
 
 
+class Plain(Page):
+    """A short text, for programs."""
+
+    def bytes(self, close: bool, with_body: bool = True) -> bytes:
+        """See `Page`."""
+        body = self.text.encode()
+        head = (
+            f"HTTP/1.1 {self.status} {REASONS[self.status]}\r\nContent-Type: text/plain\r\n"
+            f"Cache-Control: no-store\r\nContent-Length: {len(body)}\r\n"
+        )
+        head += "Connection: close\r\n" if close else ""
+        return head.encode() + self.extra + b"\r\n" + (body if with_body else b"")
+
+
+def moved(method: bytes, url: bytes) -> Page:
+    """To `url`, for good; what is not GET or HEAD is to be sent there as it is."""
+    status = 301 if method in (b"GET", b"HEAD") else 308
+    return Page(status, "This website is asked by HTTPS.", extra=b"Location: %b\r\n" % url)
+
+
 def refused(error: Refused) -> Page:
     """For a head or body that is not served."""
     extra = b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n" if error.status == 405 else b""
@@ -77,6 +100,7 @@ def not_owner(claim: Claim) -> Page:
     return Page(421, "The site is not on this server.", extra=NOT_OWNER + f": {claim}\r\n".encode())
 
 
+OTHER_HOST = Page(421, "This address is not the one the encrypted connection was made for.")
 UNKNOWN = Page(421, "There is no website at this address on this server.")
 STOPPED = Page(503, "This website is switched off.", retry_after_s=300)
 UNAVAILABLE = Page(

@@ -58,7 +58,7 @@ class PublicPorts:
             self._complain((port, site), "port {port} has a site already, {site} does not get it", port=port, site=site)
         for _, factory in self._open.values():
             for caller in list(factory.callers):
-                if _hangs(caller, self._house):
+                if hangs(caller, self._house):
                     caller.cut()
 
     def close(self) -> None:
@@ -113,6 +113,7 @@ class PublicPorts:
             self.log.warn(text, **fields)
 
 
-def _hangs(caller: Caller, house: House) -> bool:
+def hangs(caller: Caller, house: House) -> bool:
+    """Whether it is joined to a node that is dead."""
     destination = caller.destination
     return isinstance(destination, There) and caller.connected_to_site and not house.routes.live(destination.node)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from hybrid.leaves import unlike
 from hybrid.model import NO_CLAIM, Claim, NodeId, Port, SiteId
+from hybrid.sitehttp import Http
 from hybrid.view import SiteView, View
 from hybrid_proxy.services import SERVICES, Services
 
@@ -92,6 +93,8 @@ class Routes:
         self._http: dict[SiteId, Route] = {}
         self._tcp: dict[int, Route] = {}
         self.services: Services[Route] = Services(self._service_route, UNKNOWN)
+        self.redirecting: frozenset[str] = frozenset()
+        """Hosts whose sites want to be asked by HTTPS only."""
         self.shadowed: tuple[tuple[int, SiteId], ...] = ()
         """Public ports that a second site asked for, and who did not get it."""
 
@@ -99,6 +102,20 @@ class Routes:
         """Where a request for `host` (lower case, no port, no final dot) goes."""
         site = self._sites.get(host)
         return UNKNOWN if site is None else self._http[site]
+
+    def route_tls(self, host: str) -> Route:
+        """Where TLS for `host` goes that its site ends itself; `Unknown`: that is done here."""
+        site = self._sites.get(host)
+        return UNKNOWN if site is None else self.services.route("tls", site)
+
+    def site_of(self, host: str) -> SiteId | None:
+        """The site that has `host` among its domains."""
+        return self._sites.get(host)
+
+    def http(self, site: SiteId) -> Http:
+        """How `site` wants its HTTP served."""
+        seen = self._view.sites.get(site) if self._view is not None else None
+        return seen.spec.http if seen is not None else Http()
 
     def route_port(self, public_port: int) -> Route:
         """Where a connection to a public TCP port goes."""
@@ -199,6 +216,8 @@ class Routes:
                     shadowed.append((port.public_port, site))
         self.shadowed = tuple(shadowed)
         self.services.index(view.sites)
+        wishes = {site: seen.spec.http.redirect for site, seen in view.sites.items()}
+        self.redirecting = frozenset(host for host, site in self._sites.items() if wishes[site])
 
 
 def _kept(old: Route | None, new: Route) -> Route:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import resource
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 from twisted.application.service import MultiService
@@ -23,6 +23,7 @@ from hybrid_proxy.house import House
 from hybrid_proxy.limits import Limits
 from hybrid_proxy.listen import Listener
 from hybrid_proxy.ports import PublicPorts
+from hybrid_proxy.secure import SecureFactory
 from hybrid_proxy.shared import shared_ports
 from hybrid_proxy.tcp import passage_of
 
@@ -67,12 +68,15 @@ class FrontDoors(MultiService):
         self._interior_tls = InteriorTLS(identity, self._stranger)
         self.house = House(reactor, limits, dialler.connect)
         self._public = PublicFactory(self.house, self._opened, self._closed)
+        self._secure = SecureFactory(self.house, dialler.connect, reactor, self._opened, self._closed)
         self._interior = InteriorFactory(self.house, passage_of(self.house, dialler.connect))
         self._http: Listener | None = None
+        self._https: Listener | None = None
         self._inside: Listener | None = None
-        own = (settings.http_port, settings.interior_port, settings.api_port, settings.cluster_port, settings.dns_port)
+        own = (settings.http_port, settings.https_port, settings.interior_port, settings.api_port)
+        reserved = frozenset((*own, settings.cluster_port, settings.dns_port))
         self.public_ports = PublicPorts(
-            reactor, self.house, dialler.connect, bind_address, frozenset(own), shared_ports(settings)
+            reactor, self.house, dialler.connect, bind_address, reserved, shared_ports(settings)
         )
         self._reports = LoopingCall(self._report_traffic)
         self._reports.clock = reactor
@@ -86,6 +90,7 @@ class FrontDoors(MultiService):
         """Bind the ports. Raises `OSError`."""
         if self._http is None:
             self._http = Listener(self._address, self._settings.http_port)
+            self._https = Listener(self._address, self._settings.https_port)
             self._inside = Listener(self._address, self._settings.interior_port)
         super().privilegedStartService()
 
@@ -102,7 +107,7 @@ class FrontDoors(MultiService):
         """Accept no more, let requests under way end for a while, then close everything."""
         self.house.draining = True
         self.public_ports.close()
-        for listener in (self._http, self._inside):
+        for listener in (self._http, self._https, self._inside):
             if listener is not None:
                 listener.close()
         if self._reports.running:
@@ -122,6 +127,7 @@ class FrontDoors(MultiService):
         for front in self._fronts():
             front.transport.abortConnection()
         self.public_ports.cut()
+        self._secure.cut()
         self.house.room.close()
         self.house.pool.close()
         self.house.deadlines.stop()
@@ -132,7 +138,7 @@ class FrontDoors(MultiService):
             self._looking.stop()
 
     def _fronts(self) -> list[Front]:
-        return [*self._public.fronts, *self._interior.fronts]
+        return [*self._public.fronts, *self._secure.fronts, *self._interior.fronts]
 
     def renew(self, identity: Identity) -> None:
         """Show `identity`'s certificate, of the same node, on new connections from now on."""
@@ -151,25 +157,37 @@ class FrontDoors(MultiService):
             self._open()
         elif self.running:
             self.public_ports.follow()
+            self._secure.follow()
         self.house.room.release(changed)
+
+    def follow_secrets(self, secrets: Mapping[str, str]) -> None:
+        """See `hybrid_proxy.house.House`."""
+        self.house.follow_secrets(secrets)
 
     def _stranger(self, line: Sequence[NodeId]) -> str:
         """Why a certificate of this cluster does not do: its node was removed, or is not known yet."""
         return "" if line[0] in self._members else "no node of this view"
 
     def _open(self) -> None:
-        assert self._http is not None and self._inside is not None
+        assert self._http is not None and self._https is not None and self._inside is not None
         self._http.open(self._reactor, self._public)
+        self._https.open(self._reactor, self._secure)
         inside = TLSMemoryBIOFactory(self._interior_tls, False, self._interior, self._reactor)
         self._inside.open(self._reactor, inside)
         self.public_ports.follow()
-        self.log.info("front doors are open on port {port}", port=self._http.port)
+        self.log.info("front doors are open on ports {port}, {tls}", port=self._http.port, tls=self._https.port)
 
     @property
     def http_port(self) -> int:
         """The port in fact listened on."""
         assert self._http is not None
         return self._http.port
+
+    @property
+    def https_port(self) -> int:
+        """The port in fact listened on."""
+        assert self._https is not None
+        return self._https.port
 
     @property
     def interior_port(self) -> int:
@@ -181,13 +199,18 @@ class FrontDoors(MultiService):
 
     def _opened(self) -> None:
         self.house.traffic.connections += 1
-        if self._http is not None and self.house.traffic.connections >= self._most:
-            self._http.pause(True)
+        if self.house.traffic.connections >= self._most:
+            self._pause(True)
 
     def _closed(self) -> None:
         self.house.traffic.connections -= 1
-        if self._http is not None and self.house.traffic.connections < self._most * 0.95:
-            self._http.pause(False)
+        if self.house.traffic.connections < self._most * 0.95:
+            self._pause(False)
+
+    def _pause(self, paused: bool) -> None:
+        for listener in (self._http, self._https):
+            if listener is not None:
+                listener.pause(paused)
 
     def _report_traffic(self) -> None:
         try:

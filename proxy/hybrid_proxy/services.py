@@ -14,7 +14,7 @@ from hybrid.model import Port, SiteId
 from hybrid.view import SiteView
 
 MAIL = frozenset({"smtp", "submission", "imap", "pop3"})
-SERVICES = MAIL | {"postgres", "mysql", "ftp"}
+SERVICES = MAIL | {"postgres", "mysql", "ftp", "tls"}
 
 
 R = TypeVar("R")

@@ -48,7 +48,7 @@ class Running:
         self.identity: Identity = create_cluster(where / "state", "one", "127.0.0.1", time.time())
         (where / "hybrid.toml").write_text(
             f'name = "one"\naddress = "127.0.0.1"\nstate_dir = "{where}/state"\nrun_dir = "{where}/run"\n'
-            f"http_port = {self.port}\ninterior_port = {free_port()}\n"
+            f"http_port = {self.port}\nhttps_port = {free_port()}\ninterior_port = {free_port()}\n"
         )
         self.feed = self.new_feed()
         argv = [sys.executable, "-c", CODE, "--config", str(where / "hybrid.toml")]

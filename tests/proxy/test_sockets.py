@@ -212,7 +212,7 @@ class Pair:
 
     @staticmethod
     def _settings(name: str) -> Settings:
-        return Settings(name=name, address="127.0.0.1", http_port=0, interior_port=0)
+        return Settings(name=name, address="127.0.0.1", http_port=0, https_port=0, interior_port=0)
 
     @property
     def entry(self) -> int:
