@@ -56,6 +56,17 @@ class SharedValues:
 
     def __init__(self, ledger: Ledger, memory: Memory, hurry: Callable[[], None], wall_s: Callable[[], float]) -> None:
         self._ledger, self._memory, self._hurry, self._wall_s = ledger, memory, hurry, wall_s
+        self._followers: list[Callable[[str], None]] = []
+
+    def follow(self, heard: Callable[[str], None]) -> None:
+        """Call `heard(key)` whenever a value is written, here or elsewhere."""
+        self._followers.append(heard)
+
+    def heard(self, keys: Iterable[str]) -> None:
+        """Others wrote these."""
+        for key in keys:
+            for heard in self._followers:
+                heard(key)
 
     def get(self, key: str) -> str | None:
         """See `hybrid.api.ports.SharedMap`."""
@@ -66,6 +77,7 @@ class SharedValues:
         entry = self._ledger.share(key, value, int(self._wall_s() * 1000))
         self._memory.keep_shared({key: entry})
         self._hurry()
+        self.heard((key,))
 
     def prefix(self, prefix: str) -> dict[str, str]:
         """See `hybrid.api.ports.SharedMap`."""

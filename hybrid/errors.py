@@ -125,3 +125,15 @@ class Damaged(AwayError):
 
 class NoSuchCertificate(HybridError):
     """The cluster has no certificate of that name."""
+
+
+class NoSuchZone(HybridError):
+    """The cluster has no DNS zone of that name."""
+
+
+class BadRecord(HybridError):
+    """It is no DNS record, or does not go with what else is there."""
+
+
+class ManagedRecord(HybridError):
+    """The platform keeps this DNS record itself."""

@@ -51,6 +51,8 @@ from hybrid.supervise import parse
 from hybrid.web.resource import Pages
 from hybrid_containers.image import ImageStore, shift_owners
 from hybrid_containers.runtime import LxcContainers
+from hybrid_dns.desk import Desk
+from hybrid_dns.registry import Registry
 from hybrid_replicator.children import ChildFiles
 
 AnyReactor = Any
@@ -110,6 +112,10 @@ class Node(MultiService):
             time.time,
             lambda secrets: self._feed.follow_secrets(secrets),
         )
+        self._registry = Registry(self._core.shared, lambda: self._core.outlook.view)
+        self._desk = Desk(reactor, f"{settings.run_dir}/dns.sock", lambda: self._registry.entries)
+        self._registry.changed.append(self._desk.changed)
+        self._core.shared.follow(self._registry.heard)
         self._api_tls = identity.api_options()
         self._api = self._new_api(pool, admission)
         self._feed = FeedServer(reactor, f"{settings.run_dir}/view.sock", self._core.report)
@@ -171,6 +177,7 @@ class Node(MultiService):
             core.presence.keys,
             core.away,
             core.care.groups,
+            self._registry,
             time.time,
             os.urandom,
             interface=settings.address,
@@ -197,7 +204,7 @@ class Node(MultiService):
             self._reactor.stop()
             return
         self._certificates.look()
-        for component in (self._links, self._datagrams, self._api, self._feed):
+        for component in (self._links, self._datagrams, self._api, self._feed, self._desk):
             component.setServiceParent(self)
         self._loops.every(RENEW_EVERY_S, self._renew)
         self._loops.every(CERTIFICATES_EVERY_S, self._certificates.look)

@@ -203,6 +203,7 @@ class Presence(MultiService):
         if merged.shared:
             self._drivers.memory.keep_shared(self.shared.entries(merged.shared))
             self.departures.look(merged.shared)
+            self.shared.heard(merged.shared)
         self._rest.heard(merged)
 
     def _lives_changed(self) -> None:

@@ -20,12 +20,14 @@ import dns.rrset
 from dns.rdataclass import RdataClass
 from dns.rdatatype import RdataType
 
+from hybrid_dns.lookup import Match, Zones
 from hybrid_dns.options import ROOM
-from hybrid_dns.zone import Match, Zones
 
 UDP_SIZE = 1232
 TABLE_LIMIT = 200_000
 HEADER_SIZE = 12
+MAX_CHAIN = 8
+"""CNAMEs that are followed."""
 SHORT = 512 - ROOM
 """Replies in the table fit every client, with our options in them too."""
 
@@ -101,30 +103,15 @@ class Answers:
 
     def _resolve(self, zones: Zones, question: dns.rrset.RRset, reply: dns.message.Message) -> None:
         """Fill `reply` from `zones`."""
-        match = zones.find(question.name)
-        if match is None:
-            reply.set_rcode(dns.rcode.REFUSED)
-            return
-        reply.flags |= dns.flags.AA
-        if not match.exists:
-            reply.set_rcode(dns.rcode.NXDOMAIN)
-            reply.authority.append(zones.soa(match.origin))
-            return
-        _fill(zones, match, question, reply)
-        self._remember(question)
+        if _fill(zones, question, reply) and len(self._table) < TABLE_LIMIT:
+            self._remember(zones, question)
 
-    def _remember(self, question: dns.rrset.RRset) -> None:
+    def _remember(self, zones: Zones, question: dns.rrset.RRset) -> None:
         """Put the reply to a plain query of `question` in the table (not when it would be too long for any client)."""
-        zones = self._zones
-        if zones is None or len(self._table) >= TABLE_LIMIT:
-            return
-        match = zones.find(question.name)
-        if match is None:
-            return
         plain = dns.message.QueryMessage(id=0)
-        plain.flags = dns.flags.Flag(dns.flags.QR | dns.flags.AA)
+        plain.flags = dns.flags.Flag(dns.flags.QR)
         plain.question.append(dns.rrset.RRset(question.name, RdataClass.IN, question.rdtype))
-        _fill(zones, match, question, plain)
+        _fill(zones, question, plain)
         wire = plain.to_wire(want_shuffle=False)
         name = question.name.to_wire()
         if name is not None and len(wire) + len(_OPT[0]) <= SHORT:
@@ -149,18 +136,55 @@ def _from_entry(query: bytes, end: int, entry: _Entry) -> bytes | None:
     return head + query[HEADER_SIZE:end] + tail + _OPT[opt[7] & 0x80]
 
 
-def _fill(zones: Zones, match: Match, question: dns.rrset.RRset, reply: dns.message.Message) -> None:
-    """The sections of the answer for a name that exists: the RRset, or NODATA with the SOA."""
-    if question.rdtype == RdataType.ANY:
-        reply.answer.append(dns.rrset.from_text(question.name, 3600, "IN", "HINFO", '"RFC8482" ""'))
+def _fill(zones: Zones, question: dns.rrset.RRset, reply: dns.message.Message) -> bool:
+    """
+    The sections and flags of the answer to `question`; follows CNAMEs as long as they lead to what is ours.
+
+    Returns:
+        Whether the reply may be remembered: there are endless names that do not exist or that a wildcard answers for.
+    """
+    name, kind, is_exact = question.name, question.rdtype, True
+    for step in range(MAX_CHAIN):
+        match = zones.find(name)
+        if match is None:
+            if not step:
+                reply.set_rcode(dns.rcode.REFUSED)
+            return is_exact and step > 0
+        if match.cut and not (kind == RdataType.DS and match.records):
+            _refer(zones, match.cut, reply)
+            return False
+        reply.flags |= dns.flags.AA
+        is_exact = is_exact and match.exists and not match.is_wild
+        if kind == RdataType.ANY and match.exists:
+            reply.answer.append(dns.rrset.from_text(name, 3600, "IN", "HINFO", '"RFC8482" ""'))
+            return is_exact
+        rrset = zones.rrset(name, match, kind)
+        alias = None if rrset else zones.rrset(name, match, RdataType.CNAME)
+        if alias is None:
+            _conclude(zones, match, rrset, reply)
+            return is_exact
+        reply.answer.append(alias)
+        name = alias[0].target
+    return is_exact
+
+
+def _conclude(zones: Zones, match: Match, rrset: dns.rrset.RRset | None, reply: dns.message.Message) -> None:
+    """The RRset at the end of the way, or that there is none, with the SOA that says how long to believe it."""
+    if rrset is not None:
+        reply.answer.append(rrset)
+        if rrset.rdtype == RdataType.NS:
+            reply.additional.extend(zones.glue(rrset))
         return
-    rrset = zones.rrset(question.name, match, question.rdtype)
-    if rrset is None:
-        reply.authority.append(zones.soa(match.origin))
-        return
-    reply.answer.append(rrset)
-    if question.rdtype == RdataType.NS:
-        reply.additional.extend(zones.glue(rrset))
+    reply.authority.append(zones.soa(dns.name.from_text(match.origin)))
+    if not match.exists:
+        reply.set_rcode(dns.rcode.NXDOMAIN)
+
+
+def _refer(zones: Zones, cut: str, reply: dns.message.Message) -> None:
+    """Who answers below `cut` (RFC 1034 §4.2.1)."""
+    servers = zones.referral(cut)
+    reply.authority.append(servers)
+    reply.additional.extend(zones.glue(servers))
 
 
 def bare(query: bytes, rcode: dns.rcode.Rcode) -> bytes:

@@ -15,11 +15,13 @@ from hybrid.feed import Reactor as FeedReactor
 from hybrid.privileges import CODE, drop_root
 from hybrid.process import run_service
 from hybrid.settings import Settings, load
+from hybrid_dns.desk import Counter
+from hybrid_dns.desk import Reactor as DeskReactor
 from hybrid_dns.limits import Limits
 from hybrid_dns.service import DnsReactor, DnsService
 
 
-class DnsProcessReactor(DnsReactor, FeedReactor):
+class DnsProcessReactor(DnsReactor, FeedReactor, DeskReactor):
     """What the process needs of the reactor."""
 
 
@@ -34,6 +36,7 @@ class DnsProcess(MultiService):
         answering = DnsService(reactor, settings, limits, time.time)
         answering.setServiceParent(self)
         FeedClient(reactor, f"{settings.run_dir}/view.sock", answering.follow).setServiceParent(self)
+        Counter(reactor, f"{settings.run_dir}/dns.sock", answering.follow_entries).setServiceParent(self)
 
     def startService(self) -> None:
         """Everything is bound (`privilegedStartService` came before): be nobody from here on."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import cast
 
 from twisted.application.service import Service
@@ -15,12 +15,14 @@ from twisted.logger import Logger
 
 from hybrid.settings import Settings
 from hybrid.view import View
+from hybrid_dns import records
 from hybrid_dns.answer import Answers
 from hybrid_dns.limits import Limits
+from hybrid_dns.lookup import Zones
 from hybrid_dns.options import MAX_NSID, SECRET_BYTES, Cookies
 from hybrid_dns.respond import Responder
 from hybrid_dns.server import MAX_QUERY, DnsDatagrams, DnsStreams
-from hybrid_dns.zone import Contents, Zones, contents
+from hybrid_dns.zone import NOTHING, Contents, contents
 
 UDP_BUFFER = 4 * 1024 * 1024
 
@@ -48,6 +50,8 @@ class DnsService(Service):
         nsid, cookies = settings.name.encode()[:MAX_NSID], Cookies([os.urandom(SECRET_BYTES)])
         self._respond = Responder(self._answer, nsid, cookies, wall_s)
         self._contents: Contents | None = None
+        self._view: View | None = None
+        self._book = NOTHING
         self._serial = 0
         self._ports: list[IListeningPort] = []
 
@@ -57,13 +61,25 @@ class DnsService(Service):
         return cast(IPv4Address, self._ports[0].getHost()).port
 
     def follow(self, view: View) -> None:
+        """Answer from `view` from now on."""
+        self._view = view
+        self._renew()
+
+    def follow_entries(self, entries: Mapping[str, str]) -> None:
+        """Answer from these zones and records of people too."""
+        self._book = records.read(entries)
+        self._renew()
+
+    def _renew(self) -> None:
         """
-        Answer from `view` from now on.
+        Make the answers anew where their contents changed.
 
         The SOA serial is the wall time, in seconds, at which the contents last changed here, and always grows. Nobody
         transfers zones from us, so serials of different nodes need not be equal; they agree as well as their clocks do.
         """
-        new = contents(view)
+        if self._view is None:
+            return
+        new = contents(self._view, self._book)
         if new == self._contents:
             return
         self._contents = new
@@ -76,8 +92,7 @@ class DnsService(Service):
         if self._ports:
             return
         address, port = self._settings.address, self._settings.dns_port
-        udp = _bound(socket.SOCK_DGRAM, address, port)
-        tcp = _bound(socket.SOCK_STREAM, address, udp.getsockname()[1])
+        udp, tcp = _pair(address, port)
         tcp.listen(100)
         protocol = DnsDatagrams(self._respond, self._limits, self._reactor.seconds)
         streams = DnsStreams(self._respond, self._reactor)
@@ -104,6 +119,19 @@ class DnsService(Service):
         return self._answers.answer(query, stream)
 
 
+def _pair(address: str, port: int) -> tuple[socket.socket, socket.socket]:
+    """UDP and TCP at one port. Of any (0), one that is free for both."""
+    for tries_left in range(4, -1, -1):
+        udp = _bound(socket.SOCK_DGRAM, address, port)
+        try:
+            return udp, _bound(socket.SOCK_STREAM, address, udp.getsockname()[1])
+        except OSError:
+            udp.close()
+            if port or not tries_left:
+                raise
+    raise AssertionError("the last try returns or raises")
+
+
 def _bound(kind: socket.SocketKind, address: str, port: int) -> socket.socket:
     """A socket at `address:port` that other processes of this node may share."""
     bound = socket.socket(socket.AF_INET, kind)
@@ -112,5 +140,9 @@ def _bound(kind: socket.SocketKind, address: str, port: int) -> socket.socket:
     if kind == socket.SOCK_DGRAM:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, UDP_BUFFER)
     bound.setblocking(False)
-    bound.bind((address, port))
+    try:
+        bound.bind((address, port))
+    except OSError:
+        bound.close()
+        raise
     return bound

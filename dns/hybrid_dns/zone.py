@@ -1,8 +1,8 @@
 """
-What the cluster's DNS zones contain, by the view. Pure.
+What the cluster's DNS zones contain, by the view and what people keep there. Pure.
 
-Two steps: `contents` takes from a view only what DNS publishes (two views with equal contents need no new answers),
-`Zones` serves RRsets from it under one serial.
+`contents` takes from a view only what DNS publishes: two views with equal contents need no new answers. `lookup.Zones`
+serves RRsets from it.
 
 A site's domain outside the cluster's zones becomes the apex of a small zone of its own (SOA, NS of the main zone), so
 that a customer may delegate it to the cluster; a domain below such an apex belongs to that zone.
@@ -10,23 +10,21 @@ that a customer may delegate it to the cluster; a domain below such an apex belo
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import dns.exception
 import dns.name
-import dns.rdatatype
-import dns.rrset
-from dns.rdatatype import RdataType
 
 from hybrid.model import NodeId
 from hybrid.view import NodeView, SiteView, View
+from hybrid_dns.records import Book, Sets, canonical, with_parents
+from hybrid_dns.rules import Platform
 
 MAX_SERVERS = 4
 MAX_ADDRESSES = 4
 INFRASTRUCTURE_TTL_S = 300
-NEGATIVE_TTL_S = 30
+NOTHING = Book()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +44,18 @@ class Contents:
     servers: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Apex to the names of its live name servers, best first."""
     hosts: dict[str, Hosts] = field(default_factory=dict)
+    records: Sets = field(default_factory=dict)
+    """People's own records, by name and type. Where `hosts` has the name, its addresses are meant."""
+    machines: frozenset[str] = frozenset()
+    """Names of nodes and name servers, among `hosts`."""
 
 
-def contents(view: View) -> Contents:
+def contents(view: View, book: Book = NOTHING) -> Contents:
     """What `view` publishes. Of two sites with one domain the smaller id has it; names of the cluster's own win."""
     sites = [view.sites[key] for key in sorted(view.sites, reverse=True)]
     own = tuple(zone for zone in view.zones if _is_host_name(zone))
-    origins = own + _foreign_origins(own, (domain for site in sites for domain in site.spec.domains))
+    made = tuple(zone for zone in sorted(book.zones) if zone not in own and canonical(zone) == zone)
+    origins = own + made + _foreign_origins(own + made, (domain for site in sites for domain in site.spec.domains))
     order = _order(view.nodes.values())
     hosts = {
         domain: _site_hosts(view, site, order)
@@ -61,13 +64,46 @@ def contents(view: View) -> Contents:
         if _is_host_name(domain)
     }
     servers: dict[str, tuple[str, ...]] = {}
+    machines: dict[str, Hosts] = {}
     assigned = _name_servers(view.nodes.values())
     for zone in own or origins:
-        hosts.update(_infrastructure(zone, view.nodes.values(), assigned))
+        machines.update(_infrastructure(zone, view.nodes.values(), assigned))
         live = tuple(f"{label}.{zone}" for label, node in assigned.items() if node.live)
         servers[zone] = live or tuple(f"{label}.{zone}" for label in assigned)
     main = servers[own[0]] if own else ()
-    return Contents(origins, {origin: servers.get(origin, main) for origin in origins}, hosts)
+    hosts.update(machines)
+    records = _own_records(book, frozenset(origins), hosts)
+    all_servers = {origin: servers.get(origin, main) for origin in origins}
+    return Contents(origins, all_servers, hosts, records, frozenset(machines))
+
+
+def platform_of(view: View, found: Contents) -> Platform:
+    """What of the contents of `view` people cannot change."""
+    sites = {domain for site in view.sites.values() for domain in site.spec.domains}
+    return Platform(frozenset(found.origins), frozenset(sites), found.machines)
+
+
+def _own_records(book: Book, origins: frozenset[str], hosts: Mapping[str, Hosts]) -> Sets:
+    """
+    What of `book` is published.
+
+    Edits on two sides of a partition can leave what one edit could not: what the platform keeps wins, a CNAME loses
+    against any other record at its name.
+    """
+    found: Sets = {}
+    for zone, names in book.sets.items():
+        for name, sets in names.items():
+            if next((parent for parent in with_parents(name) if parent in origins), None) != zone:
+                continue
+            hidden = {"SOA", "NS", "CNAME"} if name == zone else set()
+            if name in hosts:
+                hidden |= {"A", "AAAA", "CNAME", "NS"}
+            kept = {kind: one for kind, one in sets.items() if kind not in hidden}
+            if len(kept) > 1:
+                kept.pop("CNAME", None)
+            if kept:
+                found[name] = kept
+    return found
 
 
 def _infrastructure(zone: str, nodes: Iterable[NodeView], servers: dict[str, NodeView]) -> dict[str, Hosts]:
@@ -130,17 +166,10 @@ def _foreign_origins(own: tuple[str, ...], domains: Iterable[str]) -> tuple[str,
     taken = set(own)
     found: list[str] = []
     for domain in sorted(set(domains), key=lambda name: (name.count("."), name)):
-        if "." in domain and _is_host_name(domain) and not any(parent in taken for parent in _with_parents(domain)):
+        if "." in domain and _is_host_name(domain) and not any(parent in taken for parent in with_parents(domain)):
             taken.add(domain)
             found.append(domain)
     return tuple(found)
-
-
-def _with_parents(name: str) -> Iterator[str]:
-    """`a.b.c`, `b.c`, `c`."""
-    while name:
-        yield name
-        name = name.partition(".")[2]
 
 
 def _is_host_name(name: str) -> bool:
@@ -149,87 +178,3 @@ def _is_host_name(name: str) -> bool:
         return name not in ("", ".") and dns.name.from_text(name).canonicalize().to_text(omit_final_dot=True) == name
     except (dns.exception.DNSException, UnicodeError):
         return False
-
-
-@dataclass(frozen=True, slots=True)
-class Match:
-    """What the zones say of a name."""
-
-    origin: dns.name.Name
-    exists: bool
-    """False: NXDOMAIN. A name that only has names below it exists."""
-    hosts: Hosts | None
-
-
-class Zones:
-    """RRsets of `contents` under one SOA `serial`."""
-
-    def __init__(self, contents: Contents, serial: int) -> None:
-        self.contents = contents
-        self.serial = serial
-        self._origins = {dns.name.from_text(origin): origin for origin in contents.origins}
-        self._hosts = {dns.name.from_text(name): hosts for name, hosts in contents.hosts.items()}
-        self._inner = set(self._inner_names())
-
-    def _inner_names(self) -> Iterator[dns.name.Name]:
-        """Names that exist because of names below them (RFC 4592 §2.2.2), up to their apex."""
-        yield from self._origins
-        for name in self._hosts:
-            while name not in self._origins and name != dns.name.root:
-                name = name.parent()
-                yield name
-
-    def find(self, name: dns.name.Name) -> Match | None:
-        """What is known of `name` in the deepest zone that contains it; `None` when no zone does."""
-        origin = name
-        while origin not in self._origins:
-            if origin == dns.name.root:
-                return None
-            origin = origin.parent()
-        return Match(origin, name in self._hosts or name in self._inner, self._hosts.get(name))
-
-    def rrset(self, name: dns.name.Name, match: Match, kind: RdataType) -> dns.rrset.RRset | None:
-        """The RRset of `kind` at `name`, or `None`. Addresses keep the order of `Hosts`."""
-        if kind is RdataType.SOA:
-            return self.soa(name) if name == match.origin else None
-        if kind is RdataType.NS:
-            return self._servers(name) if name == match.origin else None
-        return _address_rrset(name, match.hosts, kind) if match.hosts else None
-
-    def soa(self, origin: dns.name.Name) -> dns.rrset.RRset:
-        """The SOA of a zone (RFC 1035 §3.3.13); its minimum and TTL bound how long "no" is believed (RFC 2308)."""
-        zone = self._origins[origin]
-        if f"ns1.{zone}" not in self.contents.hosts:
-            zone = self.contents.origins[0]
-        text = f"ns1.{zone}. hostmaster.{zone}. {self.serial} 3600 600 604800 {NEGATIVE_TTL_S}"
-        return dns.rrset.from_text(origin, NEGATIVE_TTL_S, "IN", "SOA", text)
-
-    def _servers(self, origin: dns.name.Name) -> dns.rrset.RRset | None:
-        names = self.contents.servers[self._origins[origin]]
-        texts = [f"{name}." for name in names]
-        return dns.rrset.from_text_list(origin, INFRASTRUCTURE_TTL_S, "IN", "NS", texts) if texts else None
-
-    def glue(self, servers: dns.rrset.RRset) -> list[dns.rrset.RRset]:
-        """Addresses of the name servers named in an NS RRset."""
-        found = []
-        for rdata in servers:
-            name = dns.name.from_text(str(rdata))
-            hosts = self._hosts.get(name)
-            for kind in (RdataType.A, RdataType.AAAA):
-                rrset = _address_rrset(name, hosts, kind) if hosts else None
-                found += [rrset] if rrset else []
-        return found
-
-
-def _version(address: str) -> int:
-    """4, 6, or 0 for what is no address."""
-    try:
-        return ipaddress.ip_address(address).version
-    except ValueError:
-        return 0
-
-
-def _address_rrset(name: dns.name.Name, hosts: Hosts, kind: RdataType) -> dns.rrset.RRset | None:
-    version = {RdataType.A: 4, RdataType.AAAA: 6}.get(kind)
-    texts = [text for text in hosts.addresses if _version(text) == version]
-    return dns.rrset.from_text_list(name, hosts.ttl_s, "IN", kind, texts) if texts else None

@@ -21,6 +21,7 @@ _DESCRIBED = {
     "preview": "id of a preview",
     "mark": "the name under which a snapshot is kept, or its guid",
     "store": "name of a store far away",
+    "zone": "name of a DNS zone",
     "token": "id of a token (the part between the underscores)",
 }
 

@@ -10,6 +10,7 @@ from hybrid.api.operations import Operations
 from hybrid.api.ports import AwayCopies, ClusterKeys, ImageStore, JoinTokens, Placement, RemoveNode, SharedMap
 from hybrid.api.tokens import Tokens
 from hybrid.deeds import Hosting
+from hybrid.dns_deeds import DnsZones
 from hybrid.group_deeds import GroupDeeds
 from hybrid.view import View
 
@@ -29,6 +30,7 @@ class Parts:
     away: AwayCopies
     shared: SharedMap
     groups: GroupDeeds
+    dns: DnsZones
     placement: Placement
     wall_s: Callable[[], float]
     """Seconds since the epoch."""

@@ -39,6 +39,7 @@ from hybrid.api.requests import BoundedConnections, bounded_site
 from hybrid.api.tokens import Tokens
 from hybrid.api.web import ApiResource, Root
 from hybrid.deeds import Hosting
+from hybrid.dns_deeds import DnsZones
 from hybrid.group_deeds import GroupDeeds
 from hybrid.model import Fact, NodeId
 from hybrid.ports import Peers
@@ -81,6 +82,7 @@ class ApiService(Service):
         keys: ClusterKeys,
         away: AwayCopies,
         groups: GroupDeeds,
+        dns: DnsZones,
         wall_s: Callable[[], float],
         random: Callable[[int], bytes],
         placement: Placement = first_owner,
@@ -110,6 +112,7 @@ class ApiService(Service):
             away=away,
             shared=shared,
             groups=groups,
+            dns=dns,
             placement=placement,
             wall_s=wall_s,
             monotonic_s=reactor.seconds,

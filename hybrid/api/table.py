@@ -9,7 +9,7 @@ import msgspec
 from hybrid.api import schema
 from hybrid.api.awaytable import AWAY
 from hybrid.api.calls import Answer, Call
-from hybrid.api.endpoints import choices, clones, cluster, defaults, groups, jobs, proofs, sites, transfers
+from hybrid.api.endpoints import choices, clones, cluster, defaults, groups, jobs, proofs, sites, transfers, zones
 from hybrid.api.openapi import document
 from hybrid.api.parts import Parts
 from hybrid.api.pasttable import PAST
@@ -321,6 +321,7 @@ ROUTES: tuple[Route, ...] = (
     *clones.ROUTES,
     *proofs.ROUTES,
     *groups.ROUTES,
+    *zones.ROUTES,
     *AWAY,
     *_JOBS,
     _DESCRIPTION,

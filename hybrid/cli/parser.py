@@ -61,6 +61,10 @@ class Verbs:
         """A verb that calls `run`; its own arguments are added to what is returned."""
         return add_command(self._verbs, self._common, name, text, run, example)
 
+    def noun(self, name: str, text: str) -> Verbs:
+        """A noun below this one, ready for its verbs."""
+        return add_noun(self._verbs, self._common, name, text)
+
 
 def add_command(
     where: argparse._SubParsersAction[Any],

@@ -16,6 +16,8 @@ def process_of(argv: list[str]) -> tuple[str, list[str]] | None:
     """`(module, its arguments)` when the command line is a process of a node, else `None`."""
     if not argv:
         return None
+    if argv[0] == "dns" and argv[1:2] != ["--config"]:
+        return None  # `dns` is a noun of the command line too
     if argv[0] in PROCESSES:
         return PROCESSES[argv[0]][0], argv[1:]
     if argv[0] != "node" or argv[1:2] in (["-h"], ["--help"]):

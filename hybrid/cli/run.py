@@ -19,9 +19,10 @@ MODULES = {
     "hybrid.cli.verbs.stash": ("stash",),
     "hybrid.cli.verbs.away": ("away",),
     "hybrid.cli.verbs.group": ("group",),
+    "hybrid.cli.verbs.dns": ("dns",),
     "hybrid.cli.verbs.jobs": ("op", "events", "api"),
     "hybrid.cli.verbs.replication": ("replication",),
-    "hybrid.cli.verbs.processes": ("init", "join", "run", "proxy", "dns", "demo"),
+    "hybrid.cli.verbs.processes": ("init", "join", "run", "proxy", "demo"),
     "hybrid.cli.completion": ("completion",),
 }
 """Module to the nouns it adds to the grammar."""

@@ -67,6 +67,7 @@ from hybrid.model import (
 from hybrid.ports import ByteSource, Executed, IncomingStream
 from hybrid.view import NodeView, Pending, SiteView, View
 from hybrid.web.resource import Pages
+from hybrid_dns.registry import Registry
 
 N1, N2, N3 = NodeId("n-aaaaaaaaaaaaaaaa"), NodeId("n-bbbbbbbbbbbbbbbb"), NodeId("n-cccccccccccccccc")
 NAMES = {N1: "n1", N2: "n2", N3: "n3"}
@@ -546,6 +547,7 @@ class FakeShared:
 
     def __init__(self) -> None:
         self.values: dict[str, str] = {}
+        self.followers: list[Callable[[str], None]] = []
 
     def get(self, key: str) -> str | None:
         """See `SharedMap`."""
@@ -556,6 +558,8 @@ class FakeShared:
         self.values.pop(key, None)
         if value is not None:
             self.values[key] = value
+        for heard in self.followers:
+            heard(key)
 
     def prefix(self, prefix: str) -> dict[str, str]:
         """See `SharedMap`."""
@@ -641,6 +645,8 @@ class Node:
         self.peers = FakePeers(node, cluster.peers, cluster.world)
         self.groups = FakeGroups(cluster.world, node)
         self.store = FakeStore()
+        self.dns = Registry(cluster.shared, self.hosting.view)
+        cluster.shared.followers.append(self.dns.heard)
         self.api = self.make()
 
     def make(self) -> ApiService:
@@ -666,6 +672,7 @@ class Node:
             self.cluster,
             self.cluster.away,
             self.groups,
+            self.dns,
             wall_s=lambda: NOW_S + self.cluster.reactor.seconds(),
             random=random,
         )

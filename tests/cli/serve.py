@@ -83,6 +83,7 @@ def main(directory: Path) -> None:
         cluster,
         cluster.away,
         n1.groups,
+        n1.dns,
         wall_s=lambda: float(module.NOW_S),
         random=lambda count: next(numbers).to_bytes(count, "big"),
         interface="127.0.0.1",

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from hybrid.view import View
 from hybrid_dns.answer import UDP_SIZE, Answers
-from hybrid_dns.zone import Hosts, Zones, contents
+from hybrid_dns.lookup import Zones
+from hybrid_dns.zone import Hosts, contents
 
 MakeView = Callable[..., View]
 

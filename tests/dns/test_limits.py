@@ -7,7 +7,8 @@ import pytest
 
 from hybrid_dns.answer import Answers
 from hybrid_dns.limits import Limits, truncated
-from hybrid_dns.zone import Contents, Hosts, Zones
+from hybrid_dns.lookup import Zones
+from hybrid_dns.zone import Contents, Hosts
 
 ANSWERS = Answers(
     Zones(Contents(("t",), {"t": ()}, {f"{letter}.t": Hosts(30, ("10.0.0.1",)) for letter in "abcdefghijkl"}), 1)

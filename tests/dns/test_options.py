@@ -8,9 +8,10 @@ import dns.rcode
 import pytest
 
 from hybrid_dns.answer import UDP_SIZE, Answers
+from hybrid_dns.lookup import Zones
 from hybrid_dns.options import CLIENT_BYTES, Cookies, siphash24
 from hybrid_dns.respond import Responder
-from hybrid_dns.zone import Contents, Hosts, Zones
+from hybrid_dns.zone import Contents, Hosts
 
 SECRET = bytes.fromhex("e5e973e5a6b2a43f48e7dc849e37bfcf")
 CLIENT = bytes.fromhex("2464c4abcf10c957")

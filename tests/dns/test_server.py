@@ -10,8 +10,9 @@ from twisted.internet.testing import StringTransport
 
 from hybrid_dns.answer import Answers
 from hybrid_dns.limits import Limits
+from hybrid_dns.lookup import Zones
 from hybrid_dns.server import IDLE_S, MAX_CONNECTIONS, DnsDatagrams, DnsStream, DnsStreams
-from hybrid_dns.zone import Contents, Hosts, Zones
+from hybrid_dns.zone import Contents, Hosts
 
 ANSWERS = Answers(Zones(Contents(("t",), {"t": ()}, {"a.t": Hosts(30, ("10.0.0.1",))}), 1))
 QUERY = dns.message.make_query("a.t", "A", id=1).to_wire()

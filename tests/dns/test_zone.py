@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from hybrid.model import NodeId, SiteId, SiteSpec, Version
 from hybrid.view import NodeView, SiteView, View
-from hybrid_dns.zone import MAX_ADDRESSES, Zones, contents
+from hybrid_dns.lookup import Zones
+from hybrid_dns.zone import MAX_ADDRESSES, contents
 
 MakeView = Callable[..., View]
 

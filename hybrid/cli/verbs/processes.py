@@ -38,6 +38,8 @@ def add(nouns: argparse._SubParsersAction[Any], common: argparse.ArgumentParser)
     join.add_argument("--name", help=f"{_NAME} (default: the one in the token)")
     join.set_defaults(run=_join)
     for name, (_, text) in PROCESSES.items():
+        if name == "dns":
+            continue
         nouns.add_parser(name, help=text, add_help=False)
 
 

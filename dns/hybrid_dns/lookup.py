@@ -1,0 +1,168 @@
+"""
+RRsets of the zones' contents under one SOA serial: which zone, which name, wildcards, delegations. Pure.
+
+RFC 1034 §4.3.2 (the algorithm), RFC 4592 (wildcards), RFC 2308 (how long "no" is believed).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import dns.name
+import dns.rdatatype
+import dns.rrset
+from dns.rdatatype import RdataType
+
+from hybrid_dns.records import RecordSet, with_parents
+from hybrid_dns.zone import INFRASTRUCTURE_TTL_S, Contents, Hosts
+
+NEGATIVE_TTL_S = 30
+_NONE: Mapping[str, RecordSet] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """What the zones say of a name."""
+
+    origin: str
+    """The apex of the deepest zone that contains the name."""
+    exists: bool
+    """False: NXDOMAIN. A name that only has names below it exists."""
+    hosts: Hosts | None = None
+    records: Mapping[str, RecordSet] = field(default_factory=dict)
+    is_wild: bool = False
+    """A wildcard answers for it."""
+    cut: str = ""
+    """The name at or above it at which the zone is delegated to others."""
+
+
+class Zones:
+    """RRsets of `contents` under one SOA `serial`."""
+
+    def __init__(self, contents: Contents, serial: int) -> None:
+        self.contents = contents
+        self.serial = serial
+        self._origins = frozenset(contents.origins)
+        self._inner = set(self._inner_names())
+        self._cuts = {name for name, sets in contents.records.items() if "NS" in sets}
+
+    def _inner_names(self) -> Iterator[str]:
+        """Names that exist because of names below them (RFC 4592 §2.2.2), up to their apex."""
+        yield from self._origins
+        for names in (self.contents.hosts, self.contents.records):
+            for name in names:
+                for parent in with_parents(name):
+                    if parent in self._origins:
+                        break
+                    yield parent
+
+    def find(self, name: dns.name.Name) -> Match | None:
+        """What is known of `name` in the deepest zone that contains it; `None` when no zone does."""
+        parents = text_parents(name)
+        depth = next((depth for depth, parent in enumerate(parents) if parent in self._origins), None)
+        if depth is None:
+            return None
+        origin, text = parents[depth], parents[0]
+        cut = next((parent for parent in reversed(parents[:depth]) if parent in self._cuts), "")
+        if cut:
+            return Match(origin, True, records=self.contents.records[cut] if cut == text else _NONE, cut=cut)
+        if text in self._inner:
+            return self._match(origin, text)
+        encloser = next(parent for parent in parents[: depth + 1] if parent in self._inner)
+        wild = f"*.{encloser}"
+        if wild in self._inner:
+            return self._match(origin, wild, is_wild=True)
+        return Match(origin, False)
+
+    def _match(self, origin: str, text: str, is_wild: bool = False) -> Match:
+        found = self.contents
+        return Match(origin, True, found.hosts.get(text), found.records.get(text, _NONE), is_wild)
+
+    def names(self, zone: str) -> Iterator[tuple[dns.name.Name, Match]]:
+        """All names of a zone that have records, the top first, then sorted; also those below a delegation."""
+        found = {*self.contents.hosts, *self.contents.records} - {zone}
+        inside = [name for name in found if next((up for up in with_parents(name) if up in self._origins), "") == zone]
+        for text in (zone, *sorted(inside, key=lambda name: name.split(".")[::-1])):
+            yield dns.name.from_text(text), self._match(zone, text)
+
+    def rrsets(self, zone: str) -> Iterator[dns.rrset.RRset]:
+        """All RRsets of a zone, its SOA first."""
+        for name, match in self.names(zone):
+            own = [dns.rdatatype.from_text(kind) for kind in sorted(match.records.keys() - {"A", "AAAA", "NS"})]
+            for kind in (RdataType.SOA, RdataType.NS, RdataType.A, RdataType.AAAA, *own):
+                rrset = self.rrset(name, match, kind)
+                if rrset is not None:
+                    yield rrset
+
+    def rrset(self, name: dns.name.Name, match: Match, kind: RdataType) -> dns.rrset.RRset | None:
+        """The RRset of `kind` at `name`, or `None`. Addresses keep the order of `Hosts`."""
+        if kind in (RdataType.SOA, RdataType.NS) and name_text(name) == match.origin:
+            return self.soa(name) if kind is RdataType.SOA else self._servers(name, match.origin)
+        found = _address_rrset(name, match.hosts, kind) if match.hosts else None
+        if found is not None:
+            return found
+        own = match.records.get(dns.rdatatype.to_text(kind))
+        return _own_rrset(name, own) if own else None
+
+    def soa(self, origin: dns.name.Name) -> dns.rrset.RRset:
+        """The SOA of a zone (RFC 1035 §3.3.13); its minimum and TTL bound how long "no" is believed (RFC 2308)."""
+        zone = name_text(origin)
+        if f"ns1.{zone}" not in self.contents.hosts:
+            zone = self.contents.origins[0]
+        text = f"ns1.{zone}. hostmaster.{zone}. {self.serial} 3600 600 604800 {NEGATIVE_TTL_S}"
+        return dns.rrset.from_text(origin, NEGATIVE_TTL_S, "IN", "SOA", text)
+
+    def _servers(self, name: dns.name.Name, origin: str) -> dns.rrset.RRset | None:
+        texts = [f"{server}." for server in self.contents.servers[origin]]
+        return dns.rrset.from_text_list(name, INFRASTRUCTURE_TTL_S, "IN", "NS", texts) if texts else None
+
+    def referral(self, cut: str) -> dns.rrset.RRset:
+        """The NS RRset at which a zone is delegated."""
+        return _own_rrset(dns.name.from_text(cut), self.contents.records[cut]["NS"])
+
+    def glue(self, servers: dns.rrset.RRset) -> list[dns.rrset.RRset]:
+        """Addresses of the name servers named in an NS RRset, as far as they are ours."""
+        found = []
+        for rdata in servers:
+            name = dns.name.from_text(str(rdata))
+            text = name_text(name)
+            hosts, own = self.contents.hosts.get(text), self.contents.records.get(text, _NONE)
+            for kind in (RdataType.A, RdataType.AAAA):
+                rrset = _address_rrset(name, hosts, kind) if hosts else None
+                if rrset is None and kind.name in own:
+                    rrset = _own_rrset(name, own[kind.name])
+                found += [rrset] if rrset else []
+        return found
+
+
+def name_text(name: dns.name.Name) -> str:
+    """Lower case, without a final dot."""
+    return name.canonicalize().to_text(omit_final_dot=True)
+
+
+def text_parents(name: dns.name.Name) -> list[str]:
+    """`a.b.c`, `b.c`, `c`; a dot within a label parts nothing."""
+    text = name_text(name)
+    if "\\" not in text:
+        return list(with_parents(text))
+    return [text, *text_parents(name.parent())]
+
+
+def _version(address: str) -> int:
+    """4, 6, or 0 for what is no address."""
+    try:
+        return ipaddress.ip_address(address).version
+    except ValueError:
+        return 0
+
+
+def _address_rrset(name: dns.name.Name, hosts: Hosts, kind: RdataType) -> dns.rrset.RRset | None:
+    version = {RdataType.A: 4, RdataType.AAAA: 6}.get(kind)
+    texts = [text for text in hosts.addresses if _version(text) == version]
+    return dns.rrset.from_text_list(name, hosts.ttl_s, "IN", kind, texts) if texts else None
+
+
+def _own_rrset(name: dns.name.Name, own: RecordSet) -> dns.rrset.RRset:
+    return dns.rrset.from_text_list(name, own.ttl_s, "IN", own.type, own.records)

@@ -1,0 +1,84 @@
+"""What people do with DNS zones and records, and what they see. Pure declarations; see `hybrid_dns.registry`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+import msgspec
+
+ZoneKind = Literal["cluster", "own", "site"]
+"""`cluster`: named in the cluster's settings. `own`: somebody made it. `site`: a site has the domain."""
+
+
+class Edit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One change of one RRset."""
+
+    name: str
+    """Full, relative to the zone, or `@` for the zone itself."""
+    type: str
+    ttl_s: int | None = None
+    """`None`: as it is, or five minutes."""
+    records: tuple[str, ...] = ()
+    """As in zone files; names in them are absolute."""
+    do: Literal["replace", "add", "remove"] = "replace"
+    """`replace` with no records removes the RRset; `add` and `remove` are about single records of it."""
+
+
+class ZoneSeen(msgspec.Struct, frozen=True, kw_only=True):
+    """A zone."""
+
+    name: str
+    kind: ZoneKind
+    serial: int
+    servers: tuple[str, ...]
+    """Its live name servers, best first."""
+    sets: int
+    """RRsets that people keep there."""
+
+
+class RecordSeen(msgspec.Struct, frozen=True, kw_only=True):
+    """An RRset as it is answered."""
+
+    name: str
+    type: str
+    ttl_s: int
+    records: tuple[str, ...]
+    managed: bool = False
+    """The platform keeps it; it cannot be edited."""
+
+
+class Imported(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of a zone file."""
+
+    sets: int
+    skipped: tuple[str, ...]
+    """`name TYPE` of what the platform keeps itself."""
+
+
+class DnsZones(Protocol):
+    """Zones and records, as this node knows them; changes spread to all nodes."""
+
+    def zones(self) -> list[ZoneSeen]:
+        """All, by name."""
+
+    def zone(self, name: str) -> ZoneSeen:
+        """One. Raises `NoSuchZone`."""
+
+    def create(self, name: str) -> ZoneSeen:
+        """Make one. Raises `Conflict` where there is one, `BadRecord` for what cannot be a zone."""
+
+    def remove(self, name: str) -> None:
+        """Remove one with what people keep in it. Raises `NoSuchZone`, `ManagedRecord`."""
+
+    def records(self, zone: str) -> list[RecordSeen]:
+        """All of a zone, its top first, then by name. Raises `NoSuchZone`."""
+
+    def edit(self, zone: str, edits: Sequence[Edit]) -> int:
+        """Do all of `edits` or none; how many RRsets changed. Raises `NoSuchZone`, `ManagedRecord`, `BadRecord`."""
+
+    def export(self, zone: str) -> str:
+        """A zone file. Raises `NoSuchZone`."""
+
+    def load(self, zone: str, text: str) -> Imported:
+        """Take the RRsets of a zone file, in place of those of the same name and type. Raises like `edit`."""

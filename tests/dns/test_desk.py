@@ -1,0 +1,50 @@
+"""Between the node process and its name servers, over a real Unix socket."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast
+
+import pytest_twisted
+from twisted.internet import reactor
+from twisted.internet.task import deferLater
+
+from hybrid_dns.desk import Counter, Desk, Reactor
+
+REACTOR = cast(Reactor, reactor)
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Wait until `holds()`, at most five seconds."""
+    deadline_s = REACTOR.seconds() + 5
+    while not holds():
+        assert REACTOR.seconds() < deadline_s
+        await deferLater(REACTOR, 0.005, lambda: None)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_name_server_knows_what_people_keep(tmp_path: Path) -> None:
+    """All of it at once, then changes; it keeps the last while the node restarts, and goes on with all of the new."""
+    path, entries, seen = str(tmp_path / "run" / "dns.sock"), {"a": "1", "b": "2"}, list[dict[str, str]]()
+    desk = Desk(REACTOR, path, lambda: entries)
+    desk.startService()
+    counter = Counter(REACTOR, path, lambda all_: seen.append(dict(all_)))
+    counter.startService()
+    try:
+        await until(lambda: bool(seen))
+        assert seen == [{"a": "1", "b": "2"}]
+        entries = {"b": "3", "c": "4"}
+        desk.changed()
+        desk.changed()
+        await until(lambda: len(seen) > 1)
+        assert seen[1:] == [{"b": "3", "c": "4"}]
+        await desk.stopService()
+        entries = {"d": "5"}
+        desk = Desk(REACTOR, path, lambda: entries)
+        desk.startService()
+        await until(lambda: len(seen) > 2)
+        assert seen[2:] == [{"d": "5"}]
+    finally:
+        await counter.stopService()
+        await desk.stopService()
