@@ -35,9 +35,9 @@ class MonotonicReactor(EPollReactor):
     seconds = staticmethod(time.monotonic)
 
 
-def install_reactor() -> MonotonicReactor:
+def install_reactor(kind: type[MonotonicReactor] = MonotonicReactor) -> MonotonicReactor:
     """Make it the process's reactor. Raises `ReactorAlreadyInstalledError` when another module was quicker."""
-    reactor = MonotonicReactor()
+    reactor = kind()
     installReactor(reactor)
     return reactor
 
@@ -60,19 +60,20 @@ def relay_child_lines(event: LogEvent) -> None:
         sys.stderr.flush()
 
 
-def run_service(name: str, make: Callable[[Any], IService]) -> int:
+def run_service(name: str, make: Callable[[Any], IService], kind: type[MonotonicReactor] = MonotonicReactor) -> int:
     """
     Run one service until SIGTERM or SIGINT, then stop it and wait until it has stopped.
 
     Args:
         name: For the log.
         make: Called with the reactor; its exception ends the process.
+        kind: Of the reactor.
 
     Returns:
         The exit status.
     """
     begin_logging()
-    reactor = install_reactor()
+    reactor = install_reactor(kind)
     built = make(reactor)
 
     def stop() -> Deferred[object]:

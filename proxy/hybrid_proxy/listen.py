@@ -48,7 +48,7 @@ class Listener:
         """Leave new connections in the kernel's queue, or take them again."""
         if self._open is not None and paused != self._paused:
             self._paused = paused
-            port = cast(Port, self._open)
+            port = cast(Port, self._open)  # or a `StreamPort`, which has the same two methods
             if paused:
                 port.stopReading()
             else:

@@ -19,6 +19,7 @@ from hybrid.model import Served
 from hybrid.privileges import CODE, drop_root
 from hybrid.process import run_service
 from hybrid.settings import Settings, load
+from hybrid_proxy.lean.reactor import LeanReactor
 from hybrid_proxy.service import FrontDoors
 from hybrid_proxy.service import Reactor as DoorsReactor
 
@@ -94,4 +95,4 @@ def main(argv: Sequence[str]) -> int:
     settings = load(options.config)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    return run_service("proxy", lambda reactor: ProxyProcess(reactor, settings, options.stay_root))
+    return run_service("proxy", lambda reactor: ProxyProcess(reactor, settings, options.stay_root), LeanReactor)

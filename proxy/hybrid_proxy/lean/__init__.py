@@ -1,0 +1,1 @@
+"""Transports with little between the kernel and the protocol, and the reactor that dispatches to them."""

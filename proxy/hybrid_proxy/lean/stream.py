@@ -1,0 +1,409 @@
+"""
+A TCP connection as protocols know it from Twisted (`ITCPTransport`, `ITLSTransport`, producers), but lean. Shell.
+
+What is written goes to the kernel at once; only what it does not take waits for the reactor. Reads grow with what
+comes. As with Twisted's own transports, no protocol is told that its connection is lost from inside a call it made:
+that waits until the reactor's next turn.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections import deque
+from itertools import islice
+from select import EPOLLIN, EPOLLOUT
+from typing import TYPE_CHECKING, Any, cast
+
+from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.error import ConnectionAborted
+from twisted.internet.interfaces import (
+    IConsumer,
+    IHalfCloseableDescriptor,
+    IHalfCloseableProtocol,
+    ILoggingContext,
+    IProtocol,
+    IPullProducer,
+    IPushProducer,
+    ISystemHandle,
+    ITCPTransport,
+    ITLSTransport,
+)
+from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+if TYPE_CHECKING:
+    from hybrid_proxy.lean.reactor import LeanReactor
+
+DONE, LOST = Failure(CONNECTION_DONE), Failure(CONNECTION_LOST)
+SMALL_BYTES, LARGE_BYTES = 8 * 1024, 256 * 1024
+"""Read at a time, usually and once so much came."""
+PIECES = 64
+"""Given to the kernel in one call."""
+_RESET = struct.pack("ii", 1, 0)
+
+
+def address(where: tuple[Any, ...]) -> IPv4Address | IPv6Address:
+    """What the socket module says, as Twisted says it."""
+    return (IPv4Address if len(where) == 2 else IPv6Address)("TCP", *where[:2])
+
+
+@implementer(
+    ITCPTransport, ITLSTransport, IConsumer, IPushProducer, ISystemHandle, IHalfCloseableDescriptor, ILoggingContext
+)
+class Stream:
+    """
+    The connection.
+
+    Args:
+        reactor: Which looks at it.
+        sock: Connected, not blocking.
+        peer: The other end, as the socket module says it.
+        connector: Who began it, when it was this end; hears when it is lost.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_connector",
+        "_ending",
+        "_half_closing",
+        "_out",
+        "_peer",
+        "_producer_paused",
+        "_read_bytes",
+        "_reading",
+        "_socket",
+        "_write_closed",
+        "connected",
+        "disconnected",
+        "disconnecting",
+        "fd",
+        "mask",
+        "producer",
+        "protocol",
+        "reactor",
+        "streamingProducer",
+    )
+
+    def __init__(self, reactor: LeanReactor, sock: socket.socket, peer: tuple[Any, ...], connector: Any = None) -> None:
+        self.reactor = reactor
+        self._socket = sock
+        self.fd = sock.fileno()
+        self._peer = peer
+        self._connector = connector
+        self.mask = 0
+        """What the reactor looks for."""
+        self.protocol: Any = None
+        self.connected, self.disconnected, self.disconnecting = True, False, False
+        self._reading = False
+        self._read_bytes = SMALL_BYTES
+        self._out: deque[bytes | memoryview] | None = None
+        self.producer: Any = None
+        self.streamingProducer = False
+        self._producer_paused = False
+        self._half_closing = self._write_closed = False
+        self._ending: Failure | None = None
+
+    def begin(self, protocol: IProtocol) -> None:
+        """Read for `protocol` from now on."""
+        self.protocol = protocol
+        self.startReading()
+        protocol.makeConnection(self)
+
+    # ----------------------------------------------------------------------------------------- for the reactor
+
+    def fileno(self) -> int:
+        """The descriptor; -1 once closed."""
+        return self.fd
+
+    def do_read(self) -> None:
+        """There is something to read."""
+        try:
+            data = self._socket.recv(self._read_bytes)
+        except BlockingIOError:
+            return
+        except OSError:
+            self._lost(LOST)
+            return
+        count = len(data)
+        if count == self._read_bytes:
+            self._read_bytes = LARGE_BYTES
+        elif not count:
+            self._read_ended()
+            return
+        elif self._read_bytes == LARGE_BYTES and count < SMALL_BYTES:
+            self._read_bytes = SMALL_BYTES
+        self.protocol.dataReceived(data)
+
+    def happened(self, event: int) -> None:
+        """Anything but that there is something to read, and only that."""
+        if event & EPOLLIN and self.mask & EPOLLIN:
+            self.do_read()
+        elif not event & EPOLLOUT:
+            self._lost(LOST)
+        if event & EPOLLOUT and self.mask & EPOLLOUT:
+            self._do_write()
+
+    def _read_ended(self) -> None:
+        self._stop_reading()
+        if IHalfCloseableProtocol.providedBy(self.protocol):
+            self.protocol.readConnectionLost()
+        else:
+            self._lost(DONE)
+
+    def _do_write(self) -> None:
+        out = self._out
+        if out:
+            try:
+                sent = self._socket.sendmsg(islice(out, PIECES)) if len(out) > 1 else self._socket.send(out[0])
+            except BlockingIOError:
+                return
+            except OSError:
+                self._lost(LOST)
+                return
+            _drop(out, sent)
+        if not out:
+            self._drained()
+
+    def _drained(self) -> None:
+        """All that was written is with the kernel."""
+        producer = self.producer
+        if self.streamingProducer or producer is None:
+            self._look(self.mask & ~EPOLLOUT)
+        if producer is not None and self._awaited:
+            self._producer_paused = False
+            producer.resumeProducing()
+        else:
+            self._wind_up()
+
+    @property
+    def _awaited(self) -> bool:
+        """Whether the producer has more to say: one that is asked for each piece, or was paused."""
+        return self.producer is not None and (self._producer_paused or not self.streamingProducer)
+
+    def _wind_up(self) -> None:
+        """Close, or half of it, if that was asked for: nothing is left to send."""
+        if self.disconnecting:
+            self._end(DONE)
+        elif self._half_closing and not self._write_closed:
+            self._write_closed = True
+            try:
+                self._socket.shutdown(socket.SHUT_WR)
+            except OSError:
+                return  # the other end is gone, which reading will tell
+            if IHalfCloseableProtocol.providedBy(self.protocol):
+                self.protocol.writeConnectionLost()
+
+    def _look(self, mask: int) -> None:
+        if mask != self.mask and self.connected:
+            self.reactor.look(self, mask)
+
+    def _end(self, reason: Failure) -> None:
+        """Be lost in the reactor's next turn."""
+        if self._ending is None:
+            self._ending = reason
+            self.reactor.end(self)
+
+    def ended(self) -> None:
+        """The reactor's next turn."""
+        reason = self._ending
+        if reason is None or not self.connected:
+            return
+        if reason is DONE and (self._out or self._awaited) and not self._write_closed:  # after all
+            self._ending = None
+            self._look(self.mask | EPOLLOUT)
+            return
+        self._lost(reason)
+
+    def fail(self, reason: Failure) -> None:
+        """The protocol has failed."""
+        self._lost(reason)
+
+    def _lost(self, reason: Failure) -> None:
+        if not self.connected:
+            return
+        self.connected, self.disconnected = False, True
+        producer, self.producer = self.producer, None
+        if producer is not None:
+            producer.stopProducing()
+        self.reactor.forget(self)
+        if reason.check(ConnectionAborted):
+            try:
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            except OSError:
+                pass
+        self._socket.close()
+        self.fd, self._out = -1, None
+        protocol, self.protocol = self.protocol, None
+        protocol.connectionLost(reason)
+        if self._connector is not None:
+            self._connector.lost(reason)
+
+    def connectionLost(self, reason: Failure) -> None:
+        """See `IReadDescriptor`: the reactor stops."""
+        self._lost(reason)
+
+    def readConnectionLost(self, reason: Failure) -> None:
+        """See `IHalfCloseableDescriptor`."""
+        self._read_ended()
+
+    def writeConnectionLost(self, reason: Failure) -> None:
+        """See `IHalfCloseableDescriptor`."""
+        self._lost(reason)
+
+    # ----------------------------------------------------------------------------------------------- ITransport
+
+    def write(self, data: bytes) -> None:
+        """See `ITransport`."""
+        if self._out:
+            self._out.append(data)
+        elif self.connected and not self._write_closed:
+            try:
+                sent = self._socket.send(data)
+            except BlockingIOError:
+                sent = 0
+            except OSError:
+                self._end(LOST)
+                return
+            if sent == len(data):
+                return
+            if self._out is None:
+                self._out = deque()
+            self._out.append(memoryview(data)[sent:] if sent else data)
+            self._look(self.mask | EPOLLOUT)
+        else:
+            return
+        if self.producer is not None and self.streamingProducer and not self._producer_paused:
+            self._producer_paused = True
+            self.producer.pauseProducing()
+
+    def writeSequence(self, data: Any) -> None:
+        """See `ITransport`."""
+        self.write(b"".join(data))
+
+    def loseConnection(self) -> None:
+        """See `ITransport`: when all is sent and no producer is registered."""
+        if not self.connected or self.disconnecting:
+            return
+        self.disconnecting = True
+        if self._write_closed or not (self._out or self._awaited):
+            self._end(DONE)
+        else:
+            self._stop_reading()
+
+    def abortConnection(self) -> None:
+        """See `ITCPTransport`."""
+        if not self.connected:
+            return
+        self._stop_reading()
+        self._out = None
+        aborted = Failure(ConnectionAborted())
+        if self._ending is None:
+            self._end(aborted)
+        else:
+            self._ending = aborted
+
+    def loseWriteConnection(self) -> None:
+        """See `ITCPTransport`."""
+        self._half_closing = True
+        if self.connected and not self._out and not self._awaited:
+            self._wind_up()
+
+    def getPeer(self) -> IPv4Address | IPv6Address:
+        """See `ITransport`."""
+        return address(self._peer)
+
+    def getHost(self) -> IPv4Address | IPv6Address:
+        """See `ITransport`."""
+        return address(self._socket.getsockname())
+
+    def getHandle(self) -> socket.socket:
+        """See `ISystemHandle`."""
+        return self._socket
+
+    def logPrefix(self) -> str:
+        """See `ILoggingContext`."""
+        return type(self.protocol).__name__
+
+    def getTcpNoDelay(self) -> bool:
+        """See `ITCPTransport`."""
+        return bool(self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        """See `ITCPTransport`."""
+        try:
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, enabled)
+        except OSError:
+            pass  # the connection is gone already, which reading will tell
+
+    def getTcpKeepAlive(self) -> bool:
+        """See `ITCPTransport`."""
+        return bool(self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
+
+    def setTcpKeepAlive(self, enabled: bool) -> None:
+        """See `ITCPTransport`."""
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, enabled)
+
+    def startTLS(self, contextFactory: Any, normal: bool = True) -> None:
+        """See `ITLSTransport`."""
+        from hybrid_proxy.lean.secured import secure
+
+        secure(self, contextFactory, (self._connector is not None) == normal)
+
+    # --------------------------------------------------------------------------------------- reading, producing
+
+    def startReading(self) -> None:
+        """Read on."""
+        if self.connected:
+            self._look(self.mask | EPOLLIN)
+
+    def _stop_reading(self) -> None:
+        self._look(self.mask & ~EPOLLIN)
+
+    def pauseProducing(self) -> None:
+        """See `IPushProducer`."""
+        self._look(self.mask & ~EPOLLIN)
+
+    def resumeProducing(self) -> None:
+        """See `IPushProducer`."""
+        if not self.disconnecting and self._ending is None:
+            self._look(self.mask | EPOLLIN)
+
+    def stopProducing(self) -> None:
+        """See `IPushProducer`."""
+        self.loseConnection()
+
+    def stopConsuming(self) -> None:
+        """End, as the producer has no more."""
+        self.loseConnection()
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        """See `IConsumer`."""
+        if self.producer is not None:
+            raise RuntimeError(f"cannot register {producer}, {self.producer} is registered")
+        if not self.connected:
+            producer.stopProducing()
+            return
+        self.producer, self.streamingProducer, self._producer_paused = producer, streaming, False
+        if not streaming:
+            self._look(self.mask | EPOLLOUT)
+            cast(IPullProducer, producer).resumeProducing()
+
+    def unregisterProducer(self) -> None:
+        """See `IConsumer`."""
+        self.producer = None
+        if self.connected and not self._out:
+            self._look(self.mask & ~EPOLLOUT)
+            self._wind_up()
+
+
+def _drop(out: deque[bytes | memoryview], count: int) -> None:
+    """Take the first `count` bytes off."""
+    while count:
+        first = out[0]
+        if len(first) > count:
+            out[0] = memoryview(first)[count:]
+            return
+        count -= len(first)
+        out.popleft()
