@@ -31,8 +31,7 @@ $(VENV)/.complete: pyproject.toml contrib/setup/venv | packages
 setup: packages $(VENV)/.complete ## everything but the images
 
 images: setup ## site images, built from Debian packages
-	@$(BIN)/python -m hybrid_containers.build static --store $(IMAGES)
-	@$(BIN)/python -m hybrid_containers.build php --store $(IMAGES)
+	@$(BIN)/python -m hybrid_containers.build static php mariadb postgres --store $(IMAGES)
 
 demo: images ## a cluster of three nodes on this machine, until Ctrl-C
 	@$(BIN)/hybrid demo --nodes $(NODES) --image-dir $(IMAGES)

@@ -11,7 +11,7 @@ import msgspec
 from hybrid.errors import ImageError
 from hybrid.model import Manifest
 
-FORMAT = "1"
+FORMAT = "2"
 """Of what the builders do: raise it to have every image built again."""
 
 
@@ -35,6 +35,8 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Patterns of paths that dpkg leaves out (`path-exclude` of dpkg(1))."""
     removed: tuple[str, ...] = ()
     """Patterns, relative to the root, of what is removed after all packages are set up."""
+    slim: bool = True
+    """Without what packages needed to be set up and a site does not to run: systemd, perl but for its core."""
     directories: tuple[Directory, ...] = ()
 
 
@@ -72,6 +74,12 @@ def load_manifest(path: Path) -> Manifest:
         raise ImageError(f"{path} cannot be used", str(error)) from error
 
 
+def setup_script(folder: Path, name: str) -> str:
+    """What is run in a Debian image when all its packages are set up, before the overlays; mostly empty."""
+    script = folder / name / "setup"
+    return script.read_text() if script.exists() else ""
+
+
 def overlay_files(folder: Path, name: str, recipe: Recipe) -> dict[str, Path]:
     """Path in the image to file on this machine, of all overlays; where two have the same, the later wins."""
     found: dict[str, Path] = {}
@@ -87,6 +95,7 @@ def recipe_digest(folder: Path, name: str, recipe: Recipe, *more: str) -> str:
     """A digest of all that goes into the image, and of `more` (the release it is built from)."""
     digest = hashlib.sha256("\0".join((FORMAT, *more)).encode())
     digest.update((folder / name / "recipe.toml").read_bytes() + (folder / name / "manifest.toml").read_bytes())
+    digest.update(setup_script(folder, name).encode())
     for inside, path in sorted(overlay_files(folder, name, recipe).items()):
         content = str(path.readlink()).encode() if path.is_symlink() else path.read_bytes()
         digest.update(f"{inside}\0{path.lstat().st_mode & 0o111}\0{len(content)}\0".encode() + content)

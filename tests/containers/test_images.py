@@ -18,6 +18,7 @@ from hybrid.errors import ImageError, NoSuchDataset, StorageError
 from hybrid.model import Manifest, Snapshot, image_dataset
 from hybrid.storage.memory import MemoryPool
 from hybrid_containers import build as builder
+from hybrid_containers import debian
 from hybrid_containers.child import Reactor
 from hybrid_containers.image import ImageStore, is_complete
 from hybrid_containers.recipe import Recipe, load_recipe, recipes_in
@@ -80,11 +81,11 @@ def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "", uid: int = 
 
 def test_every_recipe_is_valid() -> None:
     """The recipes that come with the platform load, and each manifest says how to start and reach the image."""
-    assert {"php", "static"} <= set(recipes_in(RECIPES))
+    assert {"mariadb", "php", "postgres", "static"} <= set(recipes_in(RECIPES))
     for name in recipes_in(RECIPES):
         recipe, manifest = load_recipe(RECIPES, name)
         assert manifest.init == ("/sbin/hybrid-init",)
-        assert manifest.ports[0].protocol == "http"
+        assert manifest.ports or not manifest.init
         assert recipe.overlays
 
 
@@ -108,7 +109,13 @@ def test_an_unknown_recipe_names_the_known(tmp_path: Path, capsys: pytest.Captur
 def test_a_recipe_cannot_remove_what_is_outside(pattern: str) -> None:
     """`removed` becomes a shell command of root: nothing but a relative pattern gets into it."""
     with pytest.raises(ImageError):
-        builder.tidy(Recipe(base="debian", removed=(pattern,)))
+        debian.tidy(Recipe(base="debian", removed=(pattern,)))
+
+
+def test_a_system_is_set_up_in_memory_where_there_is_room(tmp_path: Path) -> None:
+    """A small or missing memory file system costs time only."""
+    assert debian.scratch(Path("/proc"), tmp_path) == tmp_path
+    assert debian.scratch(tmp_path / "missing", tmp_path) == tmp_path
 
 
 @pytest.mark.parametrize(
