@@ -184,6 +184,8 @@ class ApiCall(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     """Who asked, as checked by the node that passes the call on."""
     key: str = ""
     """The client's `Idempotency-Key`, if any."""
+    site: str = ""
+    """The one site that exists for who asked; empty: they see everything."""
 
 
 class ApiAnswer(msgspec.Struct, frozen=True, tag=True, kw_only=True):

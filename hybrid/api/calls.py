@@ -19,6 +19,8 @@ class Actor:
 
     name: str
     may_write: bool = True
+    site: str = ""
+    """Id of the one site that exists for them; empty: they see everything. See `hybrid.api.access`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ from dataclasses import replace
 from twisted.logger import Logger
 
 from hybrid.api import idempotency, problems
+from hybrid.api.access import narrowed
 from hybrid.api.calls import Answer, Call, arguments_of, json_answer, problem_answer
 from hybrid.api.destinations import destinations, moved_on
 from hybrid.api.names import nearest, shown
@@ -78,6 +79,7 @@ class Core:
 
         Raises:
             Refusal: 404 no such path, 405 not with this method, 403 the actor may only read.
+            NoSuchSite: There is none for this actor.
             BadRequest: The query is not valid.
         """
         match self._router.match(call.method, call.path):
@@ -93,7 +95,8 @@ class Core:
             hint = "use a token with the rights `admin`"
             raise Refusal(problem(403, "read-only", "this token may only read", f"it is {call.actor.name}'s", hint))
         arguments = arguments_of(call.query, route.known_arguments)
-        return route, replace(call, params=found.params, arguments=arguments)
+        known = replace(call, params=found.params, arguments=arguments)
+        return route, narrowed(route, known, self._parts.view)
 
     async def _once(self, route: Route, call: Call) -> Answer:
         """The answer; to a repeated `Idempotency-Key`, the one it got before."""

@@ -57,6 +57,7 @@ class Passing:
             body=call.body,
             actor=call.actor.name if call.actor.may_write else _READ_ONLY + call.actor.name,
             key=call.key,
+            site=call.actor.site,
         )
         try:
             answered = await self._request(node, message, deadline_s)
@@ -112,7 +113,7 @@ class Passing:
                 path=message.path,
                 query=message.query,
                 body=message.body,
-                actor=Actor(message.actor.removeprefix(_READ_ONLY), may_write),
+                actor=Actor(message.actor.removeprefix(_READ_ONLY), may_write, message.site),
                 key=message.key,
                 passed_on=True,
             )

@@ -48,6 +48,8 @@ class Route:
     at: At = "here"
     public: bool = False
     """Needs no token."""
+    for_tenants: bool = False
+    """Also for who is bound to a site, as far as it is about that site. See `hybrid.api.access`."""
     deadline_s: float = 30.0
     """How long another node may take to answer when the call is passed on."""
 

@@ -409,7 +409,7 @@ class TokenAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     name: str
-    rights: Literal["admin", "read"]
+    rights: Literal["admin", "read", "site", "ticket"]
     created_at: str
 
 
@@ -419,4 +419,4 @@ class TokenCreated(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     token: str
     name: str
-    rights: Literal["admin", "read"]
+    rights: Literal["admin", "read", "site", "ticket"]

@@ -9,7 +9,19 @@ import msgspec
 from hybrid.api import schema
 from hybrid.api.awaytable import AWAY
 from hybrid.api.calls import Answer, Call
-from hybrid.api.endpoints import choices, clones, cluster, defaults, groups, jobs, proofs, sites, transfers, zones
+from hybrid.api.endpoints import (
+    choices,
+    clones,
+    cluster,
+    defaults,
+    groups,
+    jobs,
+    links,
+    proofs,
+    sites,
+    transfers,
+    zones,
+)
 from hybrid.api.openapi import document
 from hybrid.api.parts import Parts
 from hybrid.api.pasttable import PAST
@@ -129,6 +141,7 @@ _SITES = (
         template="/v1/sites",
         endpoint=sites.list_sites,
         summary="All sites",
+        for_tenants=True,
         query=(
             Query("state", "one of " + ", ".join(get_args(SiteState))),
             Query("node", "only those this node owns"),
@@ -150,6 +163,7 @@ _SITES = (
         template=SITE,
         endpoint=sites.show_site,
         summary="One site, by name or id",
+        for_tenants=True,
         answer=schema.Site,
     ),
     Route(
@@ -186,6 +200,7 @@ _SITES = (
         template=f"{SITE}/start",
         endpoint=sites.start_site,
         summary="Have a site run",
+        for_tenants=True,
         body=schema.Empty,
         answer=schema.Site,
         at="owner",
@@ -196,6 +211,7 @@ _SITES = (
         template=f"{SITE}/stop",
         endpoint=sites.stop_site,
         summary="Have a site stopped; its data stays and stays replicated",
+        for_tenants=True,
         body=schema.Empty,
         answer=schema.Site,
         at="owner",
@@ -216,6 +232,7 @@ _SITES = (
         template=f"{SITE}/logs",
         endpoint=sites.show_log,
         summary="The end of a site's console log",
+        for_tenants=True,
         query=(Query("lines", "how many, 200 if not said", "integer"),),
         answer=schema.Log,
         at="owner",
@@ -262,6 +279,7 @@ _JOBS = (
         template="/v1/operations",
         endpoint=jobs.list_operations,
         summary="Operations of one node, newest first",
+        for_tenants=True,
         query=(_NODE, _LIMIT, Query("site", "name or id"), Query("state", "one of " + ", ".join(jobs.STATES))),
         answer=schema.Page[schema.Operation],
         at="named",
@@ -280,6 +298,7 @@ _JOBS = (
         template="/v1/operations/{operation}",
         endpoint=jobs.show_operation,
         summary="One operation, of any node",
+        for_tenants=True,
         query=(
             Query("wait", "seconds to wait for its end, at most 60", "integer"),
             Query("seen", "with wait: return as soon as its revision is larger", "integer"),
@@ -320,6 +339,7 @@ ROUTES: tuple[Route, ...] = (
     *PAST,
     *clones.ROUTES,
     *proofs.ROUTES,
+    *links.ROUTES,
     *groups.ROUTES,
     *zones.ROUTES,
     *AWAY,

@@ -21,6 +21,11 @@ from hybrid.api.moments import rfc3339
 from hybrid.api.ports import SharedMap
 from hybrid.api.problems import Refusal, problem
 
+Rights = Literal["admin", "read", "site", "ticket"]
+"""
+`admin`: everything. `read`: everything, to look at. `site`: one site's past and state, see `hybrid.api.access`.
+`ticket`: good for nothing but a token with the rights `site`, once, see `hybrid.api.endpoints.links`.
+"""
 _FORM = re.compile(r"hybpat_([a-z2-7]{8})_([a-z2-7]{32})")
 _NOBODY = hashlib.sha256(b"nobody").hexdigest()
 
@@ -31,8 +36,12 @@ class TokenRecord(msgspec.Struct, frozen=True):
     sha256: str
     """Hex digest of the whole token."""
     name: str
-    rights: Literal["admin", "read"]
+    rights: Rights
     created_at_s: int
+    site: str = ""
+    """With the rights `site`: the id of the one it is for. A release that does not know these rights refuses it."""
+    expires_at_s: int = 0
+    """It is not valid any more from then on; 0: for ever."""
 
 
 def node_token(node_name: str) -> str:
@@ -41,7 +50,7 @@ def node_token(node_name: str) -> str:
 
 
 def new_token(
-    name: str, rights: Literal["admin", "read"], now_s: float, random: Callable[[int], bytes]
+    name: str, rights: Rights, now_s: float, random: Callable[[int], bytes], site: str = "", ttl_s: int = 0
 ) -> tuple[str, str, str]:
     """
     Make a token.
@@ -51,16 +60,16 @@ def new_token(
     """
     token_id = _base32(random(5))
     token = f"hybpat_{token_id}_{_base32(random(20))}"
-    record = TokenRecord(hashlib.sha256(token.encode()).hexdigest(), name, rights, int(now_s))
+    until_s = int(now_s) + ttl_s if ttl_s else 0
+    record = TokenRecord(hashlib.sha256(token.encode()).hexdigest(), name, rights, int(now_s), site, until_s)
     return token_id, token, msgspec.json.encode(record).decode()
 
 
 class Tokens:
     """Checks, makes, lists and revokes tokens in the shared map."""
 
-    def __init__(self, shared: SharedMap, random: Callable[[int], bytes]) -> None:
-        self._shared = shared
-        self._random = random
+    def __init__(self, shared: SharedMap, random: Callable[[int], bytes], wall_s: Callable[[], float]) -> None:
+        self._shared, self._random, self._wall_s = shared, random, wall_s
 
     def actor(self, authorization: str) -> Actor:
         """
@@ -69,6 +78,26 @@ class Tokens:
         Raises:
             Refusal: 401, with `WWW-Authenticate`; the same for every wrong token.
         """
+        record = self._holder(authorization)
+        if record.rights == "ticket":
+            raise _refused('Bearer realm="hybrid", error="invalid_token"', "this is a ticket", "open its link")
+        return Actor(record.name, may_write=record.rights != "read", site=record.site)
+
+    def redeem(self, ticket: str, ttl_s: int) -> tuple[str, str]:
+        """
+        A token for who holds `ticket`, which is used up; and the id of the site that both are for.
+
+        Raises:
+            Refusal: 401, it was used, is too old, or is none.
+        """
+        record = self._holder(f"Bearer {ticket}")
+        if record.rights != "ticket":
+            raise _refused('Bearer realm="hybrid", error="invalid_token"', "this is no ticket", "ask for a new link")
+        self.revoke(ticket.split("_")[1])
+        return self.create(record.name, "site", record.site, ttl_s).token, record.site
+
+    def _holder(self, authorization: str) -> TokenRecord:
+        """The record of a valid token. Raises as `actor`."""
         if not authorization:
             raise _refused('Bearer realm="hybrid"', "no token was sent", "send `Authorization: Bearer hybpat_…`")
         scheme, _, token = authorization.partition(" ")
@@ -82,13 +111,20 @@ class Tokens:
                 "the token is not valid here",
                 "it may be mistyped, revoked, or of another cluster; `hybrid init` wrote one to admin.json",
             )
-        return Actor(record.name, may_write=record.rights == "admin")
+        return record
 
-    def create(self, name: str, rights: Literal["admin", "read"], now_s: float) -> schema.TokenCreated:
-        """A new token; only its hash is kept."""
-        token_id, token, record = new_token(name, rights, now_s, self._random)
+    def create(self, name: str, rights: Rights, site: str = "", ttl_s: int = 0) -> schema.TokenCreated:
+        """A new token, for ever or for `ttl_s`; only its hash is kept."""
+        token_id, token, record = new_token(name, rights, self._wall_s(), self._random, site, ttl_s)
         self._shared.put(f"token/{token_id}", record)
         return schema.TokenCreated(id=token_id, token=token, name=name, rights=rights)
+
+    def tidy(self) -> None:
+        """Let go of those whose time is over, so that links do not fill the cluster's memory."""
+        for key, text in self._shared.prefix("token/").items():
+            record = _decoded(text)
+            if record is not None and self._is_over(record):
+                self._shared.put(key, None)
 
     def revoke(self, token_id: str) -> bool:
         """Make it invalid, here at once and elsewhere as the news spreads. `False` when there is none."""
@@ -112,12 +148,20 @@ class Tokens:
     def _record(self, token_id: str) -> TokenRecord | None:
         """The record of a token; `None` also for one that cannot be read, which never lets anybody in."""
         text = self._shared.get(f"token/{token_id}")
-        if text is None:
-            return None
-        try:
-            return msgspec.json.decode(text, type=TokenRecord)
-        except msgspec.MsgspecError:
-            return None
+        record = None if text is None else _decoded(text)
+        return None if record is None or self._is_over(record) else record
+
+    def _is_over(self, record: TokenRecord) -> bool:
+        return 0 < record.expires_at_s <= self._wall_s()
+
+
+def _decoded(text: str) -> TokenRecord | None:
+    """`None` for what cannot be read, or whose rights make no sense."""
+    try:
+        record = msgspec.json.decode(text, type=TokenRecord)
+    except msgspec.MsgspecError:
+        return None
+    return record if (record.rights in ("site", "ticket")) == bool(record.site) else None
 
 
 def _base32(data: bytes) -> str:

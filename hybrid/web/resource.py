@@ -22,6 +22,7 @@ from twisted.web.template import flattenString
 from hybrid.api import cookies
 from hybrid.api.calls import Actor
 from hybrid.api.core import Core, no_such_path
+from hybrid.api.endpoints.links import SESSION_S
 from hybrid.api.problems import Refusal, internal, of_error, problem
 from hybrid.api.requests import BoundedRequest
 from hybrid.api.router import Found, Router
@@ -90,13 +91,30 @@ class Pages(Resource):
         actor = self._actor(token)
         if method == "POST":
             await self._post(request, path, token, actor, gone)
-        elif path == "/sign-in":
-            await self._send(request, path, signing.sign_in(signing.local(_fields(query).get("back", "/"))), None, gone)
+        elif path in ("/sign-in", "/enter"):
+            await self._arrive(request, path, query, gone)
         elif actor is None:
             _redirect(request, f"/sign-in?back={quote(path + ('?' + query if query else ''), safe='/')}")
+        elif actor.site and path == "/":
+            _redirect(request, f"/sites/{actor.site}/past")
         else:
             visitor = self._visitor(actor, token)
             await self._send(request, path, await self._page(path, query, actor, visitor), visitor, gone)
+
+    async def _arrive(self, request: Request, path: str, query: str, gone: list[Failure | None]) -> None:
+        """Somebody who is not signed in yet: asked for a token, or here by a link."""
+        try:
+            given = _fields(query)
+            if path == "/enter":
+                token, site = self._tokens.redeem(given.get("ticket", ""), SESSION_S)
+                _redirect(request, f"/sites/{site}/past", cookies.signed_in(token))
+                return
+            page = signing.sign_in(signing.local(given.get("back", "/")))
+        except Refusal:
+            page = signing.used_up()
+        except HybridError as error:
+            page = signing.refusal(of_error(error), "/")
+        await self._send(request, path, page, None, gone)
 
     async def _page(self, path: str, query: str, actor: Actor, visitor: Visitor) -> Page:
         """The page at `path`, or the one that says why it cannot be shown."""
@@ -198,7 +216,11 @@ class Pages(Resource):
 
     def _visitor(self, actor: Actor, token: str) -> Visitor:
         return Visitor(
-            name=actor.name, may_write=actor.may_write, proof=cookies.proof(token), nonce=self._random(12).hex()
+            name=actor.name,
+            may_write=actor.may_write,
+            site=actor.site,
+            proof=cookies.proof(token),
+            nonce=self._random(12).hex(),
         )
 
 

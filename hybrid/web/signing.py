@@ -24,6 +24,12 @@ def sign_in(back: str, refused: Problem | None = None) -> Page:
     return Page(title="Sign in", body=body, changes=False, status=401 if refused else 200)
 
 
+def used_up() -> Page:
+    """Of a link that leads nowhere any more."""
+    why = "It can be opened once, within a minute. Ask for a new one where you found it."
+    return Page(title="This link was used already", body=tags.p(why, class_="lead"), changes=False, status=401)
+
+
 def refusal(problem: Problem, back: str) -> Page:
     """What went wrong, and the way back."""
     body: list[Content] = [told(problem), tags.p(link(back, "Back"))]

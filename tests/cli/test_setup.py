@@ -8,6 +8,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -113,7 +114,7 @@ def test_init_makes_a_node(tmp_path: Path) -> None:
         def prefix(self, prefix: str) -> dict[str, str]:
             return dict(ledger.shared())
 
-    assert Tokens(Map(), os.urandom).actor("Bearer " + credentials["token"]).name == "admin-n1"
+    assert Tokens(Map(), os.urandom, time.time).actor("Bearer " + credentials["token"]).name == "admin-n1"
 
 
 @pytest.mark.zfs

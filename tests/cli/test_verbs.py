@@ -364,3 +364,9 @@ def test_what_only_a_person_decides(hybrid: Any) -> None:
     back = hybrid("site", "undelete", "blog")
     assert (back.code, back.out, back.err) == (0, "", "blog comes back: hybrid site show blog\n")
     assert hybrid("site", "undelete", "blog").code == 3
+
+
+def test_a_link_for_one_person(hybrid: Any) -> None:
+    """The link alone on standard output, to be sent on."""
+    done = hybrid("site", "link", "blog", "--for", "Alice")
+    assert done.code == 0 and done.out.startswith("https://") and "/enter?ticket=hybpat_" in done.out

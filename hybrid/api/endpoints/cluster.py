@@ -97,7 +97,7 @@ async def list_tokens(parts: Parts, call: Call) -> Answer:
 async def create_token(parts: Parts, call: Call) -> Answer:
     """A token, shown once."""
     body = decode(call.body, schema.NewToken)
-    return json_answer(parts.tokens.create(checked_name(body.name, "token"), body.rights, parts.wall_s()), 201)
+    return json_answer(parts.tokens.create(checked_name(body.name, "token"), body.rights), 201)
 
 
 async def revoke_token(parts: Parts, call: Call) -> Answer:

@@ -21,6 +21,8 @@ async def list_operations(parts: Parts, call: Call) -> Answer:
     if state is not None and state not in STATES:
         raise BadRequest(f"?state={shown(state)} is not a state", "one of " + ", ".join(STATES))
     limit = call.argument_int("limit", 100, 1, 1000)
+    if call.actor.site:
+        site = call.actor.site
     return page(parts, schema.Operation, parts.operations.newest_first(limit, site, state))
 
 
@@ -30,7 +32,7 @@ async def show_operation(parts: Parts, call: Call) -> Answer:
     seen = call.argument_int("seen", 0, 0, 10**9) if "seen" in call.arguments else None
     operation_id = call.params["operation"]
     operation = await parts.operations.wait(operation_id, wait_s, seen)
-    if operation is None:
+    if operation is None or (call.actor.site and operation.site != call.actor.site):
         raise lookup.no_such_operation(operation_id)
     return json_answer(operation)
 

@@ -173,7 +173,7 @@ async def operation_content(parts: Parts, call: Call) -> Answer:
     """What an operation made, to be downloaded while it is kept."""
     operation_id = call.params["operation"]
     operation = parts.operations.get(operation_id)
-    if operation is None:
+    if operation is None or (call.actor.site and operation.site != call.actor.site):
         raise lookup.no_such_operation(operation_id)
     result = operation.result or {}
     if "content" not in result:

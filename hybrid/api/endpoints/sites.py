@@ -6,6 +6,7 @@ import msgspec
 from msgspec import UNSET
 
 from hybrid.api import lookup, render, schema
+from hybrid.api.access import seen_by
 from hybrid.api.calls import Answer, Call, json_answer
 from hybrid.api.endpoints.pages import page
 from hybrid.api.jsonbody import decode
@@ -28,7 +29,7 @@ async def list_sites(parts: Parts, call: Call) -> Answer:
     if state is not None and state not in STATES:
         raise BadRequest(f"?state={shown(state)} is not a state", "one of " + ", ".join(STATES), nearest(state, STATES))
     owner = lookup.node(view, call.arguments["node"]).id if "node" in call.arguments else None
-    found = [site for site in view.sites.values() if state in (None, site.state) and owner in (None, site.owner)]
+    found = [site for site in seen_by(call.actor, view) if state in (None, site.state) and owner in (None, site.owner)]
     found.sort(key=lambda site: (site.spec.name, site.spec.id))
     return page(parts, schema.Site, [render.site(view, site, now_s) for site in found])
 

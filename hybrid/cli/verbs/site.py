@@ -121,6 +121,9 @@ def add(nouns: argparse._SubParsersAction[Any], common: argparse.ArgumentParser)
     logs = verbs.add("logs", "the end of a site's console log", show_log)
     _site(logs)
     logs.add_argument("-n", "--lines", type=int, default=200, help="how many (default: %(default)s)")
+    linked = verbs.add("link", "a link to its time machine for one person, good for a minute, once", make_link)
+    _site(linked)
+    linked.add_argument("--for", dest="name", default="", metavar="NAME", help="who it is for, as operations name them")
 
 
 def path_of(session: Session, rest: str = "") -> str:
@@ -247,6 +250,16 @@ def show_log(session: Session) -> int:
     else:
         text = answer["text"]
         session.out.data(text if not text or text.endswith("\n") else text + "\n")
+    return 0
+
+
+def make_link(session: Session) -> int:
+    """`hybrid site link`."""
+    made = session.api.post(path_of(session, "/links"), {"name": session.options.name})
+    if session.out.format == "table":
+        session.out.data(made["url"] + "\n")
+    else:
+        session.out.one(made, name="url")
     return 0
 
 

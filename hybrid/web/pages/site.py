@@ -15,7 +15,6 @@ from hybrid.web.visits import Visit
 async def show(read: Reader, visit: Visit) -> Page:
     """The summary."""
     site = await read.get(schema.Site, site_path(visit.names["site"]))
-    nodes = await read.get(schema.Page[schema.Node], "/v1/nodes")
     operations = await read.get(schema.Page[schema.Operation], "/v1/operations", site=site.id, limit=5)
     body: list[Content] = [
         tags.p(state(site.state), " ", sentence(site), class_="lead"),
@@ -26,14 +25,23 @@ async def show(read: Reader, visit: Visit) -> Page:
             class_="tabs",
         ),
         section("How it is", facts(told(site))),
-        section("Do", *deeds(visit, site, nodes.items)),
-        section("Change", changes(visit, site)),
+        section("Do", *deeds(visit, site)),
+        *(await _for_operators(read, visit, site)),
         section("Operations", running(operations.items, operations.as_of)),
-        section("Delete", tags.p(link(f"/sites/{site.name}/delete", "Delete this site …")))
-        if visit.visitor.may_write
-        else "",
     ]
     return Page(title=site.name, body=body)
+
+
+async def _for_operators(read: Reader, visit: Visit, site: schema.Site) -> list[Content]:
+    """What a customer does not decide."""
+    if visit.visitor.site or not visit.visitor.may_write:
+        return []
+    nodes = await read.get(schema.Page[schema.Node], "/v1/nodes")
+    return [
+        section("Move and prove", *moves(visit, site, nodes.items)),
+        section("Change", changes(visit, site)),
+        section("Delete", tags.p(link(f"/sites/{site.name}/delete", "Delete this site …"))),
+    ]
 
 
 def sentence(site: schema.Site) -> str:
@@ -68,11 +76,10 @@ def told(site: schema.Site) -> list[tuple[str, Content]]:
     ]
 
 
-def deeds(visit: Visit, site: schema.Site, nodes: tuple[schema.Node, ...]) -> list[Content]:
-    """Start or stop, move, snapshot, prove."""
+def deeds(visit: Visit, site: schema.Site) -> list[Content]:
+    """Start or stop, snapshot."""
     about = {"site": site.name}
-    others = [node.name for node in nodes if node.state == "up" and node.name != site.owner]
-    found: list[Content] = [
+    return [
         form(visit.visitor, "stop-site", "Stop", about=about)
         if site.wanted == "running"
         else form(visit.visitor, "start-site", "Start", about=about),
@@ -84,11 +91,18 @@ def deeds(visit: Visit, site: schema.Site, nodes: tuple[schema.Node, ...]) -> li
             about=about,
         ),
     ]
+
+
+def moves(visit: Visit, site: schema.Site, nodes: tuple[schema.Node, ...]) -> list[Content]:
+    """To another server; and whether a copy there would start."""
+    about = {"site": site.name}
+    others = [node.name for node in nodes if node.state == "up" and node.name != site.owner]
+    found: list[Content] = []
     if others:
         found.append(form(visit.visitor, "move-site", "Move", choice("To", "to", others), about=about))
     if others and site.safe_copies:
         found.append(form(visit.visitor, "verify-site", "Prove that a copy starts", about=about))
-    return found
+    return found or [tags.p("There is no other server.", class_="nothing")]
 
 
 def changes(visit: Visit, site: schema.Site) -> Content:

@@ -16,8 +16,6 @@ HEADS = ("Site", "State", "Server", "Copies", "Behind", "Data", "History", "Set 
 async def show(read: Reader, visit: Visit) -> Page:
     """The list, with what is found by `?find=` only."""
     sites = await read.get(schema.Page[schema.Site], "/v1/sites")
-    nodes = await read.get(schema.Page[schema.Node], "/v1/nodes")
-    images = await read.get(schema.Page[schema.Image], "/v1/images")
     wanted = visit.query.get("find", "").lower()
     found = [site for site in sites.items if matches(site, wanted)]
     body: list[Content] = [
@@ -28,8 +26,11 @@ async def show(read: Reader, visit: Visit) -> Page:
             class_="find",
         ),
         table(HEADS, (row(site) for site in found), "No site is like that." if wanted else "There is no site yet."),
-        section("A new site", new(visit, images.items, nodes.items)),
     ]
+    if not visit.visitor.site:
+        nodes = await read.get(schema.Page[schema.Node], "/v1/nodes")
+        images = await read.get(schema.Page[schema.Image], "/v1/images")
+        body.append(section("A new site", new(visit, images.items, nodes.items)))
     return Page(title="Sites", body=body)
 
 
