@@ -178,6 +178,7 @@ class Node(MultiService):
             core.away,
             core.care.groups,
             self._registry,
+            self._certificates,
             time.time,
             os.urandom,
             interface=settings.address,

@@ -13,6 +13,7 @@ from hybrid.api.routes import Query, Route
 _REF = "#/components/schemas/{name}"
 _PARAMETER = re.compile(r"{([a-z]+)}")
 _DESCRIBED = {
+    "certificate": "The first of its host names, for example `www.example.org`.",
     "group": "name of a group",
     "site": "name or id of a site",
     "node": "name or id of a node",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from hybrid.api.certificates import CertificateDeeds
 from hybrid.api.events import Events
 from hybrid.api.operations import Operations
 from hybrid.api.ports import AwayCopies, ClusterKeys, ImageStore, JoinTokens, Placement, RemoveNode, SharedMap
@@ -31,6 +32,7 @@ class Parts:
     shared: SharedMap
     groups: GroupDeeds
     dns: DnsZones
+    certificates: CertificateDeeds
     placement: Placement
     wall_s: Callable[[], float]
     """Seconds since the epoch."""

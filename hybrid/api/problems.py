@@ -80,6 +80,7 @@ _KNOWN: dict[type[errors.HybridError], tuple[int, str, int | None]] = {
     errors.PeerError: (503, "peer-unreachable", 5),
     errors.StreamRefused: (502, "stream-refused", None),
     errors.ContainerError: (500, "container", None),
+    errors.NoSuchCertificate: (404, "no-such-certificate", None),
     errors.NoSuchStore: (404, "no-such-store", None),
     errors.StoreUnreachable: (503, "store-unreachable", 30),
     errors.AwayError: (502, "store", None),

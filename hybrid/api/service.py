@@ -20,6 +20,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from hybrid.api import changes
+from hybrid.api.certificates import CertificateDeeds
 from hybrid.api.core import Core
 from hybrid.api.events import Events
 from hybrid.api.operations import Operations
@@ -83,6 +84,7 @@ class ApiService(Service):
         away: AwayCopies,
         groups: GroupDeeds,
         dns: DnsZones,
+        certificates: CertificateDeeds,
         wall_s: Callable[[], float],
         random: Callable[[int], bytes],
         placement: Placement = first_owner,
@@ -113,6 +115,7 @@ class ApiService(Service):
             shared=shared,
             groups=groups,
             dns=dns,
+            certificates=certificates,
             placement=placement,
             wall_s=wall_s,
             monotonic_s=reactor.seconds,

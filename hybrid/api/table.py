@@ -10,6 +10,7 @@ from hybrid.api import schema
 from hybrid.api.awaytable import AWAY
 from hybrid.api.calls import Answer, Call
 from hybrid.api.endpoints import (
+    certificates,
     choices,
     clones,
     cluster,
@@ -342,6 +343,7 @@ ROUTES: tuple[Route, ...] = (
     *links.ROUTES,
     *groups.ROUTES,
     *zones.ROUTES,
+    *certificates.ROUTES,
     *AWAY,
     *_JOBS,
     _DESCRIPTION,

@@ -20,6 +20,7 @@ MODULES = {
     "hybrid.cli.verbs.away": ("away",),
     "hybrid.cli.verbs.group": ("group",),
     "hybrid.cli.verbs.dns": ("dns",),
+    "hybrid.cli.verbs.cert": ("cert",),
     "hybrid.cli.verbs.jobs": ("op", "events", "api"),
     "hybrid.cli.verbs.replication": ("replication",),
     "hybrid.cli.verbs.processes": ("init", "join", "run", "proxy", "demo"),

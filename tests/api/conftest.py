@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.testing import MemoryReactorClock, StringTransport
@@ -20,6 +21,8 @@ from hybrid.api.service import ApiService
 from hybrid.api.tokens import new_token
 from hybrid.away.lines import AwaySite, Stream
 from hybrid.away.stores import AwayStore, checked
+from hybrid.certs.service import Certificates
+from hybrid.certs.vault import Vault
 from hybrid.cluster import groups, keyring
 from hybrid.cluster.groups import Group
 from hybrid.cluster.keyring import Keyring
@@ -647,6 +650,14 @@ class Node:
         self.store = FakeStore()
         self.dns = Registry(cluster.shared, self.hosting.view)
         cluster.shared.followers.append(self.dns.heard)
+        self.certificates = Certificates(
+            Vault(node, cluster.sealing_key, lambda count: bytes(count)),
+            cluster.shared,
+            dict,
+            lambda: cluster.world.view(node),
+            lambda: NOW_S,
+            lambda secrets: None,
+        )
         self.api = self.make()
 
     def make(self) -> ApiService:
@@ -673,6 +684,7 @@ class Node:
             self.cluster.away,
             self.groups,
             self.dns,
+            self.certificates,
             wall_s=lambda: NOW_S + self.cluster.reactor.seconds(),
             random=random,
         )
@@ -792,6 +804,7 @@ class Cluster:
         self.keys = keyring.first(bytes(32), NOW_S * 1000)
         self.removed: list[tuple[NodeId, str, bool]] = []
         self.away = FakeAway()
+        self.sealing_key = generate_private_key(SECP256R1())
         self.closing = ExitStack()
         self.lost: list[Any] = []
         _, self.token, record = new_token("admin", "admin", NOW_S, lambda count: b"\x01" * count)

@@ -84,6 +84,7 @@ def main(directory: Path) -> None:
         cluster.away,
         n1.groups,
         n1.dns,
+        n1.certificates,
         wall_s=lambda: float(module.NOW_S),
         random=lambda count: next(numbers).to_bytes(count, "big"),
         interface="127.0.0.1",

@@ -370,3 +370,16 @@ def test_a_link_for_one_person(hybrid: Any) -> None:
     """The link alone on standard output, to be sent on."""
     done = hybrid("site", "link", "blog", "--for", "Alice")
     assert done.code == 0 and done.out.startswith("https://") and "/enter?ticket=hybpat_" in done.out
+
+
+def test_certificates(hybrid: Any, tmp_path: Path) -> None:
+    """Uploaded from files, listed, removed; how a site's HTTP is served is shown and changed."""
+    assert hybrid("cert", "list", "--format", "json").out.strip() == "[]"
+    (tmp_path / "pem").write_text("nothing")
+    refused = hybrid("cert", "upload", "--chain", f"{tmp_path}/pem", "--key", f"{tmp_path}/pem")
+    assert refused.code == 2 and "no private key" in refused.err
+    assert hybrid("cert", "upload", "--chain", f"{tmp_path}/none", "--key", f"{tmp_path}/pem").code == 2
+    assert hybrid("cert", "remove", "x.test", "--yes").code == 3
+    changed = hybrid("site", "http", "blog", "--redirect", "on", "--hsts", "1h", "--format", "json")
+    assert json.loads(changed.out) == {"redirect": True, "hsts_s": 3600}
+    assert json.loads(hybrid("site", "http", "blog", "--format", "json").out)["redirect"] is True

@@ -75,6 +75,12 @@ def add(nouns: argparse._SubParsersAction[Any], common: argparse.ArgumentParser)
     change = verbs.add("set", "change settings of a site", change_site, "hybrid site set blog --copies 3 --ttl 60s")
     _site(change)
     _limits(change)
+    http = verbs.add(
+        "http", "how a site's HTTP is served", site_http, "hybrid site http blog --redirect on --hsts 180d"
+    )
+    _site(http)
+    http.add_argument("--redirect", choices=("on", "off"), help="send who asks without TLS to https://")
+    http.add_argument("--hsts", type=duration, metavar="TIME", help="browsers shall ask by HTTPS only for so long (0)")
     move = verbs.add("move", "hand a running site over to another node", move_site, "hybrid site move blog --to n2")
     _site(move)
     move.add_argument("--to", required=True, metavar="NODE")
@@ -159,6 +165,18 @@ def change_site(session: Session) -> int:
     if not body:
         raise CliError("nothing to change", "", "name a setting: `hybrid site set --help`", USAGE)
     session.out.one(session.api.call("PATCH", path_of(session), body).json(), SHOW)
+    return 0
+
+
+def site_http(session: Session) -> int:
+    """`hybrid site http`."""
+    options, path = session.options, path_of(session, "/http")
+    given: Json = {}
+    if options.redirect is not None:
+        given["redirect"] = options.redirect == "on"
+    if options.hsts is not None:
+        given["hsts_s"] = int(options.hsts)
+    session.out.one(session.api.call("PATCH", path, given).json() if given else session.api.get(path))
     return 0
 
 
