@@ -93,6 +93,8 @@ class Setting:
     """The client can be offered TLS."""
     trusted: bool = False
     """It is of this node: it may do without TLS."""
+    nonce: bytes = bytes(20)
+    """20 bytes of chance."""
 
 
 class Dialogue(Protocol):

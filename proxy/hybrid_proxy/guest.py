@@ -7,6 +7,7 @@ Until the site is known only the dialogue answers; then it is found, waited for 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 
 from OpenSSL import SSL
@@ -119,7 +120,7 @@ class Guest(Caller):
         self._service, self._at_once = service, at_once
         names = house.routes.services.speaking(service)
         trusted = house.sources.is_neighbour(source[0])
-        self._dialogue = new(Setting(names, source[0], house.tls is not None, trusted))
+        self._dialogue = new(Setting(names, source[0], house.tls is not None, trusted, os.urandom(20)))
         self._over = False
 
     def _where(self) -> Route:
@@ -178,7 +179,7 @@ class Guest(Caller):
         if self._house.tls is None or not ITLSTransport.providedBy(self.transport):
             self._close()
         else:
-            self.transport.startTLS(self._house.tls, False)  # type: ignore[call-arg]  # declared without self
+            self.transport.startTLS(self._house.tls)
 
     def _leave_site(self) -> None:
         splice, self._splice, self._callee = self._splice, None, None
