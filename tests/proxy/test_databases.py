@@ -6,6 +6,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,15 +35,17 @@ def wait_for(port: int, server: subprocess.Popen[bytes]) -> None:
 
 
 @pytest.fixture
-def postgres(tmp_path: Path) -> Iterator[int]:
-    """A PostgreSQL with a role `app`, password `secret`, and a database `app`; its port."""
-    home, port = tmp_path / "data", free_port()
-    home.mkdir()
-    shutil.chown(home, "postgres", "postgres")
-    for parent in (tmp_path, *tmp_path.parents[:3]):
-        if parent != Path("/tmp"):
-            parent.chmod(0o755)
-    password = tmp_path / "password"
+def postgres() -> Iterator[int]:
+    """A PostgreSQL with a role `app`, password `secret`; its port. It must not be root, so it has a place of its own."""
+    with tempfile.TemporaryDirectory(prefix="hybrid-postgres-") as place:
+        shutil.chown(place, "postgres", "postgres")
+        yield from serving_postgres(Path(place))
+
+
+def serving_postgres(place: Path) -> Iterator[int]:
+    """See `postgres`."""
+    home, port = place / "data", free_port()
+    password = place / "password"
     password.write_text("secret")
     password.chmod(0o644)
     as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
