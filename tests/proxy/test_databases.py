@@ -36,7 +36,7 @@ def wait_for(port: int, server: subprocess.Popen[bytes]) -> None:
 
 @pytest.fixture
 def postgres() -> Iterator[int]:
-    """A PostgreSQL with a role `app`, password `secret`; its port. It must not be root, so it has a place of its own."""
+    """A PostgreSQL with a role `app`, password `secret`; its port. Not being root, it needs a place of its own."""
     with tempfile.TemporaryDirectory(prefix="hybrid-postgres-") as place:
         shutil.chown(place, "postgres", "postgres")
         yield from serving_postgres(Path(place))
