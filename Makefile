@@ -16,7 +16,7 @@ FROM ?= 0
 ONLY ?=
 SEED ?=
 
-.PHONY: help setup packages images demo story faults test test-openzfs test-fast check format simulate mutations crashes differential bench clean
+.PHONY: help setup packages native images demo story faults test test-openzfs test-fast check format simulate mutations crashes differential bench clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -28,7 +28,10 @@ packages: ## Debian packages that a node and its tests need
 $(VENV)/.complete: pyproject.toml contrib/setup/venv | packages
 	@contrib/setup/venv $(PYTHON) $(VENV)
 
-setup: packages $(VENV)/.complete ## everything but the images
+setup: packages $(VENV)/.complete native ## everything but the images
+
+native: packages ## the compiled parsers, where there is a compiler
+	@contrib/setup/native $(PYTHON)
 
 images: setup ## site images, built from Debian packages
 	@$(BIN)/python -m hybrid_containers.build static php mariadb postgres --store $(IMAGES)

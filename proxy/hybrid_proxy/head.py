@@ -3,15 +3,21 @@ Request heads of HTTP/1.1 (RFC 9112), parsed strictly. Pure.
 
 One expression accepts a whole head; whatever it does not match is either incomplete or refused, and only then is it
 looked at line by line to say why. Nothing here is lenient: what two parsers could read in two ways gets 400.
-A compiled parser may take the place of `parse_request` (see `hybrid_proxy.reply` for responses).
+Where it was built, a compiled parser (`_heads.c`) takes ordinary heads first; all others are looked at here.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 
+try:
+    from hybrid_proxy._heads import parse_request as _quick
+except ImportError:
+    _quick = None  # type: ignore[assignment]
+
+COMPILED = _quick is not None
 MAX_HEAD = 32 * 1024
 MAX_LINE = 16 * 1024
 MAX_TARGET = 8 * 1024
@@ -31,6 +37,8 @@ _HOST = re.compile(rb"([0-9A-Za-z](?:[0-9A-Za-z_.-]{0,252}[0-9A-Za-z.])?|\[[0-9A
 _ABSOLUTE = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?]+)(.*)", re.DOTALL)
 
 TLS_HANDSHAKE = 0x16
+CONNECTIONS = {1: ([b"close"], False), 2: ([b"keep-alive"], True)}
+"""What the compiled parsers tell of `Connection`, 0 aside: its options, and whether another message may follow."""
 
 
 class Refused(Exception):
@@ -51,17 +59,18 @@ class RequestHead:
     """
     A request as understood; what is sent on is written from this, never copied from what came in.
 
-    `fields` are the end-to-end fields in order, names as sent. `forwarding` are those that say where a request came
+    `forwarding` are those that say where a request came
     from (`X-Forwarded-*`, `Forwarded`, `Via`, …), names in lower case: only a member of the cluster may set them.
     """
 
     __slots__ = (
+        "_fields",
+        "_lines",
         "adds",
         "authority",
         "chunked",
         "end",
         "expects_continue",
-        "fields",
         "forwarding",
         "host",
         "keep_alive",
@@ -85,9 +94,10 @@ class RequestHead:
         """Lower case, without port and final dot."""
         self.authority = b""
         """`Host` as sent."""
-        self.fields: list[tuple[bytes, bytes]] = []
-        self.forwarding: list[tuple[bytes, bytes]] = []
-        self.listed: list[bytes] = []
+        self._fields: list[tuple[bytes, bytes]] | None = None
+        self._lines = b""
+        self.forwarding: Sequence[tuple[bytes, bytes]] = ()
+        self.listed: Sequence[bytes] = ()
         """Options of `Connection`, lower case."""
         self.length: int | None = None
         """`Content-Length`, or `None`."""
@@ -100,6 +110,22 @@ class RequestHead:
         """Field lines, each ended, for the response: set by the door."""
 
     @property
+    def fields(self) -> list[tuple[bytes, bytes]]:
+        """The end-to-end fields in order, names as sent."""
+        if self._fields is None:
+            self._fields = fields_of(self._lines)
+        return self._fields
+
+    @fields.setter
+    def fields(self, fields: list[tuple[bytes, bytes]]) -> None:
+        self._fields = fields
+
+    @property
+    def lines(self) -> bytes:
+        """The same as they are sent on: `Name: value` and CR LF, each."""
+        return self._lines if self._fields is None else lines_of(self._fields)
+
+    @property
     def has_body(self) -> bool:
         """Whether bytes of a body follow."""
         return self.chunked or bool(self.length)
@@ -107,6 +133,17 @@ class RequestHead:
     def field(self, name: bytes) -> bytes | None:
         """The value of the first end-to-end field `name` (lower case)."""
         return next((value for key, value in self.fields if key.lower() == name), None)
+
+
+def lines_of(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Fields as they are sent."""
+    return b"".join([b"%b: %b\r\n" % field for field in fields])
+
+
+def fields_of(lines: bytes) -> list[tuple[bytes, bytes]]:
+    """Undo `lines_of`."""
+    pairs = (line.partition(b": ") for line in lines.split(b"\r\n")[:-1])
+    return [(name, value) for name, _, value in pairs]
 
 
 def parse_request(data: bytes) -> RequestHead | None:
@@ -119,6 +156,25 @@ def parse_request(data: bytes) -> RequestHead | None:
     Raises:
         Refused: It can never become a head that is served.
     """
+    found = _quick(data) if _quick is not None else None
+    if found is not None:
+        method, target, minor, end, authority, length, lines, forwarding, connection = found
+        host = normal_host(authority)
+        if host is not None:
+            head = RequestHead(method, target, minor, end)
+            head.host, head.authority, head._lines = host, authority, lines
+            if length >= 0:
+                head.length = length
+            if forwarding is not None:
+                head.forwarding = forwarding
+            if connection:
+                head.listed, head.keep_alive = CONNECTIONS[connection]
+            return head
+    return parse_strictly(data)
+
+
+def parse_strictly(data: bytes) -> RequestHead | None:
+    """See `parse_request`: the definition of what is allowed."""
     match = _HEAD.match(data)
     if match is None:
         return _without_blank_line(data)
@@ -137,7 +193,7 @@ def _without_blank_line(data: bytes) -> RequestHead | None:
     if data.startswith(b"\r\n"):
         if data.startswith(b"\r\n\r\n"):
             raise Refused(400, "empty lines")
-        head = parse_request(data[2:])
+        head = parse_strictly(data[2:])
         if head is not None:
             head.end += 2
         return head
@@ -193,7 +249,7 @@ def _read_fields(head: RequestHead, block: bytes) -> None:
     found = _FIELD.findall(block)
     if len(found) > MAX_FIELDS:
         raise Refused(431, "too many header fields")
-    fields = head.fields
+    fields = head.fields = []
     for name, value in found:
         if value and value[-1] in b" \t":
             value = value.rstrip(b" \t")
@@ -202,7 +258,7 @@ def _read_fields(head: RequestHead, block: bytes) -> None:
         if special is not None:
             special(head, value)
         elif lower.startswith(b"x-") and _is_ours(lower):
-            head.forwarding.append((lower, value))
+            head.forwarding = [*head.forwarding, (lower, value)]
         elif b"_" not in name:  # to CGI `X_Forwarded_For` and `X-Forwarded-For` are one variable
             fields.append((name, value))
 
@@ -242,7 +298,7 @@ def _encoding(head: RequestHead, value: bytes) -> None:
 
 
 def _connection(head: RequestHead, value: bytes) -> None:
-    head.listed += [option.strip(b" \t") for option in value.lower().split(b",")]
+    head.listed = [*head.listed, *(option.strip(b" \t") for option in value.lower().split(b","))]
     if b"close" in head.listed:
         head.keep_alive = False
     elif b"keep-alive" in head.listed:
@@ -265,7 +321,7 @@ def _drop(head: RequestHead, value: bytes) -> None:
 
 def _forwarding(name: bytes) -> Callable[[RequestHead, bytes], None]:
     def keep(head: RequestHead, value: bytes) -> None:
-        head.forwarding.append((name, value))
+        head.forwarding = [*head.forwarding, (name, value)]
 
     return keep
 

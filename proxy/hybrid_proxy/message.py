@@ -24,8 +24,7 @@ def request_bytes(head: RequestHead, came_from: bytes) -> bytes:
         head: The client's request.
         came_from: Field lines, each ended, see `provenance` and `passed_on`.
     """
-    lines = [b"%b %b HTTP/1.1\r\nHost: %b\r\n" % (head.method, head.target, head.authority)]
-    lines += [b"%b: %b\r\n" % field for field in head.fields]
+    lines = [b"%b %b HTTP/1.1\r\nHost: %b\r\n%b" % (head.method, head.target, head.authority, head.lines)]
     if head.chunked:
         lines.append(b"Transfer-Encoding: chunked\r\n")
     elif head.length is not None:
@@ -111,8 +110,7 @@ def reply_bytes(reply: ReplyHead, head: RequestHead, length: int | None, keep_al
         length: Of the body that follows, `None` when its end is told by chunks (HTTP/1.1) or by closing (1.0).
         keep_alive: Whether the client may send another request.
     """
-    lines = [b"HTTP/1.1 %d %b\r\n" % (reply.status, reply.reason)]
-    lines += [b"%b: %b\r\n" % field for field in reply.fields]
+    lines = [b"HTTP/1.1 %d %b\r\n%b" % (reply.status, reply.reason, reply.lines)]
     if head.adds and not any(name.lower() == STRICT for name, _ in reply.fields):
         lines.append(head.adds)
     if reply.status < 200 or reply.status == 204:
@@ -131,11 +129,9 @@ def reply_bytes(reply: ReplyHead, head: RequestHead, length: int | None, keep_al
 
 def interim_bytes(reply: ReplyHead) -> bytes:
     """A 1xx response other than 101."""
-    fields = b"".join(b"%b: %b\r\n" % field for field in reply.fields)
-    return b"HTTP/1.1 %d %b\r\n%b\r\n" % (reply.status, reply.reason, fields)
+    return b"HTTP/1.1 %d %b\r\n%b\r\n" % (reply.status, reply.reason, reply.lines)
 
 
 def switching_bytes(reply: ReplyHead) -> bytes:
     """101: after this the connection is a tunnel."""
-    fields = b"".join(b"%b: %b\r\n" % field for field in reply.fields)
-    return b"HTTP/1.1 101 %b\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n%b\r\n" % (reply.reason, fields)
+    return b"HTTP/1.1 101 %b\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n%b\r\n" % (reply.reason, reply.lines)

@@ -10,7 +10,12 @@ from __future__ import annotations
 
 import re
 
-from hybrid_proxy.head import MAX_FIELDS, MAX_HEAD, MAX_LENGTH_DIGITS, TOKEN
+from hybrid_proxy.head import CONNECTIONS, MAX_FIELDS, MAX_HEAD, MAX_LENGTH_DIGITS, TOKEN, fields_of, lines_of
+
+try:
+    from hybrid_proxy._heads import parse_reply as _quick
+except ImportError:
+    _quick = None  # type: ignore[assignment]
 
 _HEAD = re.compile(
     rb"HTTP/1\.([01]) ([1-9]\d\d)(?: ([\t -~\x80-\xff]*+))?\r?\n"
@@ -31,15 +36,27 @@ class BadReply(Exception):
 
 
 class ReplyHead:
-    """A response as understood. `fields` are end-to-end, in order, names as sent."""
+    """A response as understood."""
 
-    __slots__ = ("chunked", "end", "fields", "keep_alive", "length", "not_owner", "reason", "status", "upgrade")
+    __slots__ = (
+        "_fields",
+        "_lines",
+        "chunked",
+        "end",
+        "keep_alive",
+        "length",
+        "not_owner",
+        "reason",
+        "status",
+        "upgrade",
+    )
 
     def __init__(self, status: int, reason: bytes, minor: int, end: int) -> None:
         self.status = status
         self.reason = reason
         self.end = end
-        self.fields: list[tuple[bytes, bytes]] = []
+        self._fields: list[tuple[bytes, bytes]] | None = None
+        self._lines = b""
         self.length: int | None = None
         self.chunked = False
         self.keep_alive = minor == 1
@@ -48,6 +65,22 @@ class ReplyHead:
         """Value of `Upgrade`, as sent."""
         self.not_owner = b""
         """See `NOT_OWNER`; meaningful from a member of the cluster only."""
+
+    @property
+    def fields(self) -> list[tuple[bytes, bytes]]:
+        """The end-to-end fields in order, names as sent."""
+        if self._fields is None:
+            self._fields = fields_of(self._lines)
+        return self._fields
+
+    @fields.setter
+    def fields(self, fields: list[tuple[bytes, bytes]]) -> None:
+        self._fields = fields
+
+    @property
+    def lines(self) -> bytes:
+        """The same as they are sent on: `Name: value` and CR LF, each."""
+        return self._lines if self._fields is None else lines_of(self._fields)
 
     def body_length(self, method: bytes) -> int | None:
         """Bytes of the body that follows a reply to `method`: `None` when only framing or the end can tell."""
@@ -66,6 +99,23 @@ def parse_reply(data: bytes) -> ReplyHead | None:
     Raises:
         BadReply: It is none, or too large.
     """
+    found = _quick(data) if _quick is not None else None
+    if found is None:
+        return parse_carefully(data)
+    status, reason, minor, end, length, lines, chunked, connection = found
+    head = ReplyHead(status, reason, minor, end)
+    head._lines = lines
+    if length >= 0:
+        head.length = length
+    if chunked:
+        head.chunked = True
+    if connection:
+        head.keep_alive = CONNECTIONS[connection][1]
+    return head
+
+
+def parse_carefully(data: bytes) -> ReplyHead | None:
+    """See `parse_reply`: the definition of what is passed on."""
     match = _HEAD.match(data)
     if match is None:
         if len(data) > MAX_HEAD or _COMPLETE.search(data) or not b"HTTP/1."[: len(data)] == data[:7]:

@@ -176,9 +176,11 @@ class Ours(Server):
 
     name = "ours"
 
-    def __init__(self, folder: Path, ports: dict[str, int], feeding: subprocess.Popen[bytes]) -> None:
+    def __init__(self, folder: Path, ports: dict[str, int], feeding: subprocess.Popen[bytes], pure: bool) -> None:
         self.feeding = feeding
-        code = "import sys; from hybrid_proxy.main import main; sys.exit(main(sys.argv[1:]))"
+        self.name = "pure" if pure else "ours"
+        hidden = "sys.modules['hybrid_proxy._heads'] = None; " if pure else ""
+        code = f"import sys; {hidden}from hybrid_proxy.main import main; sys.exit(main(sys.argv[1:]))"
         argv = [sys.executable, "-c", code, "--config", str(folder / "hybrid.toml"), "--stay-root"]
         super().__init__(folder, PROXY_CPU, argv, ports)
 
@@ -197,18 +199,18 @@ class Ours(Server):
         self.feeding.wait(10)
 
 
-def ours(folder: Path, behind: int, sites: int = SITES) -> Ours:
-    """Our front doors with so many sites in their view."""
-    http_port, interior_port, tcp_port = free_ports(3)
-    where = folder / f"ours-{sites}"
+def ours(folder: Path, behind: int, sites: int = SITES, pure: bool = False) -> Ours:
+    """Our front doors with so many sites in their view; `pure`: without the compiled parsers."""
+    http_port, https_port, interior_port, tcp_port = free_ports(4)
+    where = folder / f"ours-{sites}-{pure}"
     where.mkdir()
     (where / "hybrid.toml").write_text(
         f'name = "one"\naddress = "127.0.0.1"\nstate_dir = "{where}/state"\nrun_dir = "{where}/run"\n'
-        f"http_port = {http_port}\ninterior_port = {interior_port}\n"
+        f"http_port = {http_port}\nhttps_port = {https_port}\ninterior_port = {interior_port}\n"
     )
     argv = [sys.executable, "-m", "tests.bench.feeding", str(where), str(behind), str(tcp_port), str(sites)]
     with (where / "feed.log").open("wb") as log:
         feeding = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log)
     assert feeding.stdout is not None
     feeding.stdout.readline()
-    return Ours(where, {"http": http_port, "tcp": tcp_port}, feeding)
+    return Ours(where, {"http": http_port, "tcp": tcp_port}, feeding, pure)
