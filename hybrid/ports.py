@@ -9,7 +9,8 @@ child is reaped.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Literal, Protocol
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -40,6 +41,49 @@ class ByteSink(Protocol):
 
     async def abort(self) -> None:
         """Stop without effect. Safe to call at any time, more than once."""
+
+
+Moved = Callable[[int], Awaitable[None]]
+"""Told of so many bytes that were moved; what comes next waits until it returns. Raises when nothing more may come."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourcePipe:
+    """The pipe a source's bytes come from, for another process to read to its end."""
+
+    descriptor: int
+    held: bytes
+    """What was read from it already and comes first."""
+    moved: Moved
+
+
+@dataclass(frozen=True, slots=True)
+class SinkPipe:
+    """The pipe a sink's bytes go to, for another process to write the rest of a stream to."""
+
+    descriptor: int
+    held: bytes
+    """What was taken last and is not in the pipe: it comes first, and as many bytes of the end are kept back."""
+    kept: Callable[[bytes], None]
+    """Takes what was kept back."""
+    broken: Callable[[], Awaitable[Exception]]
+    """Why the pipe takes no more."""
+
+
+@runtime_checkable
+class PipedSource(Protocol):
+    """A `ByteSource` whose bytes may be taken past this process."""
+
+    async def source_pipe(self) -> SourcePipe | None:
+        """Its pipe, left alone until the next `read` or `abort`, which is to find it at its end. `None`: none now."""
+
+
+@runtime_checkable
+class PipedSink(Protocol):
+    """A `ByteSink` whose bytes may come past this process."""
+
+    async def sink_pipe(self) -> SinkPipe | None:
+        """Its pipe, left alone until the next call. `None`: none now."""
 
 
 # -------------------------------------------------------------------------------- storage
@@ -411,6 +455,13 @@ class IncomingStream(ByteSource, Protocol):
 
     async def accept(self) -> None:
         """Tell the peer to send."""
+
+    def lead_into(self, sink: ByteSink, moved: Moved) -> None:
+        """
+        All that `read` gives is written to `sink`: what comes late in a long stream may go there past this process.
+
+        `moved` is told of that; `read` then gives the stream's end.
+        """
 
 
 class Peers(Protocol):

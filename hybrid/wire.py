@@ -217,6 +217,20 @@ class Ping(msgspec.Struct, frozen=True, tag=True):
     """Is there anybody? Answered by `Done` by the link itself."""
 
 
+class Pumped(msgspec.Struct, frozen=True, tag=True):
+    """
+    On a stream, to its sender: the rest may be moved by a process of its own (`hybrid.cluster.pumping`).
+
+    The sender says `mark` in place of data when it is at that; the receiver answers `PumpNow`, and both go on with it.
+    """
+
+    mark: bytes
+
+
+class PumpNow(msgspec.Struct, frozen=True, tag=True):
+    """See `Pumped`."""
+
+
 Message = (
     Hello
     | Ping
@@ -239,6 +253,8 @@ Message = (
     | ApiCall
     | ApiAnswer
     | Failed
+    | Pumped
+    | PumpNow
 )
 
 _encoder = msgspec.msgpack.Encoder()

@@ -190,7 +190,7 @@ class Identity:
 
         Nobody is refused here: who is kept out can be told why only after the handshake.
         """
-        return tls.ServerTLS(self._server((tls.CONTROL, tls.STREAM, tls.JOIN), False, tls.nobody))
+        return tls.ServerTLS(self._server((tls.CONTROL, tls.PUMPED_STREAM, tls.STREAM, tls.JOIN), False, tls.nobody))
 
     def client_options(
         self, node: NodeId, protocols: Sequence[bytes] = (), refuses: tls.Refuses = tls.nobody

@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 from hybrid.cluster.pipe import Pipe
 from hybrid.errors import PeerError
 from hybrid.model import NodeId
-from hybrid.ports import ByteSource
+from hybrid.ports import ByteSink, ByteSource, Moved
 
 _PIPE_BYTES = 256 * 1024
 
@@ -103,6 +103,9 @@ class MemoryStream:
             self._move()
 
         self._wires.deliver(self.receiver, self.sender, accepted)
+
+    def lead_into(self, sink: ByteSink, moved: Moved) -> None:
+        """See `hybrid.ports.IncomingStream`. There is only one process."""
 
     async def read(self) -> bytes:
         """See `hybrid.ports.ByteSource`."""

@@ -15,19 +15,20 @@ from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol, wrapClientTLS
 from twisted.internet.error import CannotListenError, ConnectError
-from twisted.internet.interfaces import IListeningPort, IReactorTCP, IReactorTime, IStreamClientEndpoint
+from twisted.internet.interfaces import IListeningPort, IReactorTCP, IStreamClientEndpoint
 from twisted.internet.protocol import ServerFactory
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 
-from hybrid.cluster import tls
+from hybrid.cluster import pumping, tls
 from hybrid.cluster.answering import Answers, RequestHandler, StreamHandler
 from hybrid.cluster.doorway import Doors
 from hybrid.cluster.framed import Connections, Framed
 from hybrid.cluster.identity import Identity
 from hybrid.cluster.link import AcceptedLink, LinkTiming, RefusedLink
 from hybrid.cluster.neighbour import Neighbour
+from hybrid.cluster.pumping import BEGIN_AT, Pumps
 from hybrid.cluster.streams import AcceptedStream, OutgoingStream
 from hybrid.errors import HybridError, PeerError
 from hybrid.model import NodeId
@@ -43,7 +44,7 @@ Newcomer = Callable[[Connections, str], Framed]
 """Makes the conversation with one who wants to join, from its source address."""
 
 
-class Reactor(IReactorTCP, IReactorTime):
+class Reactor(IReactorTCP, pumping.Reactor):
     """What the links need of the reactor."""
 
 
@@ -66,6 +67,7 @@ class PeerLinks(Service):
         on_twin: Callable[[str], None] = lambda source: None,
         on_refused: Callable[[str], None] = lambda why: None,
         keep_up_to: int = KEEP_UP_TO,
+        pump_at: int = BEGIN_AT,
     ) -> None:
         """
         Nothing is opened before `startService`.
@@ -82,13 +84,14 @@ class PeerLinks(Service):
             on_refused: Called with the reason when another node keeps this one out.
             on_twin: Called with the address of each connection that proves to have this node's own key.
             keep_up_to: With more other nodes than this, links are opened when they are wanted.
+            pump_at: Bytes of a stream after which processes of their own move it.
             refuses: Which members are kept out, and why; asked at each handshake. Open links are for `cut` to end.
         """
         self._reactor, self._identity, self._settings = reactor, identity, settings
         self._addresses, self._jitter, self._timing = addresses, jitter, timing or LinkTiming()
         self._newcomer, self._refuses = newcomer, refuses
         self._on_twin, self._on_refused = on_twin, on_refused
-        self._keep_up_to = keep_up_to
+        self._keep_up_to, self._pump_at = keep_up_to, pump_at
         self._options = identity.cluster_port_options()
         self._bind = settings.address if bind_address is None else bind_address
         self._answers = Answers()
@@ -209,9 +212,9 @@ class PeerLinks(Service):
         """See `hybrid.ports.Peers`."""
         try:
             await self._neighbour_of(node).linked(self._timing.connect_s)
-            stream = OutgoingStream(self._reactor, self._timing, self._connections, node, offer)
+            stream = OutgoingStream(self._reactor, self._timing, self._connections, node, offer, self._pumps())
             try:
-                await connectProtocol(self._endpoint(node, tls.STREAM), stream)
+                await connectProtocol(self._endpoint(node, tls.PUMPED_STREAM, tls.STREAM), stream)
             except (ConnectError, OSError) as error:
                 raise PeerError(f"{node} cannot be reached", str(error), "it is tried again by itself") from error
             return await stream.carry(source)
@@ -254,11 +257,14 @@ class PeerLinks(Service):
         for callback in callbacks:
             callback(node)
 
-    def _endpoint(self, node: NodeId, protocol: bytes) -> IStreamClientEndpoint:
+    def _pumps(self) -> Pumps:
+        return Pumps(self._reactor, self._identity, self._pump_at)
+
+    def _endpoint(self, node: NodeId, *protocols: bytes) -> IStreamClientEndpoint:
         host, port = self._addresses()[node]
         bind = (self._bind, 0) if self._bind else None
         plain = TCP4ClientEndpoint(self._reactor, host, port, int(self._timing.connect_s) or 1, bind)
-        return wrapClientTLS(self._identity.client_options(node, [protocol], self._refuses), plain)
+        return wrapClientTLS(self._identity.client_options(node, protocols, self._refuses), plain)
 
     def _show(self, transport: TLSMemoryBIOProtocol, source: str) -> Framed:
         """What a connection to the cluster port is: see `hybrid.cluster.doorway`."""
@@ -277,6 +283,7 @@ class PeerLinks(Service):
             return RefusedLink(self._reactor, self._timing, self._connections, node, why)
         if protocol == tls.CONTROL:
             return AcceptedLink(self._reactor, self._timing, self._connections, self._identity, node, self._answers)
-        if protocol == tls.STREAM:
-            return AcceptedStream(self._reactor, self._timing, self._connections, node, self._answers)
+        if protocol in (tls.PUMPED_STREAM, tls.STREAM):
+            pumps = self._pumps()
+            return AcceptedStream(self._reactor, self._timing, self._connections, node, self._answers, pumps)
         raise PeerError("unknown protocol", str(protocol))

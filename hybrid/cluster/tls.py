@@ -21,6 +21,8 @@ from hybrid.model import NodeId
 
 CONTROL = b"hybrid-ctl/1"
 STREAM = b"hybrid-stream/1"
+PUMPED_STREAM = b"hybrid-stream/2"
+"""A stream whose bulk may be moved by processes of their own; a node of an older release does not offer it."""
 JOIN = b"hybrid-join/1"
 """What a connection to the cluster port is for (ALPN, RFC 7301). Only `JOIN` may come without a certificate."""
 

@@ -12,8 +12,9 @@ from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
 from hybrid.errors import StorageError, StorageSick
+from hybrid.ports import SourcePipe
 from hybrid.storage.children import Reactor
-from hybrid.storage.streams import COMMIT_S, IDLE_S, PIECE_BYTES, TIDY_S
+from hybrid.storage.streams import COMMIT_S, IDLE_S, PIECE_BYTES, TIDY_S, unhindered
 
 Call = Callable[[int], None]
 """A blocking call that reads from or writes to a descriptor until it is done."""
@@ -57,6 +58,11 @@ class _Flow:
         """Whether our end is closed."""
         return self._ours is None
 
+    @property
+    def descriptor(self) -> int | None:
+        """Our end, as long as it is open."""
+        return self._ours
+
     @staticmethod
     def _run(call: Call, theirs: int) -> None:
         try:
@@ -94,6 +100,11 @@ class PipeSource:
             self._flow.error.raiseException()
         return piece
 
+    async def source_pipe(self) -> SourcePipe | None:
+        """See `hybrid.ports.PipedSource`."""
+        descriptor = self._flow.descriptor
+        return None if descriptor is None else SourcePipe(descriptor, b"", unhindered)
+
     async def abort(self) -> None:
         """See `hybrid.ports.ByteSource`."""
         if not self._flow.closed and not self._flow.is_over:
@@ -116,10 +127,22 @@ class PipeSink:
         try:
             await self._flow.transfer(lambda fd: _write_all(fd, data), IDLE_S)
         except BrokenPipeError:
-            await self._end(TIDY_S)
-            raise StorageError("the stream was not taken", "its reader went away") from None
+            raise await self.broken() from None
         except WaitedTooLong:
             raise StorageSick("a stream was cut", f"no byte was taken for {IDLE_S:g} s") from None
+
+    @property
+    def descriptor(self) -> int | None:
+        """See `hybrid.storage.receiving.Taker`."""
+        return self._flow.descriptor
+
+    async def broken(self) -> Exception:
+        """See `hybrid.storage.receiving.Taker`."""
+        try:
+            await self._end(TIDY_S)
+        except Exception as error:
+            return error
+        return StorageError("the stream was not taken", "its reader went away")
 
     async def finish(self) -> None:
         """End of stream; returns when it is on disk."""

@@ -15,12 +15,19 @@ from typing import Protocol
 from hybrid.errors import StorageError, StreamRefused
 from hybrid.history import History
 from hybrid.model import Guid
-from hybrid.ports import Partial
+from hybrid.ports import Partial, SinkPipe
 from hybrid.storage.begin import LENGTH, Begin, NotAStream, parse
 
 
 class Taker(Protocol):
-    """What takes the bytes of an approved stream."""
+    """What takes the bytes of an approved stream, by a pipe."""
+
+    @property
+    def descriptor(self) -> int | None:
+        """Of the pipe, in which is all that was written; `None` when it is broken."""
+
+    async def broken(self) -> Exception:
+        """Why the pipe takes no more, when it does not."""
 
     async def write(self, data: bytes) -> None:
         """Take `data`; returns when there is room for more."""
@@ -57,6 +64,15 @@ class ReceivingSink:
             del self._kept[:-LENGTH]
             await self._taker.write(passed_on)
 
+    async def sink_pipe(self) -> SinkPipe | None:
+        """See `hybrid.ports.PipedSink`."""
+        if self._taker is None or self._over:
+            return None
+        descriptor = self._taker.descriptor
+        if descriptor is None:
+            raise await self._taker.broken()
+        return SinkPipe(descriptor, bytes(self._kept), self._keep, self._taker.broken)
+
     async def finish(self) -> None:
         """See `hybrid.ports.ByteSink`."""
         self._refuse_after_end()
@@ -79,6 +95,9 @@ class ReceivingSink:
         except NotAStream as error:
             raise StreamRefused("the stream was not taken", str(error)) from error
         return await self._approve(begin)
+
+    def _keep(self, data: bytes) -> None:
+        self._kept[:] = data
 
     def _refuse_after_end(self) -> None:
         if self._over:

@@ -21,6 +21,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from hybrid.errors import HybridError, StorageError, StorageSick
+from hybrid.ports import SourcePipe
 from hybrid.storage.children import Child, Children, Ended, Slots
 
 PIECE_BYTES = 256 * 1024
@@ -78,6 +79,15 @@ class _Sending(Child):
         self._ready_bytes -= len(piece)
         return piece
 
+    def rest(self) -> bytes:
+        """What has come; the pipe is left alone until the next `pull`."""
+        if self.ended is None:
+            self.process.pauseProducing()
+        ready = b"".join(self._ready)
+        self._ready.clear()
+        self._ready_bytes = 0
+        return ready
+
     def discard(self) -> None:
         """Nobody will read on."""
         self._closed = True
@@ -123,6 +133,13 @@ class ChildSource:
             raise self._failing(self._child.ended)
         return piece
 
+    async def source_pipe(self) -> SourcePipe | None:
+        """See `hybrid.ports.PipedSource`."""
+        pipe = self._child.process.pipes.get(1)
+        if self._cut or pipe is None:
+            return None
+        return SourcePipe(pipe.fileno(), self._child.rest(), unhindered)
+
     async def abort(self) -> None:
         """See `hybrid.ports.ByteSource`."""
         if self._child.ended is None:
@@ -140,7 +157,9 @@ class ChildSink:
         self._child = child
         self._failing = failing
         self._room: Deferred[None] | None = None
-        widen(child.process.pipes[0].fileno())
+        pipe = child.process.pipes[0]
+        widen(pipe.fileno())
+        pipe.bufferSize = 0  # "paused" as long as anything waits here instead of in the pipe
         child.process.registerProducer(self, True)
         child.when_ended().addCallback(lambda _: self.resumeProducing())
 
@@ -157,6 +176,19 @@ class ChildSink:
             await self._has_room()
             self._child.process.write(data[at : at + PIECE_BYTES])
         await self._has_room()
+
+    @property
+    def descriptor(self) -> int | None:
+        """See `hybrid.storage.receiving.Taker`."""
+        pipe = self._child.process.pipes.get(0)
+        return None if pipe is None else pipe.fileno()
+
+    async def broken(self) -> Exception:
+        """See `hybrid.storage.receiving.Taker`."""
+        try:
+            return self._failing(await self._child.outcome(TIDY_S))
+        except StorageSick as error:
+            return error
 
     async def finish(self) -> None:
         """Close its input and wait for a good end. Raises what a bad one means, or `StorageSick`."""
@@ -205,6 +237,10 @@ class ChildSink:
                 raise StorageSick("a stream was cut", f"no byte was taken for {IDLE_S:g} s") from None
         if self._child.ended is not None:
             raise self._failing(self._child.ended)
+
+
+async def unhindered(size_bytes: int) -> None:
+    """See `hybrid.ports.Moved`: nothing has to wait."""
 
 
 def widen(fd: int) -> None:

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol, cast
 
 from hybrid.model import Guid, Snapshot
-from hybrid.ports import ByteSink, Pool
+from hybrid.ports import ByteSink, PipedSink, Pool, SinkPipe
 
 
 class Witness(Protocol):
@@ -90,6 +90,10 @@ class _Sink:
     def __init__(self, sink: ByteSink, change: Callable[[], AbstractContextManager[None]]) -> None:
         self._sink, self._change = sink, change
         self.write, self.abort = sink.write, sink.abort
+
+    async def sink_pipe(self) -> SinkPipe | None:
+        """See `hybrid.ports.PipedSink`."""
+        return await self._sink.sink_pipe() if isinstance(self._sink, PipedSink) else None
 
     async def finish(self) -> None:
         """See `hybrid.ports.ByteSink`."""

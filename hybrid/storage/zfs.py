@@ -251,7 +251,12 @@ class _Extending:
 
     def __init__(self, taker: Taker, zfs: ZfsCommands, index: SnapshotIndex, name: str, begin: Begin) -> None:
         self._taker, self._zfs, self._index, self._name, self._begin = taker, zfs, index, name, begin
-        self.write = taker.write
+        self.write, self.broken = taker.write, taker.broken
+
+    @property
+    def descriptor(self) -> int | None:
+        """See `Taker`."""
+        return self._taker.descriptor
 
     async def abort(self) -> None:
         """See `Taker`."""

@@ -40,11 +40,17 @@ async def take_in(
     check(read(data), offer)
     sink = await open_sink()
     total = 0
+
+    async def moved(size_bytes: int) -> None:
+        nonlocal total
+        total += size_bytes
+        if total > limit:
+            raise _too_long(offer, limit)
+
+    stream.lead_into(sink, moved)
     try:
         while data:
-            total += len(data)
-            if total > limit:
-                raise _too_long(offer, limit)
+            await moved(len(data))
             await sink.write(data)
             data = await stream.read()
         await sink.finish()

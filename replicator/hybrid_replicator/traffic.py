@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -15,7 +15,7 @@ from twisted.logger import Logger
 from hybrid.deeds import TransferSeen
 from hybrid.errors import PeerError
 from hybrid.model import NodeId
-from hybrid.ports import ByteSource, IncomingStream
+from hybrid.ports import ByteSink, ByteSource, IncomingStream, Moved, PipedSource, SourcePipe
 from hybrid_replicator.pace import Paces, Strain
 from hybrid_replicator.ports import Probe
 
@@ -110,7 +110,18 @@ class PacedSource:
     async def read(self) -> bytes:
         """See `hybrid.ports.ByteSource`."""
         data = await self._source.read()
-        wait_s = self._wait_s(len(data)) if data else 0.0
+        if data:
+            await self.moved(len(data))
+        return data
+
+    async def source_pipe(self) -> SourcePipe | None:
+        """See `hybrid.ports.PipedSource`."""
+        pipe = await self._source.source_pipe() if isinstance(self._source, PipedSource) else None
+        return pipe and replace(pipe, moved=self.moved)
+
+    async def moved(self, size_bytes: int) -> None:
+        """So much came: wait until more may. Raises `PeerError` when it is aborted meanwhile."""
+        wait_s = self._wait_s(size_bytes)
         if wait_s > 0.0:
             self._pause = deferLater(self._clock, wait_s, lambda: None)
             try:
@@ -119,7 +130,6 @@ class PacedSource:
                 raise PeerError("a stream was cut", "it was aborted") from None
             finally:
                 self._pause = None
-        return data
 
     async def abort(self) -> None:
         """See `hybrid.ports.ByteSource`."""
@@ -132,7 +142,17 @@ class PacedStream:
     """See `hybrid.ports.IncomingStream`."""
 
     def __init__(self, stream: IncomingStream, paced: PacedSource) -> None:
+        self._stream, self._paced = stream, paced
         self.accept, self.read, self.abort = stream.accept, paced.read, paced.abort
+
+    def lead_into(self, sink: ByteSink, moved: Moved) -> None:
+        """See `hybrid.ports.IncomingStream`."""
+
+        async def paced(size_bytes: int) -> None:
+            await moved(size_bytes)
+            await self._paced.moved(size_bytes)
+
+        self._stream.lead_into(sink, paced)
 
 
 class Gentle:

@@ -80,6 +80,7 @@ class Node(LineReceiver):
         traffic, gentle = traffic_of(reactor, settings, lambda: self._view([]), time.time, probe)
         assert gentle is not None  # there is a probe
         self._gentle, self._loops = gentle, Loops(reactor)
+        self._is_gentle = False
         self._heard: list[Replicated] = []
         self._waiting: tuple[int, Deferred[None]] | None = None
         self.replicator = Replicator(
@@ -107,7 +108,7 @@ class Node(LineReceiver):
         came_up_s = time.monotonic() - began_s
         self._links.startService()
         self.replicator.startService()
-        self._loops.every(1.0, self._gentle.look)
+        self._loops.every(1.0, self._look)
         self._say({"node": self.me, "port": self._links.port, "came_up_s": came_up_s})
 
     def lineReceived(self, line: bytes) -> None:
@@ -150,6 +151,11 @@ class Node(LineReceiver):
         await waiting.addTimeout(60, reactor)
         return {"seconds": time.monotonic() - began_s}
 
+    async def do_gentle(self, request: Answer) -> Answer:
+        """Whether large receives spare those who write, as nodes do unless told otherwise (`replication.gentle`)."""
+        self._is_gentle = request["on"]
+        return {}
+
     async def do_rest(self, request: Answer) -> Answer:
         """Until what is done from time to time after many changes is done: holds, histories written down."""
         await self.replicator._holds.settle()
@@ -174,6 +180,10 @@ class Node(LineReceiver):
         return {"seconds": times.user + times.system + times.children_user + times.children_system}
 
     # ------------------------------------------------------------------------------------------------- within
+
+    async def _look(self) -> None:
+        if self._is_gentle:
+            await self._gentle.look()
 
     async def _obey(self, deed: Callable[[Answer], Awaitable[Answer]], request: Answer) -> None:
         try:

@@ -23,7 +23,7 @@ from tests.bench import histories
 from tests.bench.stage import SITES, Machine, Stage, site_name, stage
 
 COUNT = int(os.environ.get("SITES", "1000"))
-STREAM_MB = int(os.environ.get("STREAM_MB", "192"))
+STREAM_MB = int(os.environ.get("STREAM_MB", "400"))
 ROUNDS = 3
 IDLE_S = 60.0
 SETTLED_S = 25.0
@@ -164,6 +164,7 @@ def restart(where: Stage) -> Row:
 def writes(where: Stage) -> list[Row]:
     """A large stream comes in: how long small synchronous writes of a site there take meanwhile, and at rest."""
     a, b, large = where.a, where.b, site_name(2)
+    b.order("gentle", on=True)
     b.run("zfs", "set", "readonly=off", f"{b.pool}/{SITES}/{site_name(1)}")
     page, live = f"{mounted(b, site_name(1))}/page", mounted(a, large)
     source, target = f"{a.pool}/{SITES}/{large}", f"{b.pool}/hybrid/trash/raw-large"
