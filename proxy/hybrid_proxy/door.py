@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from hybrid_proxy.head import RequestHead
-from hybrid_proxy.message import passed_on, provenance
+from hybrid_proxy.message import origin, passed_on, provenance
 from hybrid_proxy.pages import LOOP, Page
 from hybrid_proxy.policy import Policy
 from hybrid_proxy.proxyv2 import Passport
@@ -36,11 +36,13 @@ def request_ids(prefix: bytes) -> Iterator[bytes]:
 class PublicDoor:
     """A client of the open internet: routed by Host, its word on its origin is dropped."""
 
-    __slots__ = ("_ids", "_passes", "_policy", "source", "source_port")
+    __slots__ = ("_ids", "_latest", "_origin", "_passes", "_policy", "source", "source_port")
+    scheme = b"http"
 
     def __init__(self, policy: Policy, source: str, source_port: int, ids: Iterator[bytes], passes: int) -> None:
         self._policy, self._ids, self._passes = policy, ids, passes
         self.source, self.source_port = source, source_port
+        self._latest, self._origin = (b"", 0), b""
 
     def route(self, head: RequestHead) -> Route | Page:
         """See `Door`."""
@@ -48,13 +50,19 @@ class PublicDoor:
 
     def came_from(self, head: RequestHead) -> bytes:
         """See `Door`."""
-        return provenance(head, self.source, b"http", next(self._ids), self._passes)
+        if head.forwarding:
+            return provenance(head, self.source, self.scheme, next(self._ids), self._passes)
+        asked = head.authority, head.minor
+        if asked != self._latest:
+            self._latest, self._origin = asked, origin(head, self.source, self.scheme, self._passes)
+        return b"%b%b\r\n" % (self._origin, next(self._ids))
 
 
 class SecureDoor(PublicDoor):
     """A client that asked by TLS for a host, and was shown that one's certificate."""
 
     __slots__ = ("_shown_for",)
+    scheme = b"https"
 
     def __init__(
         self, policy: Policy, source: str, source_port: int, ids: Iterator[bytes], passes: int, shown_for: str
@@ -65,10 +73,6 @@ class SecureDoor(PublicDoor):
     def route(self, head: RequestHead) -> Route | Page:
         """See `Door`."""
         return self._policy.route_secure(head, self._shown_for)
-
-    def came_from(self, head: RequestHead) -> bytes:
-        """See `Door`."""
-        return provenance(head, self.source, b"https", next(self._ids), self._passes)
 
 
 class MembersDoor:

@@ -45,55 +45,38 @@ class Exchange:
 
     log = Logger()
 
-    __slots__ = (
-        "_chunks",
-        "_client",
-        "_connecting",
-        "_destination",
-        "_fresh_tries",
-        "_house",
-        "_keep_alive",
-        "_outgoing",
-        "_page",
-        "_producing",
-        "_scout",
-        "_sent_bytes",
-        "_told_to_continue",
-        "_upstream",
-        "_waiting_since_s",
-        "begun",
-        "method",
-        "site",
-        "wants_tunnel",
-    )
+    site = NO_ROUTE
+    begun = False
+    """The response has begun."""
+    _destination: Destination | None = None
+    _upstream: Upstream | None = None
+    _connecting: Deferred[Upstream] | None = None
+    _sent_bytes = 0
+    _told_to_continue = False
+    _chunks = False
+    _keep_alive = False
+    _producing = False
+    _fresh_tries = 0
+    _scout = False
+    _waiting_since_s = -1.0
+    _page: Page = pages.WAITED
 
     def __init__(self, house: House, client: Client, head: RequestHead, came_from: bytes) -> None:
         self._house, self._client = house, client
         self._outgoing = Outgoing(head, came_from, house.limits.kept_body_bytes)
         self.method = head.method
-        self.site = NO_ROUTE
-        self.wants_tunnel = is_websocket(head)
-        self._destination: Destination | None = None
-        self._upstream: Upstream | None = None
-        self._connecting: Deferred[Upstream] | None = None
-        self._sent_bytes = 0
-        self._told_to_continue = False
-        self.begun = False
-        """The response has begun."""
-        self._chunks = False
-        self._keep_alive = False
-        self._producing = False
-        self._fresh_tries = 0
-        self._scout = False
-        self._waiting_since_s = -1.0
-        self._page = pages.WAITED
+
+    @property
+    def wants_tunnel(self) -> bool:
+        """See `hybrid_proxy.upstream.Asker`."""
+        return is_websocket(self._outgoing.head)
 
     # -------------------------------------------------------------------------------------------------- routing
 
     def begin(self) -> None:
         """Find the owner and go there, wait, or answer."""
         route = self._client.route(self._outgoing.head)
-        if isinstance(route, Here | There):
+        if isinstance(route, (Here, There)):  # not a union: this is asked for each request
             self._go(route)
         elif isinstance(route, Wait):
             self.site = route.site
@@ -114,7 +97,7 @@ class Exchange:
 
     def _go(self, destination: Destination) -> None:
         house, self._destination, self.site = self._house, destination, destination.site
-        if house.room.doubted(self.site) and not self._scout:
+        if destination.site in house.room.doubts and not self._scout:
             self._wait_for(destination)
             return
         upstream = house.pool.take(destination, self.method in SAFE)
@@ -137,7 +120,7 @@ class Exchange:
         if self._connecting is None:
             return  # given up
         self._connecting = None
-        if not self._house.room.doubted(self.site):
+        if self.site not in self._house.room.doubts:
             why, where = failure.getErrorMessage(), self._destination
             self.log.info("{site} does not answer at {where}: {why}", site=self.site, where=where, why=why)
         self._try_later()
@@ -179,7 +162,7 @@ class Exchange:
     def _send(self, upstream: Upstream) -> None:
         self._upstream, outgoing = upstream, self._outgoing
         data = outgoing.so_far()
-        if outgoing.whole:
+        if outgoing.whole:  # which is the end of it, mostly
             upstream.ask(self, data)
             self._client.due_in(self._house.limits.reply_s)
             return
@@ -226,19 +209,24 @@ class Exchange:
             return
         head, client = self._outgoing.head, self._client
         self.begun = True
-        self._outgoing.forget()
-        self._house.room.trust(self.site)
+        house, outgoing = self._house, self._outgoing
+        outgoing.forget()
+        if house.room.doubts:
+            house.room.trust(self.site)
         self._chunks = length is None and head.minor == 1
         framed = length is not None or self._chunks
-        self._keep_alive = head.keep_alive and self.fully_sent and framed and not self._house.draining
-        self._house.traffic.answers[reply.status // 100] += 1
-        self._write(reply_bytes(reply, head, length, self._keep_alive), piece, done)
+        self._keep_alive = head.keep_alive and outgoing.whole and framed and not house.draining
+        house.traffic.answers[reply.status // 100] += 1
+        self._begin_reply(reply, length, piece, done)
         if done:
             self._finish()
         else:
             self._producing = True
             client.transport.registerProducer(self, True)
             client.due_in(self._house.limits.body_idle_s)
+
+    def _begin_reply(self, reply: ReplyHead, length: int | None, piece: bytes, done: bool) -> None:
+        self._write(reply_bytes(reply, self._outgoing.head, length, self._keep_alive), piece, done)
 
     def received(self, piece: bytes, done: bool) -> None:
         """See `hybrid_proxy.upstream.Asker`."""
@@ -371,7 +359,8 @@ class Exchange:
         self._client.cut()
 
     def _over(self) -> None:
-        self._stop_producing()
+        if self._producing:
+            self._stop_producing()
         self._upstream = None
         self._count()
 

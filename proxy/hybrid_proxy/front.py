@@ -46,7 +46,10 @@ class Front(Protocol):
         self._house, self._door = house, door
         self.due_s = NEVER
         self._late: Callable[[], None] = self._cut_off
-        self._receive: Callable[[bytes], None] = self._receive_head
+        self._receive: Callable[[bytes], None] | None = None
+        """What is done with bytes; `None` for a head."""
+        self.route: Callable[[RequestHead], Route | Page] = door.route
+        """See `hybrid_proxy.exchange.Client`."""
         self._buffer = b""
         self._look_at = 0
         """No look at an incomplete head before this length, or the end of a line."""
@@ -74,7 +77,8 @@ class Front(Protocol):
     def due_in(self, seconds: float) -> None:
         """See `hybrid_proxy.exchange.Client`."""
         if self._exchange is not None:
-            self._by(seconds, self._exchange.overdue)
+            self.due_s = self._house.deadlines.now_s + seconds
+            self._late = self._exchange.overdue
 
     def _cut_off(self) -> None:
         self.transport.abortConnection()
@@ -92,15 +96,21 @@ class Front(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         """See `twisted.internet.protocol.Protocol`."""
-        self._receive(data)
+        if self._receive is not None:
+            self._receive(data)
+        elif self._buffer:
+            self._buffer += data
+            if len(self._buffer) >= self._look_at or b"\n" in data:
+                self._take_requests()
+        else:
+            self._buffer = data
+            self._take_requests()
+            if self._buffer and self._receive is None:
+                self._by(self._house.limits.head_s, self._head_late)
 
-    def _receive_head(self, data: bytes) -> None:
-        """Take requests from the buffer while the one before is over: a loop, since answers may be instant."""
-        if not self._buffer:
-            self._by(self._house.limits.head_s, self._head_late)
-            self._look_at = 0
-        self._buffer += data
-        if self._parsing or (len(self._buffer) < self._look_at and b"\n" not in data):
+    def _take_requests(self) -> None:
+        """Take them from the buffer while the one before is over: a loop, since answers may be instant."""
+        if self._parsing:
             return
         self._parsing = True
         try:
@@ -119,7 +129,7 @@ class Front(Protocol):
             self._look_at = 0
             self._buffer = self._buffer[head.end :]
             came_from = self._door.came_from(head)
-            if is_websocket(head):
+            if head.upgrade and is_websocket(head):
                 check_websocket(head)
         except Refused as error:
             if error.status:
@@ -136,7 +146,7 @@ class Front(Protocol):
     def _begin(self, head: RequestHead, came_from: bytes) -> None:
         self._head = head
         exchange = self._exchange = Exchange(self._house, self, head, came_from)
-        if head.has_body:
+        if head.chunked or head.length:
             self._body = ChunkedReader() if head.chunked else LengthReader(head.length or 0)
             self._receive = self._receive_body
             rest, self._buffer = self._buffer, b""
@@ -176,10 +186,6 @@ class Front(Protocol):
         """The connection is closing."""
 
     # ------------------------------------------------------------------------------------------- for the exchange
-
-    def route(self, head: RequestHead) -> Route | Page:
-        """See `hybrid_proxy.exchange.Client`."""
-        return self._door.route(head)
 
     def open(self, destination: Destination) -> Deferred[Upstream]:
         """See `hybrid_proxy.exchange.Client`."""
@@ -239,13 +245,16 @@ class Front(Protocol):
         if not keep_alive or (self._half_closed and not self._buffer):
             self._close()
             return
-        self._receive = self._receive_head
-        self.resumeProducing()
+        self._receive = None
+        if self._paused:
+            self.resumeProducing()
         if self._buffer:
             self._by(self._house.limits.head_s, self._head_late)
-            self._receive_head(b"")
+            self._look_at = 0
+            self._take_requests()
         else:
-            self._by(self._house.limits.idle_s, self._cut_off)
+            self.due_s = self._house.deadlines.now_s + self._house.limits.idle_s
+            self._late = self._cut_off
 
     def cut(self) -> None:
         """See `hybrid_proxy.exchange.Client`."""

@@ -63,24 +63,23 @@ class RequestHead:
     from (`X-Forwarded-*`, `Forwarded`, `Via`, …), names in lower case: only a member of the cluster may set them.
     """
 
-    __slots__ = (
-        "_fields",
-        "_lines",
-        "adds",
-        "authority",
-        "chunked",
-        "end",
-        "expects_continue",
-        "forwarding",
-        "host",
-        "keep_alive",
-        "length",
-        "listed",
-        "method",
-        "minor",
-        "target",
-        "upgrade",
-    )
+    host: str | None = None
+    """Lower case, without port and final dot."""
+    authority = b""
+    """`Host` as sent."""
+    forwarding: Sequence[tuple[bytes, bytes]] = ()
+    listed: Sequence[bytes] = ()
+    """Options of `Connection`, lower case."""
+    length: int | None = None
+    """`Content-Length`, or `None`."""
+    chunked = False
+    upgrade = b""
+    """Lower case; empty unless `Connection` lists it."""
+    expects_continue = False
+    adds = b""
+    """Field lines, each ended, for the response: set by the door."""
+    _fields: list[tuple[bytes, bytes]] | None = None
+    _lines = b""
 
     def __init__(self, method: bytes, target: bytes, minor: int, end: int) -> None:
         self.method = method
@@ -90,24 +89,7 @@ class RequestHead:
         """0 or 1: the version is HTTP/1.`minor`."""
         self.end = end
         """Where the head ends in what was parsed."""
-        self.host: str | None = None
-        """Lower case, without port and final dot."""
-        self.authority = b""
-        """`Host` as sent."""
-        self._fields: list[tuple[bytes, bytes]] | None = None
-        self._lines = b""
-        self.forwarding: Sequence[tuple[bytes, bytes]] = ()
-        self.listed: Sequence[bytes] = ()
-        """Options of `Connection`, lower case."""
-        self.length: int | None = None
-        """`Content-Length`, or `None`."""
-        self.chunked = False
         self.keep_alive = minor == 1
-        self.upgrade = b""
-        """Lower case; empty unless `Connection` lists it."""
-        self.expects_continue = False
-        self.adds = b""
-        """Field lines, each ended, for the response: set by the door."""
 
     @property
     def fields(self) -> list[tuple[bytes, bytes]]:

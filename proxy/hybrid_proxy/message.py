@@ -24,16 +24,19 @@ def request_bytes(head: RequestHead, came_from: bytes) -> bytes:
         head: The client's request.
         came_from: Field lines, each ended, see `provenance` and `passed_on`.
     """
-    lines = [b"%b %b HTTP/1.1\r\nHost: %b\r\n%b" % (head.method, head.target, head.authority, head.lines)]
+    framing = b""
     if head.chunked:
-        lines.append(b"Transfer-Encoding: chunked\r\n")
+        framing = b"Transfer-Encoding: chunked\r\n"
     elif head.length is not None:
-        lines.append(b"Content-Length: %d\r\n" % head.length)
-    if is_websocket(head):
-        lines.append(b"Connection: Upgrade\r\nUpgrade: websocket\r\n")
-    lines.append(came_from)
-    lines.append(b"\r\n")
-    return b"".join(lines)
+        framing = b"Content-Length: %d\r\n" % head.length
+    elif head.upgrade and is_websocket(head):
+        framing = b"Connection: Upgrade\r\nUpgrade: websocket\r\n"
+    return b"".join(
+        (
+            *(head.method, b" ", head.target, b" HTTP/1.1\r\nHost: ", head.authority, b"\r\n"),
+            *(head.lines, framing, came_from, b"\r\n"),
+        )
+    )
 
 
 def provenance(head: RequestHead, source: str, scheme: bytes, request_id: bytes, passes: int) -> bytes:
@@ -50,13 +53,18 @@ def provenance(head: RequestHead, source: str, scheme: bytes, request_id: bytes,
     Raises:
         Page: It has been here too often.
     """
+    return origin(head, source, scheme, passes) + request_id + b"\r\n"
+
+
+def origin(head: RequestHead, source: str, scheme: bytes, passes: int) -> bytes:
+    """The same but for the request's number, which comes next: much alike for the requests of one connection."""
     via = _via(head, passes)
     authority, node = head.authority, source.encode("ascii", "replace")
     quoted = b'"[%b]"' % node if b":" in node else node
     return (
         b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\n"
-        b'Forwarded: for=%b;host="%b";proto=%b\r\nVia: %b\r\nX-Request-Id: %b\r\n'
-        % (node, scheme, authority, quoted, authority, scheme, via, request_id)
+        b'Forwarded: for=%b;host="%b";proto=%b\r\nVia: %b\r\nX-Request-Id: '
+        % (node, scheme, authority, quoted, authority, scheme, via)
     )
 
 
@@ -110,7 +118,7 @@ def reply_bytes(reply: ReplyHead, head: RequestHead, length: int | None, keep_al
         length: Of the body that follows, `None` when its end is told by chunks (HTTP/1.1) or by closing (1.0).
         keep_alive: Whether the client may send another request.
     """
-    lines = [b"HTTP/1.1 %d %b\r\n%b" % (reply.status, reply.reason, reply.lines)]
+    lines = [b"HTTP/1.1 %d " % reply.status, reply.reason, b"\r\n", reply.lines]
     if head.adds and not any(name.lower() == STRICT for name, _ in reply.fields):
         lines.append(head.adds)
     if reply.status < 200 or reply.status == 204:

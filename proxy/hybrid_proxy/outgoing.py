@@ -24,7 +24,7 @@ class Outgoing:
         self._came_from, self._limit = came_from, limit
         self._kept: list[bytes] | None = []
         self._kept_bytes = 0
-        self.whole = not head.has_body
+        self.whole = not (head.chunked or head.length)
         """All of it was read."""
 
     @property
@@ -39,6 +39,8 @@ class Outgoing:
 
     def so_far(self) -> bytes:
         """Head and all of the body that was read; wants `repeatable`."""
+        if not self._kept and self.whole and not self.head.chunked:
+            return request_bytes(self.head, self._came_from)
         end = LAST_CHUNK if self.whole and self.head.chunked else b""
         return b"".join([request_bytes(self.head, self._came_from), *map(self._framed, self._kept or ()), end])
 

@@ -93,16 +93,18 @@ class Pool:
 
     def take(self, destination: Destination, repeatable: bool) -> Upstream | None:
         """An idle connection; for what cannot be sent twice, only one that was in use a moment ago."""
-        shelf = self._shelf(destination)
-        while shelf.waiting:
-            upstream = shelf.waiting.pop()
-            idle_s = self._deadlines.now_s + self._limits.upstream_idle_s - upstream.due_s
-            if not repeatable and idle_s > self._limits.fresh_s:
-                shelf.waiting.append(upstream)
-                return None
-            shelf.busy.add(upstream)
-            return upstream
-        return None
+        shelf = self._shelves.get(destination.site)
+        if shelf is None or shelf.destination is not destination:
+            shelf = self._shelf(destination)
+        if not shelf.waiting:
+            return None
+        upstream = shelf.waiting[-1]
+        idle_s = self._deadlines.now_s + self._limits.upstream_idle_s - upstream.due_s
+        if not repeatable and idle_s > self._limits.fresh_s:
+            return None
+        del shelf.waiting[-1]
+        shelf.busy.add(upstream)
+        return upstream
 
     def full(self, destination: Destination) -> bool:
         """Whether the destination has all the requests it is given at a time."""
@@ -136,7 +138,8 @@ class Pool:
             return
         upstream.due_s = self._deadlines.now_s + self._limits.upstream_idle_s
         shelf.waiting.append(upstream)
-        self._free(shelf)
+        if len(shelf.busy) + shelf.connecting == self._limits.busy_per_site - 1:
+            self._free(shelf)
 
     def drop(self, shelf: Shelf, upstream: Upstream) -> None:
         """Forget a connection that ends."""

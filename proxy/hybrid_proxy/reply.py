@@ -38,33 +38,21 @@ class BadReply(Exception):
 class ReplyHead:
     """A response as understood."""
 
-    __slots__ = (
-        "_fields",
-        "_lines",
-        "chunked",
-        "end",
-        "keep_alive",
-        "length",
-        "not_owner",
-        "reason",
-        "status",
-        "upgrade",
-    )
+    length: int | None = None
+    chunked = False
+    upgrade = b""
+    """Value of `Upgrade`, as sent."""
+    not_owner = b""
+    """See `NOT_OWNER`; meaningful from a member of the cluster only."""
+    _fields: list[tuple[bytes, bytes]] | None = None
+    _lines = b""
 
     def __init__(self, status: int, reason: bytes, minor: int, end: int) -> None:
         self.status = status
         self.reason = reason
         self.end = end
-        self._fields: list[tuple[bytes, bytes]] | None = None
-        self._lines = b""
-        self.length: int | None = None
-        self.chunked = False
         self.keep_alive = minor == 1
         """Whether the connection may carry another request after this."""
-        self.upgrade = b""
-        """Value of `Upgrade`, as sent."""
-        self.not_owner = b""
-        """See `NOT_OWNER`; meaningful from a member of the cluster only."""
 
     @property
     def fields(self) -> list[tuple[bytes, bytes]]:

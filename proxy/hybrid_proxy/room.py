@@ -50,7 +50,8 @@ class Room:
         self._clock = clock
         self._limits = limits
         self._queues: dict[SiteId, deque[Waiter]] = {}
-        self._doubts: dict[SiteId, _Doubt] = {}
+        self.doubts: dict[SiteId, _Doubt] = {}
+        """Of sites whose owner did not answer of late."""
         self.held = 0
 
     def hold(self, waiter: Waiter) -> bool:
@@ -84,15 +85,11 @@ class Room:
 
     # ------------------------------------------------------------------------------------------------- doubt
 
-    def doubted(self, site: SiteId) -> bool:
-        """Whether the owner of `site` did not answer of late."""
-        return site in self._doubts
-
     def doubt(self, site: SiteId) -> None:
         """The owner of `site` did not answer: send a scout in a while."""
-        doubt = self._doubts.get(site)
+        doubt = self.doubts.get(site)
         if doubt is None:
-            doubt = self._doubts[site] = _Doubt()
+            doubt = self.doubts[site] = _Doubt()
         if doubt.call is None:
             delay_s = DELAYS_S[min(doubt.tries, len(DELAYS_S) - 1)]
             doubt.tries += 1
@@ -100,17 +97,17 @@ class Room:
 
     def trust(self, site: SiteId) -> None:
         """The owner of `site` answers: everybody may go on."""
-        if site in self._doubts:
+        if site in self.doubts:
             self.release((site,))
 
     def _scout(self, site: SiteId) -> None:
-        doubt = self._doubts.get(site)
+        doubt = self.doubts.get(site)
         if doubt is None:
             return
         doubt.call = None
         first = self._first(site)
         if first is None:
-            del self._doubts[site]
+            del self.doubts[site]
             return
         self.doubt(site)  # should the scout get stuck, another follows
         self._resume(first, scout=True)
@@ -120,7 +117,7 @@ class Room:
     def release(self, sites: Iterable[SiteId]) -> None:
         """The routes of `sites` changed: all who wait for them go on, first come first."""
         for site in sites:
-            doubt = self._doubts.pop(site, None)
+            doubt = self.doubts.pop(site, None)
             if doubt is not None and doubt.call is not None:
                 doubt.call.cancel()
             queue = self._queues.pop(site, None)
@@ -131,16 +128,16 @@ class Room:
 
     def release_one(self, site: SiteId) -> None:
         """There is room at the site for one more."""
-        first = None if site in self._doubts else self._first(site)
+        first = None if site in self.doubts else self._first(site)
         if first is not None:
             self._resume(first)
 
     def close(self) -> None:
         """Stop sending scouts."""
-        for doubt in self._doubts.values():
+        for doubt in self.doubts.values():
             if doubt.call is not None:
                 doubt.call.cancel()
-        self._doubts.clear()
+        self.doubts.clear()
 
     def _first(self, site: SiteId) -> Waiter | None:
         queue = self._queues.get(site)

@@ -97,7 +97,7 @@ class Caller(Protocol):
         route = self._route()
         if isinstance(route, Here | There):
             self.site, self.destination = route.site, route
-            if self._house.room.doubted(route.site) and not self._scout:
+            if route.site in self._house.room.doubts and not self._scout:
                 self._wait()
             else:
                 self._call(route)

@@ -21,7 +21,10 @@ class Asker(Interface):
     """Who sent the request and hears of the response. After `done`, `lost` or `broken` it hears no more."""
 
     method: bytes
-    wants_tunnel: bool
+
+    @property
+    def wants_tunnel(self) -> bool:
+        """It asked for WebSocket."""
 
     @property
     def fully_sent(self) -> bool:
@@ -111,14 +114,16 @@ class Upstream(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         """See `twisted.internet.protocol.Protocol`."""
-        if self._splice is not None:
-            self._splice.from_far(data)
-        elif self._asker is None:
-            self.abandon()  # nobody asked
+        asker = self._asker
+        if asker is None:
+            if self._splice is not None:
+                self._splice.from_far(data)
+            else:
+                self.abandon()  # nobody asked
         elif self._body is not None:
             self._receive_body(self._body, data)
         else:
-            self._receive_head(self._asker, data)
+            self._receive_head(asker, data)
 
     def _receive_head(self, asker: Asker, data: bytes) -> None:
         data = self._buffer + data if self._buffer else data
@@ -139,7 +144,12 @@ class Upstream(Protocol):
                 return
             asker.interim(reply)
         self._buffer = b""
-        self._begin_body(asker, reply, data)
+        length = reply.body_length(asker.method)
+        if length == len(data):  # all of it is here
+            self._finish(b"", reply)
+            asker.replied(self, reply, length, data, True)
+        else:
+            self._begin_body(asker, reply, length, data)
 
     def _switch(self, asker: Asker, reply: ReplyHead, data: bytes) -> None:
         if not asker.wants_tunnel:
@@ -149,8 +159,7 @@ class Upstream(Protocol):
         self._buffer = b""
         asker.switched(self, reply, data)
 
-    def _begin_body(self, asker: Asker, reply: ReplyHead, data: bytes) -> None:
-        length = reply.body_length(asker.method)
+    def _begin_body(self, asker: Asker, reply: ReplyHead, length: int | None, data: bytes) -> None:
         if length is not None:
             body: BodyReader = LengthReader(length)
         else:
@@ -165,7 +174,7 @@ class Upstream(Protocol):
                 self._fail(str(error))
                 return
         if body.done:
-            self._finish(body, reply)
+            self._finish(body.rest, reply)
         else:
             self._body = body
         asker.replied(self, reply, length, piece, body.done)
@@ -179,14 +188,14 @@ class Upstream(Protocol):
             self._fail(str(error))
             return
         if body.done:
-            self._finish(body, reply)
+            self._finish(body.rest, reply)
         asker.received(piece, body.done)
 
-    def _finish(self, body: BodyReader, reply: ReplyHead) -> None:
-        """The response is complete: keep the connection, or not."""
+    def _finish(self, rest: bytes, reply: ReplyHead) -> None:
+        """The response is complete, and `rest` came after it: keep the connection, or not."""
         asker, self._asker, self._body, self._reply = self._asker, None, None, None
         assert asker is not None
-        if reply.keep_alive and asker.fully_sent and not body.rest:
+        if reply.keep_alive and asker.fully_sent and not rest:
             self.shelf.idle(self)
         else:
             self.shelf.gone(self)

@@ -79,6 +79,12 @@ WORDS = (
     ),
 )
 
+_REQUEST = (
+    *("method", "target", "minor", "end", "host", "authority", "forwarding", "listed", "length", "chunked"),
+    *("keep_alive", "upgrade", "expects_continue"),
+)
+_REPLY = ("status", "reason", "end", "length", "chunked", "keep_alive", "upgrade", "not_owner")
+
 
 def request_seen(parse: Any, data: bytes) -> object:
     """All that is understood of a request, or why it is refused."""
@@ -86,7 +92,7 @@ def request_seen(parse: Any, data: bytes) -> object:
         found = parse(data)
     except head.Refused as refused:
         return refused.status, refused.why
-    return found and [found.lines, found.fields, *(_plain(getattr(found, name)) for name in _public(found))]
+    return found and [found.lines, found.fields, *(_plain(getattr(found, name)) for name in _REQUEST)]
 
 
 def reply_seen(parse: Any, data: bytes) -> object:
@@ -95,11 +101,7 @@ def reply_seen(parse: Any, data: bytes) -> object:
         found = parse(data)
     except reply.BadReply as bad:
         return str(bad)
-    return found and [found.lines, found.fields, *(_plain(getattr(found, name)) for name in _public(found))]
-
-
-def _public(found: Any) -> list[str]:
-    return [name for name in found.__slots__ if not name.startswith("_")]
+    return found and [found.lines, found.fields, *(_plain(getattr(found, name)) for name in _REPLY)]
 
 
 def _plain(value: object) -> object:
