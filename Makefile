@@ -34,7 +34,7 @@ native: packages ## the compiled parsers, where there is a compiler
 	@contrib/setup/native $(PYTHON)
 
 images: setup ## site images, built from Debian packages
-	@$(BIN)/python -m hybrid_containers.build static php mariadb postgres --store $(IMAGES)
+	@$(BIN)/python -m hybrid_containers.build static php mariadb postgres mail --store $(IMAGES)
 
 demo: images ## a cluster of three nodes on this machine, until Ctrl-C
 	@$(BIN)/hybrid demo --nodes $(NODES) --image-dir $(IMAGES)
