@@ -15,7 +15,7 @@ from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 
 from hybrid.cluster.conflict import bids_in_force
-from hybrid.errors import NoSuchSite
+from hybrid.errors import NoSuchDataset, NoSuchSite
 from hybrid.history import History
 from hybrid.hosting.summary import late_s, safe_copies
 from hybrid.model import NO_CLAIM, Bid, Claim, Guid, NodeId, Proof, Role, SiteId, SiteRegister, SiteSpec, Stash
@@ -167,6 +167,13 @@ class Holdings:
         if before is None or not self.is_writer(site):
             self._take(dataset)
         self.publish(site)
+
+    async def take_up(self, site: SiteId) -> None:
+        """Hold what may be there by now: a history set aside with no base leaves no main line behind."""
+        try:
+            await self.refresh(site)
+        except NoSuchDataset:
+            self.log.debug("there is no main line of {site}", site=site)
 
     def _take(self, dataset: Dataset) -> None:
         site = SiteId(dataset.name.removeprefix(PREFIX))

@@ -61,11 +61,18 @@ class Observer:
             case Received(site):
                 self._background(f"refresh {site}", lambda: self._holdings.refresh(site))
             case Stashed(stash):
-                self._again(stash.site)
+                self._set_aside(stash.site)
             case Forgotten(site):
                 self._again(site)
             case _:
                 return
+
+    def _set_aside(self, site: SiteId) -> None:
+        """What a start found half-way, without a main line, is held from here on: nobody knew of it until now."""
+        if self._holdings.get(site) is not None:
+            self._holdings.publish(site)
+        else:
+            self._background(f"take up {site}", lambda: self._holdings.take_up(site))
 
     def _again(self, site: SiteId) -> None:
         if self._holdings.get(site) is not None:

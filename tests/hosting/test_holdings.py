@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import Any
 
+import pytest
 from twisted.internet.defer import Deferred
+from twisted.logger import LogLevel, capturedLogs
 from twisted.python.failure import Failure
 
 from hybrid.history import History
-from hybrid.hosting.holdings import Holdings, dataset_of, owned_properties
+from hybrid.hosting.holdings import Holdings, dataset_of, encode_spec, owned_properties
 from hybrid.hosting.observer import Observer
 from hybrid.hosting.tasks import in_background
-from hybrid.model import Bid, Claim, Forgotten, Guid, NodeId, SiteId, SiteRegister, SiteSpec, Stash, Version
+from hybrid.model import Bid, Claim, Forgotten, Guid, NodeId, SiteId, SiteRegister, SiteSpec, Stash, Stashed, Version
 from hybrid.storage.memory import MemoryPool
 
 A, B, SITE = NodeId("n-a"), NodeId("n-b"), SiteId("s-one")
@@ -99,22 +101,46 @@ def test_waiting_for_a_person_outlives_the_process() -> None:
     assert holdings(pool).need(SITE).awaiting == ()
 
 
+class Telling(Nothing):
+    """Notes what is published."""
+
+    def __init__(self) -> None:
+        self.published: list[tuple[SiteId, str]] = []
+
+    def publish(self, site: SiteId, register: SiteRegister) -> SiteRegister:
+        """See `Registers`."""
+        self.published.append((site, register.role))
+        return register
+
+    def lag_s(self, site: SiteId) -> float | None:
+        """See `Lags`."""
+        return None
+
+
 def test_what_is_published_is_true_after_a_history_was_thinned_out() -> None:
     """Others decide by what a node publishes of its history what they must keep: it says so when that has changed."""
-    published: list[SiteId] = []
-
-    class Past(Nothing):
-        def publish(self, site: SiteId, register: SiteRegister) -> SiteRegister:
-            published.append(site)
-            return register
-
-        def lag_s(self, site: SiteId) -> float | None:
-            return None
-
-    made = Holdings(MemoryPool(), Past(), Past(), lambda site: None)
-    observer = Observer(made, Past(), in_background)
+    past = Telling()
+    made = Holdings(MemoryPool(), past, past, lambda site: None)
+    observer = Observer(made, past, in_background)
     observer.report(Forgotten(SITE))
-    assert published == []
+    assert past.published == []
     made.add(SPEC, Claim(1, A))
     observer.report(Forgotten(SITE))
-    assert published == [SITE, SITE]
+    assert past.published == [(SITE, "opening")] * 2
+
+
+@pytest.mark.parametrize("main_line", [True, False])
+def test_a_swap_of_histories_that_ends_after_the_start_gives_a_copy(main_line: bool) -> None:
+    """A crash in a swap, and a pool too full to finish it at the start: once it is, the others hear of the copy."""
+    pool, past = MemoryPool(lambda: 0.0), Telling()
+    done(pool.prepare())
+    made = Holdings(pool, past, past, lambda site: None)
+    done(made.load())
+    assert not made.holds(SITE)
+    if main_line:
+        done(pool.create(dataset_of(SITE), {"spec": encode_spec(SPEC), "seen": str(Claim(2, B))}))
+    stash = Stash(id=f"{SITE}.000001.a.0", site=SITE, base=None, head=Guid(7), head_at_s=0, why="rollback")
+    with capturedLogs() as logs:
+        Observer(made, past, in_background).report(Stashed(stash))
+    assert past.published == [(SITE, "replica")] * main_line
+    assert [event["log_level"].name for event in logs if event["log_level"] > LogLevel.debug] == []

@@ -15,7 +15,7 @@ from hybrid.cluster.sealing import MemorySeals
 from hybrid.core import Core
 from hybrid.drivers import Drivers
 from hybrid.errors import HybridError
-from hybrid.model import NO_CLAIM, Claim, Fact, NodeId, Received, Replicated, SiteId, SiteRegister, Stashed
+from hybrid.model import NO_CLAIM, Claim, Fact, Guid, NodeId, Received, Replicated, SiteId, SiteRegister, Stashed
 from hybrid.ports import ContainerSpec
 from hybrid.settings import Settings
 from hybrid_containers.memory import MemoryContainers
@@ -26,6 +26,10 @@ from tests.simulation.life import Life
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
+
+
+IN_FLIGHT_S = 61.0
+"""A message is read so late at most: its reader was stopped for a minute."""
 
 
 class Process:
@@ -92,7 +96,7 @@ class Process:
     def _observed(self, fact: Fact) -> None:
         world, node = self.node.world, self.node
         if isinstance(fact, Replicated):
-            world.oracle.safe(fact.guid, (node.disk.label, world.nodes[fact.node].disk.label))
+            world.oracle.safe(fact.guid, (node.disk.label, world.nodes[fact.node].acknowledged(fact.guid)))
         elif isinstance(fact, Received):
             world.invariants.received(self, fact)
         elif isinstance(fact, Stashed):
@@ -113,6 +117,8 @@ class Node:
         self.dc = ("paris", "london")[number % 2]
         self.address = f"10.9.9.{number + 1}"
         self.disks = 0
+        self._lost: tuple[str, float] | None = None
+        """The disk before this one, and when it was destroyed."""
         self.disk = self._new_disk()
         self.notes = Notes()
         self.containers = Containers(self)
@@ -164,7 +170,21 @@ class Node:
         oracle = self.world.oracle
         oracle.lost(self.disk.label)
         oracle.orphaned |= {(site, claim) for site, claim in oracle.minted if claim.node == self.id}
+        self._lost = self.disk.label, self.world.timeline.now_s
         self.disk = self._new_disk()
+
+    def acknowledged(self, guid: Guid) -> str:
+        """
+        The disk for which this node said that it holds a snapshot, as another one heard a moment ago.
+
+        What was said may have been under way when the disk was destroyed; but not for longer than anybody is stopped.
+        """
+        disks = self.world.oracle.disks_of.get(guid, ())
+        if self._lost is not None and self.disk.label not in disks and self._lost[0] in disks:
+            label, lost_s = self._lost
+            if self.world.timeline.now_s - lost_s <= IN_FLIGHT_S:
+                return label
+        return self.disk.label
 
     def talks_to(self, other: Node) -> bool:
         """Whether both are there, and can ask each other."""
