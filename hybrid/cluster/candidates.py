@@ -26,13 +26,16 @@ def live_claims(registers: Registers, live: Collection[NodeId]) -> dict[NodeId, 
     }
 
 
-def ailing(register: SiteRegister) -> bool:
+def ailing(register: SiteRegister, storage_lost: bool = False) -> bool:
     """
     Whether a claimant cannot do what it claimed to: it is in trouble and does not serve (storage died …).
 
-    One that is switched off, or waits for a person's pick, does what is wanted of it.
+    One that is switched off, or waits for a person's pick, does what is wanted of it; but without its storage no pick
+    could make it serve: until that is back it counts as a dead one does, whom nobody waits for.
     """
-    if register.awaiting or (register.spec is not None and register.spec.wanted == "stopped"):
+    if register.spec is not None and register.spec.wanted == "stopped":
+        return False
+    if register.awaiting and not storage_lost:
         return False
     return register.role in ("opening", "owner") and bool(register.trouble) and not register.serving
 

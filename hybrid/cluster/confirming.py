@@ -26,7 +26,9 @@ def refuted(answers: Iterable[Claim | None], claim: Claim) -> bool:
     return any(answer is not None and answer != claim for answer in answers)
 
 
-def owner_seen(registers: Registers, live: frozenset[NodeId], asker: NodeId) -> Claim | None:
+def owner_seen(
+    registers: Registers, live: frozenset[NodeId], asker: NodeId, sick: frozenset[NodeId] = frozenset()
+) -> Claim | None:
     """
     The answer to `SeesOwner`: the claim of a living owner other than the asker, where there is one that is of use.
 
@@ -36,6 +38,6 @@ def owner_seen(registers: Registers, live: frozenset[NodeId], asker: NodeId) -> 
     good = [
         claim
         for node, claim in claims.items()
-        if node != asker and not ailing(registers[node]) and registers[node].role != "leaving"
+        if node != asker and not ailing(registers[node], node in sick) and registers[node].role != "leaving"
     ]
     return max(good, default=None)

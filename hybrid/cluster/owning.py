@@ -20,6 +20,8 @@ def as_owner(look: Look, patience: Patience, timing: Timing, mine: SiteRegister,
         return given
     against = rivals(look.registers, look.live, look.me)
     look = msgspec.structs.replace(look, spec=_agreed(look, against))
+    if look.asks:
+        against = {node: claim for node, claim in against.items() if not _lost(look, node)}
     if mine.awaiting or (against and look.asks):
         patience.over(look.site)
         asked = _picked(look, patience, mine, claim, against)
@@ -31,6 +33,11 @@ def as_owner(look: Look, patience: Patience, timing: Timing, mine: SiteRegister,
     if mine.role == "leaving":
         return stand_when_due(look, patience, timing, "leaving", LEAVING_S)
     return _reaffirm(look, patience, timing, mine, claim)
+
+
+def _lost(look: Look, node: NodeId) -> bool:
+    """Whether the storage of a claimant is gone: nobody is asked about its history until it is back."""
+    return node in look.sick and ailing(look.registers[node], storage_lost=True)
 
 
 def _agreed(look: Look, against: dict[NodeId, Claim]) -> SiteSpec | None:

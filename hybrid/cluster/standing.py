@@ -25,7 +25,7 @@ def as_replica(look: Look, patience: Patience, timing: Timing) -> Decision:
         patience.over(look.site)
         return Stay("its owners are about to settle who it is")
     (owner,) = claims
-    if ailing(look.registers[owner]):
+    if ailing(look.registers[owner], owner in look.sick):
         return _relieve(look, patience, timing, owner)
     if look.registers[owner].role == "leaving":
         return stand_when_due(look, patience, timing, "leaving", LEAVING_S)

@@ -149,8 +149,11 @@ class Steward:
             "free_space_ok": me is None or (me.storage_ok and level(me.size_bytes, me.free_bytes) < Level.FULL),
             "dcs": {**known, **{node: register.dc for node, register in nodes.items()}},
             "loads": {node: register.load for node, register in nodes.items()},
-            "sick": frozenset(node for node, register in nodes.items() if not register.storage_ok),
+            "sick": self._sick(),
         }
+
+    def _sick(self) -> frozenset[NodeId]:
+        return frozenset(node for node, register in self._ledger.nodes().items() if not register.storage_ok)
 
     def _decide(self, site: SiteId, around: _Around) -> Decision:
         return self._elections.decide(
@@ -255,5 +258,5 @@ class Steward:
     async def sees_owner(self, sender: NodeId, request: SeesOwner) -> OwnerSeen:
         """Answer another candidate: the live owner's claim as seen from here, or that of this node, soon."""
         now_s, registers = self._reactor.seconds(), self._ledger.registers(request.site)
-        seen = owner_seen(registers, self._membership.live(now_s), sender)
+        seen = owner_seen(registers, self._membership.live(now_s), sender, self._sick())
         return OwnerSeen(seen or self._turns.spoken_for(request.site, self._me, sender, registers, now_s))

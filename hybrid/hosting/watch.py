@@ -111,14 +111,16 @@ class Watch:
         """It will not be back in a moment: say so, and another node may take the sites over."""
         for site in self._holdings:
             holding = self._holdings.get(site)
-            if holding is not None and holding.role == "opening" and not holding.trouble:
+            if holding is not None and (holding.role == "opening" or holding.awaiting) and not holding.trouble:
                 self._holdings.update(site, trouble=f"storage does not answer: {reason}")
 
     def storage_back(self) -> None:
-        """The pool answers again: start what is still ours."""
+        """The pool answers again: start what is still ours, unless a person is to pick first."""
         for site in self._holdings:
             holding = self._holdings.get(site)
-            if holding is not None and holding.role == "opening" and holding.claim is not None:
+            if holding is not None and holding.awaiting:
+                self._holdings.update(site, trouble="")
+            elif holding is not None and holding.role == "opening" and holding.claim is not None:
                 self._restart(site)
 
 

@@ -161,6 +161,19 @@ def test_policy_ask(scene: MakeScene, spec: MakeSpec) -> None:
     assert isinstance(decisions["b"], Stay)
 
 
+def test_nobody_is_asked_about_an_owner_without_storage(scene: MakeScene, spec: MakeSpec) -> None:
+    """An owner whose storage is gone writes nothing and cannot be picked: who took over serves until it is back."""
+    seen = scene("b", "a opening(3) 3.9 trouble=storage | b owner(4) 4.7 serving", spec=spec(policy="ask"))
+    both = (Claim(3, A), Claim(4, B))
+    assert seen.decide() == AwaitPick(both), "trouble with its container alone is no reason"
+    seen.sick = frozenset({A})
+    assert isinstance(seen.decide(), Stay)
+    seen.change("a", awaiting=both)
+    assert isinstance(seen.decide(), Stay)
+    seen.sick = frozenset()
+    assert seen.decide() == AwaitPick(both)
+
+
 def test_who_waited_resumes_when_picked(scene: MakeScene, spec: MakeSpec) -> None:
     """The picked one serves again at once, also while the other is out of sight; the other goes on waiting."""
     facts = "a owner(3) 3.50 | !b owner(4) 4.7"

@@ -286,6 +286,16 @@ def test_waiting_for_a_pick_is_no_trouble(scene: MakeScene, spec: MakeSpec) -> N
     assert isinstance(seen.decide(200.0), Stay)
 
 
+def test_lost_storage_waits_for_no_pick(scene: MakeScene, spec: MakeSpec) -> None:
+    """Where the server that waits for a pick lost its storage, the site is served from a copy: no pick could help."""
+    seen = scene("b", "a owner(3) 3.7 trouble=storage | b replica 3.7", spec=spec(policy="ask"), sick=frozenset({A}))
+    seen.change("a", awaiting=(Claim(3, A), Claim(4, C)))
+    assert owner_seen(seen.registers, frozenset({A, B}), B) == Claim(3, A)
+    assert owner_seen(seen.registers, frozenset({A, B}), B, seen.sick) is None
+    seen.decide(100.0)
+    assert seen.decide(102.0) == Stand(Claim(4, B))
+
+
 def test_switched_off_is_no_trouble(scene: MakeScene, spec: MakeSpec) -> None:
     """A site that is off by its user's wish stays where it is, even if its owner complains about something."""
     seen = scene("b", "a owner(3) 3.7 trouble=full | b replica 3.7")
