@@ -204,6 +204,7 @@ class Core(MultiService):
             self._reactor, drivers.pool, self._storage_lost, self._watch.storage_still_lost, self._storage_back
         )
         self.deletions = Deletions(
+            self._reactor,
             me,
             drivers.seals,
             self.replicator,
@@ -213,6 +214,7 @@ class Core(MultiService):
             self._tasks,
             self.shared,
             self.known.owned,
+            self.known.copies_at,
             claims,
             drivers.wall_s,
         )

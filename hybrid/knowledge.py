@@ -66,6 +66,13 @@ class Knowledge:
         registers = self._ledger.registers(site).items()
         return {node: register.recent for node, register in registers if node != self._me and register.recent}
 
+    def copies_at(self, site: SiteId, head: Guid | None) -> tuple[int, int]:
+        """How many other living nodes are replicas of `site`, and how many of these say that `head` is theirs."""
+        live = self._membership.live(self._now_s())
+        told = [said for node, said in self._ledger.registers(site).items() if node in live and node != self._me]
+        copies = [said.head for said in told if said.role == "replica"]
+        return len(copies), copies.count(head)
+
     def nodes(self) -> Mapping[NodeId, NodeRegister]:
         """What every node known says of itself."""
         return self._ledger.nodes()

@@ -168,10 +168,10 @@ class Away:
             await self.ship(name, spec)
         try:
             with progress.step("stop"):
-                await deeds.edit(spec.id, {"wanted": "stopped"})
+                stopped = await deeds.edit(spec.id, {"wanted": "stopped"})
                 await deeds.snapshot(spec.id)
-            with progress.step("copy the last changes"):
-                await self.ship(name, spec)
+            with progress.step("copy the last changes"):  # as it is to be there, and newer than what the trash says
+                await self.ship(name, msgspec.structs.replace(spec, version=stopped.version.next()))
         except Exception:
             await deeds.edit(spec.id, {"wanted": spec.wanted})
             raise

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from hybrid.cluster.sanity import leaps
@@ -20,7 +22,10 @@ from hybrid.hosting.holdings import Holding, Holdings
 from hybrid.hosting.tasks import SiteTasks
 from hybrid.hosting.terms import Terms
 from hybrid.hosting.tombstones import Tombstone, Undeleted
-from hybrid.model import Claim, NodeId, SiteId
+from hybrid.model import Claim, Guid, NodeId, SiteId
+
+LAST_CHANGES_S = 10.0
+"""So long a deletion waits for living copies to have what was written last; none of them keeps it from happening."""
 
 
 class Trash(Protocol):
@@ -57,6 +62,7 @@ class Deletions:
 
     def __init__(
         self,
+        clock: IReactorTime,
         me: NodeId,
         seals: Seals,
         machine: TimeMachine,
@@ -66,13 +72,19 @@ class Deletions:
         tasks: SiteTasks,
         shared: Shared,
         owned: Callable[[SiteId], bool],
+        copies_at: Callable[[SiteId, Guid | None], tuple[int, int]],
         claims: Claims,
         wall_s: Callable[[], float],
     ) -> None:
-        """`owned(site)`: whether a living node owns it."""
+        """
+        Args:
+            owned: `owned(site)`: whether a living node owns it.
+            copies_at: `copies_at(site, head)`: how many other living nodes are replicas, and how many end with `head`.
+        """
         self._me, self._seals, self._machine, self._trash = me, seals, machine, trash
         self._holdings, self._terms, self._tasks, self._shared = holdings, terms, tasks, shared
-        self._owned, self._claims, self._wall_s = owned, claims, wall_s
+        self._owned, self._copies_at, self._claims, self._wall_s = owned, copies_at, claims, wall_s
+        self._clock = clock
         self._judged: dict[str, bool] = {}
         """Values of the shared map, and whether the node they name signed them."""
         self._brought_back: set[str] = set()
@@ -93,13 +105,35 @@ class Deletions:
     # ---------------------------------------------------------------------------------------------- deleting
 
     async def delete(self, site: SiteId, progress: Progress, moved_to: str = "") -> None:
-        """As its owner: stop it, tell everybody (also to which store it was moved), move it to the trash."""
+        """
+        As its owner: stop it, tell everybody (also to which store it was moved), move it to the trash.
+
+        What fails before that leaves it this node's, and `Watch` starts it again.
+        """
         holding = self._holdings.need(site)
         with progress.step("stop container"):
-            await self._terms.close(site)
+            await self._terms.pause(site)
+        with progress.step("send last changes"):
+            await self._last_changes(site, holding)
         with progress.step("move to the trash"):
+            await self._terms.close(site)
             self._shared.put(*tombstones.encode(self._stone(site, holding, moved_to)))
             await self._bury(site)
+
+    async def _last_changes(self, site: SiteId, holding: Holding) -> None:
+        """
+        Wait until as many living copies as are wanted have what was written last: the replicator is sending it.
+
+        Whoever wants the site back right after this gets all of it, also when this node is gone by then.
+        """
+        line, until_s = self._machine.history(site), self._clock.seconds() + LAST_CHANGES_S
+        head = line[-1].guid if line else None
+        while self._clock.seconds() < until_s:
+            living, told = self._copies_at(site, head)
+            if told >= min(living, holding.spec.copies):
+                return
+            await deferLater(self._clock, 0.1, lambda: None)
+        self.log.warn("{site} is deleted before all its copies have what was written last", site=site)
 
     def _stone(self, site: SiteId, holding: Holding, moved_to: str) -> Tombstone:
         stone = Tombstone(

@@ -158,7 +158,11 @@ class Terms:
         self.log.info("site {site} closed", site=site)
 
     async def pause(self, site: SiteId) -> None:
-        """Write nothing any more, with every change in a snapshot, and keep the claim: a person is to pick (R5)."""
+        """
+        Write nothing any more, with every change in a snapshot, and keep the claim.
+
+        A person is to pick (R5), or copies are to have the last change before the site is deleted (R12).
+        """
         holding = self._holdings.need(site)
         await self.stop(site)
         async with self._machine.exclusive(site):

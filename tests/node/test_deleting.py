@@ -135,6 +135,36 @@ def test_a_deleted_site_comes_back(cluster: Cluster) -> None:
     assert b.core.hosting.deleted() == []
 
 
+def test_what_was_written_last_comes_back_without_the_owner(cluster: Cluster) -> None:
+    """A write right before the deletion is there after an undeletion, though the server that deleted has died."""
+    spec = cluster.create()
+    a, b = cluster.members["a"], cluster.members["b"]
+    cluster.wait(15)
+    a.write(spec.id, "guestbook", b"at the last moment")
+    steps = Steps()
+    cluster.run(a.core.hosting.delete(spec.id, steps))
+    assert steps.done == ["stop container", "send last changes", "move to the trash"]
+    cluster.wait(2)
+    a.power_cut()
+    b.core.hosting.undelete(spec.id, "anna")
+    cluster.wait(20)
+    assert {b.site(spec).state, cluster.members["c"].site(spec).state} == {"serving"}
+    assert {cluster.members[name].files(spec.id)["guestbook"] for name in "bc"} == {b"at the last moment"}
+
+
+def test_no_copy_keeps_a_site_from_being_deleted(cluster: Cluster) -> None:
+    """A server that died a moment ago, and one without room, delay a deletion by seconds and no more."""
+    spec = cluster.create()
+    a, b, c = (cluster.members[name] for name in "abc")
+    cluster.wait(15)
+    c.power_cut()
+    b.pool.fill_up()
+    a.write(spec.id, "guestbook", b"at the last moment")
+    cluster.run(a.core.hosting.delete(spec.id, Steps()), within_s=20.0)
+    cluster.wait(5)
+    assert [trash_of(cluster, name) for name in "ab"] == [{f"trash/{spec.id}"}] * 2
+
+
 def test_a_node_that_was_away_obeys_later(cluster: Cluster) -> None:
     """A server that was off during a deletion, or during an undeletion, does when it returns what it missed."""
     spec = cluster.create()
