@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from twisted.application.service import MultiService
+from twisted.internet.defer import DeferredLock
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -490,6 +491,10 @@ class _Held:
     async def saw(self, site: SiteId, claim: Claim) -> None:
         """See `Holdings.saw`."""
         await self._holdings().saw(site, claim)
+
+    def writing(self, site: SiteId) -> DeferredLock:
+        """See `Holdings.writing`."""
+        return self._holdings().writing(site)
 
     def is_writer(self, site: SiteId) -> bool:
         """See `Holdings.is_writer`."""

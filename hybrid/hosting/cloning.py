@@ -184,6 +184,7 @@ class Cloning:
         if holding.role != "owner":
             async with self._machine.exclusive(site):
                 await self._machine.take_apart(site)
+                await self._holdings.rewrite(site)  # what was seen meanwhile
             return
         if holding.claim is None or holding.awaiting:
             raise Conflict(f"site {holding.spec.name} cannot be detached now", "it waits for a person")

@@ -249,10 +249,14 @@ class Holdings:
 
         What was seen is kept in mind first: of a call that fails, a part may be on disk.
         """
-        async with self._locks.setdefault(site, DeferredLock()):
+        async with self.writing(site):
             holding = self.need(site)
             self._held[site] = replace(holding, seen=max(holding.seen, seen, self._registers.seen(site)))
             await self._pool.set_properties(dataset_of(site), {"seen": str(self.need(site).seen), **properties})
+
+    def writing(self, site: SiteId) -> DeferredLock:
+        """Held by whoever writes what was seen of `site`; a swap of histories does so too, on a new dataset."""
+        return self._locks.setdefault(site, DeferredLock())
 
     async def prove(self, site: SiteId, proof: Proof) -> None:
         """Remember what came of starting the copy here."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
+from twisted.internet.defer import DeferredLock
+
 from hybrid.deeds import Differences, Folder, Form
 from hybrid.model import Claim, Guid, NodeId, SiteId
 from hybrid.ports import ByteSource
@@ -19,6 +21,9 @@ class Fences(Protocol):
 
     async def saw(self, site: SiteId, claim: Claim) -> None:
         """Remember `claim`; durable when this returns, where this node holds the site."""
+
+    def writing(self, site: SiteId) -> DeferredLock:
+        """Held by whoever writes what was seen of `site` to its dataset: it never goes back, so one at a time."""
 
     def is_writer(self, site: SiteId) -> bool:
         """Whether live data of `site` may change on this node now."""

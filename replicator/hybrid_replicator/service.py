@@ -116,7 +116,9 @@ class Replicator(Service):
         )
         self._windows = Windows(reactor, pool, self._index, place, partial(next, count(int(now_s() * 1000))))
         self._past = Past(reactor, pool, self._index, files, live_root, self._windows)
-        self._stashes = Stashes(reactor, pool, self._index, snapshots, report, me, now_s, self._past.clear)
+        self._stashes = Stashes(
+            reactor, pool, self._index, snapshots, report, me, now_s, self._past.clear, fences.writing
+        )
         self._receiver = Receiver(
             reactor,
             pool,

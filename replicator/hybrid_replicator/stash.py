@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 import msgspec
+from twisted.internet.defer import DeferredLock
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -60,9 +61,14 @@ class Stashes:
         me: NodeId,
         wall_s: Callable[[], float],
         clear: Clear,
+        writing: Callable[[SiteId], DeferredLock],
     ) -> None:
-        """`clear(site)` ends what looks into its snapshots."""
-        self._clear = clear
+        """
+        Args:
+            clear: `clear(site)` ends what looks into its snapshots.
+            writing: See `hybrid_replicator.ports.Fences`.
+        """
+        self._clear, self._writing = clear, writing
         self._clock, self._pool, self._index, self._snapshots = clock, pool, index, snapshots
         self._report, self._me, self._wall_s = report, me, wall_s
         self.unfinished: set[SiteId] = set()
@@ -242,18 +248,22 @@ class Stashes:
     async def _dress(self, intent: Intent, main: str, aside: str) -> None:
         """Give the new main line what belongs to the site and not to its contents."""
         await self._pool.set_readonly(main, True)
-        properties = dict(intent.properties)
-        if (
-            SEEN in properties
-        ):  # a newer claim may have been heard of since this was begun, on either side of the rename
-            there = [(await self._pool.dataset(one)).properties.get(SEEN) for one in (main, aside)]
-            properties[SEEN] = str(max(Claim.parse(seen) for seen in (*there, properties[SEEN]) if seen))
-        await self._pool.set_properties(main, {STASHED: None, STASHED_AT: None, **properties})
+        properties = {key: value for key, value in intent.properties.items() if key != SEEN}
+        async with self._writing(intent.site):
+            seen = await self._seen(intent, main, aside)
+            await self._pool.set_properties(main, {STASHED: None, STASHED_AT: None, **properties, **seen})
         try:
             spec = msgspec.json.decode(intent.properties.get(SPEC, ""), type=SiteSpec)
         except msgspec.MsgspecError:
             return
         await self._pool.set_quota(main, spec.quota_bytes)
+
+    async def _seen(self, intent: Intent, main: str, aside: str) -> dict[str, str]:
+        """A newer claim may have been heard of since this was begun, on either side of the rename."""
+        if SEEN not in intent.properties:
+            return {}
+        there = [(await self._pool.dataset(one)).properties.get(SEEN) for one in (main, aside)]
+        return {SEEN: str(max(Claim.parse(seen) for seen in (*there, intent.properties[SEEN]) if seen))}
 
     async def _label(self, intent: Intent, main: str, aside: str) -> Stash:
         """Hold the stash's head, and write down what the stash is."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from twisted.internet import reactor as _reactor
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.stdio import StandardIO
 from twisted.protocols.basic import LineReceiver
 
@@ -54,6 +54,10 @@ class Fences:
 
     async def saw(self, site: SiteId, claim: Claim) -> None:
         """See `hybrid_replicator.ports.Fences`. Nobody else claims anything."""
+
+    def writing(self, site: SiteId) -> DeferredLock:
+        """See `hybrid_replicator.ports.Fences`."""
+        return DeferredLock()
 
     def is_writer(self, site: SiteId) -> bool:
         """See `hybrid_replicator.ports.Fences`."""

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.task import Clock
 
 from hybrid.cluster.memory_peers import MemoryNetwork, MemoryPeers
@@ -110,6 +110,10 @@ class Server:
     async def saw(self, site: SiteId, claim: Claim) -> None:
         """See `hybrid_replicator.ports.Fences`."""
         self.largest = max(self.largest, claim)
+
+    def writing(self, site: SiteId) -> DeferredLock:
+        """See `hybrid_replicator.ports.Fences`."""
+        return DeferredLock()
 
     def is_writer(self, site: SiteId) -> bool:
         """See `hybrid_replicator.ports.Fences`."""

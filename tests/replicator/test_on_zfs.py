@@ -14,6 +14,7 @@ from typing import Any, cast
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
+from twisted.internet.defer import DeferredLock
 from twisted.internet.task import deferLater
 
 from hybrid.cluster.memory_peers import MemoryNetwork
@@ -53,6 +54,10 @@ class Fences:
     async def saw(self, site: SiteId, claim: Claim) -> None:
         """See `hybrid_replicator.ports.Fences`."""
         self.claim = max(self.claim, claim)
+
+    def writing(self, site: SiteId) -> DeferredLock:
+        """See `hybrid_replicator.ports.Fences`."""
+        return DeferredLock()
 
     def is_writer(self, site: SiteId) -> bool:
         """See `hybrid_replicator.ports.Fences`."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.task import Clock
 
 from hybrid.cluster.memory_peers import MemoryNetwork
@@ -67,6 +67,10 @@ class Fences:
     async def saw(self, site: SiteId, claim: Claim) -> None:
         """See `hybrid_replicator.ports.Fences`."""
         self.claims[site] = max(claim, self.seen(site))
+
+    def writing(self, site: SiteId) -> DeferredLock:
+        """See `hybrid_replicator.ports.Fences`."""
+        return DeferredLock()
 
     def is_writer(self, site: SiteId) -> bool:
         """See `hybrid_replicator.ports.Fences`."""

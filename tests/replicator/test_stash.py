@@ -7,6 +7,7 @@ from typing import TypeVar, cast
 
 import msgspec
 import pytest
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.task import Clock
 
 from hybrid.errors import Busy, Conflict, NoSuchDataset, NoSuchSnapshot, StorageSick
@@ -68,7 +69,7 @@ class Node:
 
     def __init__(self, pool: Pool, clock: Clock) -> None:
         self.pool, self.facts = pool, list[Fact]()
-        self.index = HistoryIndex(pool)
+        self.index, self.writing = HistoryIndex(pool), DeferredLock()
         self.snapshots = Snapshots(pool, self.index, ME)
         self.stashes = Stashes(
             clock,
@@ -79,6 +80,7 @@ class Node:
             ME,
             lambda: 1000.0 + clock.seconds(),
             nobody_looks,
+            lambda site: self.writing,
         )
 
     async def start(self) -> None:
@@ -379,6 +381,22 @@ def test_a_claim_heard_of_in_the_middle_is_not_forgotten(clock: Clock, run: Run)
         await pool.set_properties(MAIN, {"seen": str(Claim(9, ME))})
         await Node(pool, clock).start()
         assert len(await pool.history(MAIN)) == 1
+        assert (await pool.dataset(MAIN)).properties["seen"] == str(Claim(9, ME))
+
+    run(story())
+
+
+def test_a_claim_heard_of_while_the_new_main_line_is_written_to_is_not_forgotten(clock: Clock, run: Run) -> None:
+    """Two write down the largest claim that was seen, the swap of histories and the fence: one after the other."""
+
+    async def story() -> None:
+        pool, node, guids = await furnished(clock)
+        await node.writing.acquire()
+        swap = Deferred.fromCoroutine(node.stashes.stash(SITE, guids[2], "rollback"))
+        assert not swap.called
+        await pool.set_properties(MAIN, {"seen": str(Claim(9, ME))})
+        node.writing.release()
+        await swap
         assert (await pool.dataset(MAIN)).properties["seen"] == str(Claim(9, ME))
 
     run(story())

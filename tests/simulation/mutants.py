@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from twisted.internet.defer import DeferredLock
 
 from hybrid.cluster.decisions import Decision, PublishBid, Reaffirm, Stay
 from hybrid.cluster.election import Elections
@@ -149,6 +150,10 @@ class NoFences:
 
     async def saw(self, site: SiteId, claim: Claim) -> None:
         """See `hybrid_replicator.ports.Fences`."""
+
+    def writing(self, site: SiteId) -> DeferredLock:
+        """See `hybrid_replicator.ports.Fences`."""
+        return DeferredLock()
 
     def is_writer(self, site: SiteId) -> bool:
         """See `hybrid_replicator.ports.Fences`."""
