@@ -8,11 +8,11 @@ same code runs in `hybrid.node` on real drivers and in tests on the fakes, sever
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from pathlib import Path
 
 from twisted.application.service import MultiService
-from twisted.internet.defer import DeferredLock
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -492,7 +492,7 @@ class _Held:
         """See `Holdings.saw`."""
         await self._holdings().saw(site, claim)
 
-    def writing(self, site: SiteId) -> DeferredLock:
+    def writing(self, site: SiteId) -> AbstractAsyncContextManager[None]:
         """See `Holdings.writing`."""
         return self._holdings().writing(site)
 

@@ -6,7 +6,8 @@ Shell. The only writer of this node's `SiteRegister`s, and the fence that the re
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Protocol
 
 import msgspec
@@ -254,9 +255,11 @@ class Holdings:
             self._held[site] = replace(holding, seen=max(holding.seen, seen, self._registers.seen(site)))
             await self._pool.set_properties(dataset_of(site), {"seen": str(self.need(site).seen), **properties})
 
-    def writing(self, site: SiteId) -> DeferredLock:
-        """Held by whoever writes what was seen of `site`; a swap of histories does so too, on a new dataset."""
-        return self._locks.setdefault(site, DeferredLock())
+    @asynccontextmanager
+    async def writing(self, site: SiteId) -> AsyncIterator[None]:
+        """Entered by whoever writes what was seen of `site`; a swap of histories does so too, on a new dataset."""
+        async with self._locks.setdefault(site, DeferredLock()):
+            yield
 
     async def prove(self, site: SiteId, proof: Proof) -> None:
         """Remember what came of starting the copy here."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import Protocol
-
-from twisted.internet.defer import DeferredLock
 
 from hybrid.deeds import Differences, Folder, Form
 from hybrid.model import Claim, Guid, NodeId, SiteId
@@ -22,8 +21,8 @@ class Fences(Protocol):
     async def saw(self, site: SiteId, claim: Claim) -> None:
         """Remember `claim`; durable when this returns, where this node holds the site."""
 
-    def writing(self, site: SiteId) -> DeferredLock:
-        """Held by whoever writes what was seen of `site` to its dataset: it never goes back, so one at a time."""
+    def writing(self, site: SiteId) -> AbstractAsyncContextManager[None]:
+        """Entered by whoever writes what was seen of `site` to its dataset: it never goes back, so one at a time."""
 
     def is_writer(self, site: SiteId) -> bool:
         """Whether live data of `site` may change on this node now."""

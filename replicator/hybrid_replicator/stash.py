@@ -9,9 +9,9 @@ before the first step, and every step first looks whether it was done already (r
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 
 import msgspec
-from twisted.internet.defer import DeferredLock
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -61,7 +61,7 @@ class Stashes:
         me: NodeId,
         wall_s: Callable[[], float],
         clear: Clear,
-        writing: Callable[[SiteId], DeferredLock],
+        writing: Callable[[SiteId], AbstractAsyncContextManager[None]],
     ) -> None:
         """
         Args:

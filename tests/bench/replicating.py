@@ -12,11 +12,12 @@ import random
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
 from typing import Any, cast
 
 from twisted.internet import reactor as _reactor
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import Deferred
 from twisted.internet.stdio import StandardIO
 from twisted.protocols.basic import LineReceiver
 
@@ -55,9 +56,9 @@ class Fences:
     async def saw(self, site: SiteId, claim: Claim) -> None:
         """See `hybrid_replicator.ports.Fences`. Nobody else claims anything."""
 
-    def writing(self, site: SiteId) -> DeferredLock:
+    def writing(self, site: SiteId) -> AbstractAsyncContextManager[None]:
         """See `hybrid_replicator.ports.Fences`."""
-        return DeferredLock()
+        return nullcontext()
 
     def is_writer(self, site: SiteId) -> bool:
         """See `hybrid_replicator.ports.Fences`."""

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from pathlib import Path
 
 import pytest
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from hybrid.cluster.memory_peers import MemoryNetwork, MemoryPeers
@@ -111,9 +111,9 @@ class Server:
         """See `hybrid_replicator.ports.Fences`."""
         self.largest = max(self.largest, claim)
 
-    def writing(self, site: SiteId) -> DeferredLock:
+    def writing(self, site: SiteId) -> AbstractAsyncContextManager[None]:
         """See `hybrid_replicator.ports.Fences`."""
-        return DeferredLock()
+        return nullcontext()
 
     def is_writer(self, site: SiteId) -> bool:
         """See `hybrid_replicator.ports.Fences`."""

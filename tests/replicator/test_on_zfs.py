@@ -9,12 +9,12 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any, cast
 
 import pytest
 import pytest_twisted
 from twisted.internet import reactor
-from twisted.internet.defer import DeferredLock
 from twisted.internet.task import deferLater
 
 from hybrid.cluster.memory_peers import MemoryNetwork
@@ -55,9 +55,9 @@ class Fences:
         """See `hybrid_replicator.ports.Fences`."""
         self.claim = max(self.claim, claim)
 
-    def writing(self, site: SiteId) -> DeferredLock:
+    def writing(self, site: SiteId) -> AbstractAsyncContextManager[None]:
         """See `hybrid_replicator.ports.Fences`."""
-        return DeferredLock()
+        return nullcontext()
 
     def is_writer(self, site: SiteId) -> bool:
         """See `hybrid_replicator.ports.Fences`."""

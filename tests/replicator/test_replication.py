@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, nullcontext
 from pathlib import Path
 
 import msgspec
 import pytest
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from hybrid.cluster.memory_peers import MemoryNetwork
@@ -68,9 +69,9 @@ class Fences:
         """See `hybrid_replicator.ports.Fences`."""
         self.claims[site] = max(claim, self.seen(site))
 
-    def writing(self, site: SiteId) -> DeferredLock:
+    def writing(self, site: SiteId) -> AbstractAsyncContextManager[None]:
         """See `hybrid_replicator.ports.Fences`."""
-        return DeferredLock()
+        return nullcontext()
 
     def is_writer(self, site: SiteId) -> bool:
         """See `hybrid_replicator.ports.Fences`."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
 from typing import TypeVar, cast
 
 import msgspec
@@ -80,8 +81,14 @@ class Node:
             ME,
             lambda: 1000.0 + clock.seconds(),
             nobody_looks,
-            lambda site: self.writing,
+            self.entered,
         )
+
+    @asynccontextmanager
+    async def entered(self, site: SiteId) -> AsyncIterator[None]:
+        """See `hybrid_replicator.ports.Fences.writing`."""
+        async with self.writing:
+            yield
 
     async def start(self) -> None:
         """What the service does at start."""

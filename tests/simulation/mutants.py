@@ -14,13 +14,12 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from twisted.internet.defer import DeferredLock
 
 from hybrid.cluster.decisions import Decision, PublishBid, Reaffirm, Stay
 from hybrid.cluster.election import Elections
@@ -151,9 +150,9 @@ class NoFences:
     async def saw(self, site: SiteId, claim: Claim) -> None:
         """See `hybrid_replicator.ports.Fences`."""
 
-    def writing(self, site: SiteId) -> DeferredLock:
+    def writing(self, site: SiteId) -> AbstractAsyncContextManager[None]:
         """See `hybrid_replicator.ports.Fences`."""
-        return DeferredLock()
+        return nullcontext()
 
     def is_writer(self, site: SiteId) -> bool:
         """See `hybrid_replicator.ports.Fences`."""
