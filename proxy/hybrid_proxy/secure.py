@@ -14,6 +14,7 @@ from twisted.internet.interfaces import (
     IAddress,
     IHalfCloseableProtocol,
     IHandshakeListener,
+    INegotiated,
     IOpenSSLServerConnectionCreator,
     IReactorTime,
 )
@@ -24,12 +25,14 @@ from zope.interface import implementer
 
 from hybrid_proxy.deadlines import NEVER
 from hybrid_proxy.front import Front
+from hybrid_proxy.h2front import H2Front
 from hybrid_proxy.hello import UNRECOGNIZED_NAME, BadHello, Hello, parse_hello
 from hybrid_proxy.house import House
 from hybrid_proxy.pool import Connect
 from hybrid_proxy.ports import hangs
 from hybrid_proxy.relay import IStream
 from hybrid_proxy.route import Route, Unknown
+from hybrid_proxy.showing import H2
 from hybrid_proxy.tcp import Callee, Caller
 
 
@@ -56,7 +59,7 @@ class SecureFactory(Factory):
         closed: Callable[[], None],
     ) -> None:
         self.house, self.dial, self.opened, self.closed = house, dial, opened, closed
-        self.fronts: set[Front] = set()
+        self.fronts: set[Front | H2Front] = set()
         self.callers: set[Caller] = set()
         self._tls = TLSMemoryBIOFactory(_Contexts(), False, _Within(), clock)
 
@@ -181,13 +184,15 @@ class Negotiation(Protocol):
     ) -> None:
         self._home, self._reception, self.context = home, reception, context
         self._host, self._source = host, source
-        self._front: Front | None = None
+        self._front: Front | H2Front | None = None
 
     def handshakeCompleted(self) -> None:
         """See `IHandshakeListener`."""
         self._reception.settled()
         house = self._home.house
-        front = self._front = Front(house, house.secure_door(*self._source, self._host))
+        door = house.secure_door(*self._source, self._host)
+        agreed = cast(INegotiated, self.transport).negotiatedProtocol
+        front = self._front = H2Front(house, door) if agreed == H2 else Front(house, door)
         self._home.fronts.add(front)
         front.makeConnection(self.transport)
 

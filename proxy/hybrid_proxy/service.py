@@ -19,6 +19,7 @@ from hybrid.view import View
 from hybrid_proxy.dial import Dialler, Identity, InteriorTLS
 from hybrid_proxy.doors import InteriorFactory, PublicFactory
 from hybrid_proxy.front import Front
+from hybrid_proxy.h2front import H2Front
 from hybrid_proxy.house import House
 from hybrid_proxy.limits import Limits
 from hybrid_proxy.listen import Listener
@@ -137,7 +138,7 @@ class FrontDoors(MultiService):
         if self._reactor.seconds() >= deadline_s or not any(front.busy for front in self._fronts()):
             self._looking.stop()
 
-    def _fronts(self) -> list[Front]:
+    def _fronts(self) -> list[Front | H2Front]:
         return [*self._public.fronts, *self._secure.fronts, *self._interior.fronts]
 
     def renew(self, identity: Identity) -> None:

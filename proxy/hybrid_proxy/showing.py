@@ -35,7 +35,7 @@ class Certificates:
 
     log = Logger()
 
-    def __init__(self, protocols: tuple[bytes, ...] = (HTTP11,)) -> None:
+    def __init__(self, protocols: tuple[bytes, ...] = (H2, HTTP11)) -> None:
         """`protocols`: what is spoken, the best first."""
         self._protocols = protocols
         self._text: dict[str, str] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import os
 import re
@@ -12,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
+import msgspec
 import pytest
 import pytest_twisted
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -24,6 +26,7 @@ from twisted.internet.utils import getProcessOutputAndValue
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from hybrid.certs.records import Shown
 from hybrid.cluster.certificates import new_key
 from hybrid.cluster.founding import create_cluster
 from hybrid.cluster.identity import Identity
@@ -32,6 +35,9 @@ from hybrid.settings import Settings
 from hybrid.view import NodeView, SiteState, SiteView, View
 from hybrid_proxy.limits import Limits
 from hybrid_proxy.service import FrontDoors, Reactor
+from tests.certs.authority import Authority, pem
+from tests.certs.authority import new_key as site_key
+from tests.certs.authority import text as pem_of
 
 reactor = cast(Reactor, global_reactor)
 SHOP = SiteId("s-shop")
@@ -264,6 +270,21 @@ class Pair:
         assert status == 0, error
         return cast(bytes, out)
 
+    async def https(self, *arguments: str, node: int = 1) -> bytes:
+        """Run curl against a node's HTTPS port, trusting the tests' own authority alone; its output."""
+        authority, key = Authority(now=datetime.datetime.now(datetime.UTC)), site_key()
+        chain = pem_of(authority.issue(key, "shop.test"))
+        shown = Shown(names=("shop.test",), chain=chain, key=pem(key), not_after_s=9, source="issued")
+        self.doors[node].follow_secrets({"cert/shop.test": msgspec.json.encode(shown).decode()})
+        (self.where / "authority.pem").write_text(authority.pem)
+        port = self.doors[node].https_port
+        argv = ["-sS", "--max-time", "60", "--cacert", str(self.where / "authority.pem")]
+        argv += ["--resolve", f"shop.test:{port}:127.0.0.1", *arguments[:-1]]
+        argv += [f"https://shop.test:{port}{path}" for path in arguments[-1].split()]
+        out, error, status = await getProcessOutputAndValue("curl", argv, dict(os.environ), reactor=global_reactor)
+        assert status == 0, error
+        return cast(bytes, out)
+
     async def close(self) -> None:
         """End everything."""
         for doors in self.doors:
@@ -291,6 +312,24 @@ async def test_every_node_answers(pair: Pair, node: int) -> None:
     assert page.startswith(b"GET /hello HTTP/1.1\r\nHost: shop.test\r\n")
     assert b"x-forwarded-for: 127.0.0.1\r\n" in page.lower()
     assert page.lower().count(b"via: ") == 1
+
+
+@pytest.mark.parametrize("version", ["--http1.1", "--http2"])
+@pytest_twisted.ensureDeferred
+async def test_https_through_both_nodes(pair: Pair, version: str, tmp_path: Path) -> None:
+    """curl verifies the site's certificate; a page, downloads side by side and an upload arrive whole."""
+    page = await pair.https(version, "/hello")
+    assert (
+        page.startswith(b"GET /hello HTTP/1.1\r\nHost: shop.test:") and b"x-forwarded-proto: https\r\n" in page.lower()
+    )
+    outputs = [word for _ in range(3) for word in ("-o", "/dev/null")]
+    said = await pair.https(version, "-Z", *outputs, "-w", "%{http_version} %{size_download}\n", "/big/3 /big/3 /big/3")
+    told = {"--http2": b"2", "--http1.1": b"1.1"}[version]
+    assert said.split(b"\n")[:3] == [told + b" 3145728"] * 3
+    data = os.urandom(MEGABYTE) * 5
+    (tmp_path / "upload").write_bytes(data)
+    digest = await pair.https(version, "--data-binary", f"@{tmp_path}/upload", "/sum")
+    assert digest == hashlib.sha256(data).hexdigest().encode()
 
 
 @pytest_twisted.ensureDeferred
