@@ -46,6 +46,11 @@ class Relay:
 
 
 @dataclass(frozen=True, slots=True)
+class Patient:
+    """From now on only silence ends it, not the time it takes."""
+
+
+@dataclass(frozen=True, slots=True)
 class Part:
     """Leave the site's server; the client stays."""
 
@@ -55,7 +60,7 @@ class End:
     """Close, when what was said is sent."""
 
 
-Effect = ToClient | ToSite | Secure | Find | Relay | Part | End
+Effect = ToClient | ToSite | Secure | Find | Relay | Patient | Part | End
 Effects = Iterable[Effect]
 
 Trouble = Literal["stopped", "unavailable", "waited", "crowded", "slow", "unknown"]

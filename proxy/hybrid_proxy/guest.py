@@ -22,6 +22,7 @@ from hybrid_proxy.dialogue import (
     End,
     Find,
     Part,
+    Patient,
     Relay,
     Secure,
     Setting,
@@ -58,8 +59,8 @@ class Spoken(Splice):
         """See `Dialogue.farewell`."""
 
     def to_site(self, data: bytes) -> None:
-        """The dialogue says this."""
-        if self._far.unwritten:
+        """The dialogue says this, which may be nothing: framed, that would be the end."""
+        if data and self._far.unwritten:
             self._far.write(data)
 
     def _pass(self, data: bytes, source: Side, sink: Side) -> None:
@@ -121,7 +122,8 @@ class Guest(Caller):
         names = house.routes.services.speaking(service)
         trusted = house.sources.is_neighbour(source[0])
         self._dialogue = new(Setting(names, source[0], house.tls is not None, trusted, os.urandom(20)))
-        self._over = False
+        self._over = self._patient = False
+        self._heard = self._heard_before = 0
 
     def _where(self) -> Route:
         return self._house.routes.route_site(self.site, service=self._service)
@@ -148,6 +150,7 @@ class Guest(Caller):
 
     def hear(self, data: bytes, of_site: bool) -> None:
         """One side said something that the dialogue must hear."""
+        self._heard += 1
         if not self._over:
             self._perform(self._dialogue.heard_site(data) if of_site else self._dialogue.heard_client(data))
 
@@ -168,6 +171,9 @@ class Guest(Caller):
             elif isinstance(effect, Find):
                 self.site = effect.site
                 self._look_for_site()
+            elif isinstance(effect, Patient):
+                self._patient = True
+                self.due_s = self._house.deadlines.now_s + self._house.limits.body_idle_s
             elif isinstance(effect, Part):
                 self._leave_site()
             elif isinstance(effect, Secure):
@@ -182,15 +188,19 @@ class Guest(Caller):
             self.transport.startTLS(self._house.tls)
 
     def _leave_site(self) -> None:
-        splice, self._splice, self._callee = self._splice, None, None
+        splice = self._splice
         if isinstance(splice, Spoken):
             splice.part()
+            self._splice = self._callee = None
+            self.transport.resumeProducing()
 
     def _close(self) -> None:
         """When what was said is sent."""
         self._over = True
+        passing = isinstance(self._splice, Spoken) and self._splice.only_passing
         self._leave_site()
-        self.due_s = self._house.deadlines.now_s + self._house.limits.stuck_s
+        limits = self._house.limits
+        self.due_s = self._house.deadlines.now_s + (limits.drain_s if passing else limits.linger_s)
         self.transport.resumeProducing()
         self.transport.loseConnection()
 
@@ -224,6 +234,9 @@ class Guest(Caller):
         elif self._house.room.leave(self) or self._connecting is not None:
             self._stop_connecting()
             self._refuse(pages.WAITED)
+        elif self._patient and self._heard != self._heard_before:
+            self._heard_before = self._heard
+            self.due_s = self._house.deadlines.now_s + self._house.limits.body_idle_s
         elif not isinstance(splice, Spoken) or not splice.only_passing:
             self._perform((*self._dialogue.refused("slow"), End()))
         else:

@@ -151,6 +151,10 @@ class Routes:
         seen = self._view.sites.get(site) if self._view is not None else None
         return (seen.claim if seen is not None else None) or NO_CLAIM
 
+    def main_zone(self) -> str:
+        """The cluster's own zone; `localhost` without one."""
+        return self._view.zones[0] if self._view is not None and self._view.zones else "localhost"
+
     def live(self, node: NodeId) -> bool:
         """Whether the view takes `node` for alive."""
         known = self._view.nodes.get(node) if self._view is not None else None

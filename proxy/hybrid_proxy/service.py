@@ -26,6 +26,7 @@ from hybrid_proxy.listen import Listener
 from hybrid_proxy.ports import PublicPorts
 from hybrid_proxy.secure import SecureFactory
 from hybrid_proxy.shared import shared_ports
+from hybrid_proxy.sharedtls import SharedTLS
 from hybrid_proxy.tcp import passage_of
 
 REPORT_S = 10.0
@@ -68,6 +69,8 @@ class FrontDoors(MultiService):
         dialler = self._dialler = Dialler(reactor, identity, limits)
         self._interior_tls = InteriorTLS(identity, self._stranger)
         self.house = House(reactor, limits, dialler.connect)
+        routes = self.house.routes
+        self.house.tls = SharedTLS(self.house.certificates, routes.services.of_host, routes.main_zone)
         self._public = PublicFactory(self.house, self._opened, self._closed)
         self._secure = SecureFactory(self.house, dialler.connect, reactor, self._opened, self._closed)
         self._interior = InteriorFactory(self.house, passage_of(self.house, dialler.connect))

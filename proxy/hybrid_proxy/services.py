@@ -46,6 +46,10 @@ class Services(Generic[R]):
         known = self._names.get(service, {})
         return next((known[name.lower()] for name in names if name.lower() in known), None)
 
+    def of_host(self, host: str) -> SiteId | None:
+        """The site that answers to `host` in any service."""
+        return next((names[host] for names in self._names.values() if host in names), None)
+
     def numbered(self, number: int) -> SiteId | None:
         """The site with this `SiteSpec.number`."""
         return self._numbers.get(number)

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from OpenSSL import SSL
 from twisted.internet import reactor as global_reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from twisted.internet.utils import getProcessOutputAndValue
 
-from hybrid.cluster.certificates import new_key, new_root
+from hybrid.cluster.certificates import new_key
 from hybrid.cluster.founding import create_cluster
 from hybrid.cluster.identity import Identity
-from hybrid.cluster.tls import ServerTLS
 from hybrid.model import Claim, NodeId, Port, SiteId, SiteSpec, Version
 from hybrid.settings import Settings
 from hybrid.view import NodeView, SiteState, SiteView, View
@@ -35,6 +33,17 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return cast(int, probe.getsockname()[1])
+
+
+def wait_for(port: int, server: subprocess.Popen[bytes]) -> None:
+    """Until something accepts on `port`; not longer than a minute."""
+    until_s = time.monotonic() + 60
+    while time.monotonic() < until_s and server.poll() is None:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    raise AssertionError(f"the server did not come up: {server.poll()}")
 
 
 class Nodes:
@@ -58,7 +67,9 @@ class Nodes:
         self.doors = [
             FrontDoors(
                 reactor,
-                Settings(name=identity.name, address=address, http_port=0, interior_port=0, **{**off, **shared}),
+                Settings(
+                    name=identity.name, address=address, http_port=0, https_port=0, interior_port=0, **{**off, **shared}
+                ),
                 identity,
                 lambda served: None,
                 address,
@@ -67,7 +78,6 @@ class Nodes:
             for identity, address in zip(self.identities, ("127.0.0.1", "127.0.0.2"), strict=True)
         ]
         for doors in self.doors:
-            doors.house.tls = self_signed()
             doors.startService()
         self.follow()
 
@@ -100,15 +110,6 @@ class Nodes:
         """End everything."""
         for doors in self.doors:
             await doors.stopService()
-
-
-def self_signed() -> IOpenSSLServerConnectionCreator:
-    """A certificate nobody vouches for."""
-    key = new_key()
-    context = SSL.Context(SSL.TLS_SERVER_METHOD)
-    context.use_privatekey(key)
-    context.use_certificate(new_root(key, "shop.test", time.time()))
-    return ServerTLS(context)
 
 
 async def run(*argv: str, **environment: str) -> tuple[str, str, int]:

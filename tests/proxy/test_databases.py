@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,23 +13,12 @@ import pytest
 import pytest_twisted
 
 from hybrid.model import Port
-from tests.proxy.nodes import Nodes, free_port, run
+from tests.proxy.nodes import Nodes, free_port, run, wait_for
 
 ENTRY = "127.0.0.2"
 POSTGRES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
 wants_postgres = pytest.mark.skipif(not POSTGRES, reason="postgresql is not installed")
 wants_mariadb = pytest.mark.skipif(shutil.which("mariadbd") is None, reason="mariadb-server is not installed")
-
-
-def wait_for(port: int, server: subprocess.Popen[bytes]) -> None:
-    """Until something accepts on `port`; not longer than a minute."""
-    until_s = time.monotonic() + 60
-    while time.monotonic() < until_s and server.poll() is None:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.05)
-    raise AssertionError(f"the server did not come up: {server.poll()}")
 
 
 @pytest.fixture
