@@ -68,7 +68,7 @@ class Lab:
 
     async def sh(self, script: str, site: SiteId = ONE) -> str:
         """What a shell in the container says, both streams."""
-        done = await self.containers.execute(site, ["sh", "-c", f"exec 2>&1; {script}"], timeout_s=15)
+        done = await self.containers.execute(site, ["sh", "-c", f"exec 2>&1; {script}"], timeout_s=60)
         return done.stdout.decode()
 
     async def fetch(self, site: SiteId = ONE) -> str:

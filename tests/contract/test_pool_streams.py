@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import random
 from typing import Any
 
 import pytest
@@ -20,8 +20,7 @@ Pair = Any
 
 def noise(length: int) -> bytes:
     """Bytes that do not compress, the same each time."""
-    blocks = [hashlib.blake2b(str(number).encode()).digest() for number in range(length // 64 + 1)]
-    return b"".join(blocks)[:length]
+    return random.Random(1).randbytes(length)
 
 
 async def stream(pool: Pool, name: str, guid: Guid, base: Guid | None = None) -> bytes:

@@ -18,6 +18,12 @@ _status = [1]
 signal.signal(signal.SIGINT, signal.default_int_handler)  # which shells have what runs in the background ignore
 
 
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Say at once why a test failed: who falls over later takes what is told at the end with it."""
+    if report.failed:
+        print(f"\n{report.longreprtext}", flush=True)
+
+
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Remember how it ended."""
     _status[0] = int(exitstatus)

@@ -78,7 +78,7 @@ def build(checkout: Path, store: Path, say: Say) -> tuple[Disk, bool]:
         _pack(work / "root", made / "root.img", recipe, log, say)
         (made / "about.json").write_text(json.dumps({"built_s": round(time.monotonic() - begun_s, 1)}))
         made.rename(home)
-    say(f"built in {time.monotonic() - begun_s:.0f} s")
+    say(f"built in {time.monotonic() - begun_s:.0f} s ({children.processor_s():.0f} s of a processor)")
     return _disk(home), True
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import time
@@ -66,6 +67,12 @@ def end(child: subprocess.Popen[bytes]) -> None:
     except ProcessLookupError:
         pass
     child.wait(10)
+
+
+def processor_s() -> float:
+    """Processor seconds of all children of this process that have ended, and of theirs."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def tail(log: Path, lines: int = LAST_LINES) -> str:

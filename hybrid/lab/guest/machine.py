@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import queue
-import resource
 import subprocess
 import tarfile
 import threading
@@ -14,7 +13,7 @@ from pathlib import Path
 
 from hybrid.errors import ImageError
 from hybrid.lab.guest.build import Disk
-from hybrid.lab.guest.children import Say, end, tail
+from hybrid.lab.guest.children import Say, end, processor_s, tail
 
 BOOT_S = 300.0
 """Typical: 25 s on two idle cores."""
@@ -84,10 +83,10 @@ def run(disk: Disk, payload: Path, out: Path, deadline_s: float, say: Say) -> Ra
         file.truncate(RESULTS_BYTES)
     try:
         argv = command_line(disk, payload, results, console)
-        before_s = _children_s()
+        before_s = processor_s()
         boot_s, ran_s = attend(argv, out / "qemu.log", BOOT_S, deadline_s + END_S, say)
         status, versions = _unpack(results, out)
-        return Ran(status, boot_s, ran_s, _children_s() - before_s, versions)
+        return Ran(status, boot_s, ran_s, processor_s() - before_s, versions)
     except GuestError as error:
         raise GuestError(error.what, f"{error.why}\n{tail(console, 40)}\n", f"see {console}") from error
     finally:
@@ -159,12 +158,6 @@ def _until(word: str | None, said: queue.Queue[str | None], end_s: float, say: S
         say(line)
         if word is not None and line.startswith(word):
             return
-
-
-def _children_s() -> float:
-    """Processor seconds of all children that have ended."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
 
 
 def _unpack(results: Path, out: Path) -> tuple[int, dict[str, str]]:
