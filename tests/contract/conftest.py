@@ -86,13 +86,13 @@ class ZfsHands:
         async with self._opened(name) as root:
             target = f"of={root}/{path}"
             ended = self.namespace.run("dd", target, "bs=1M", "conv=fsync", "status=none", data=data, check=False)
+        self._settle()
         text = ended.stderr.decode()
         for words, kind in (("quota", QuotaReached), ("No space left", OutOfSpace)):
             if words in text:
                 raise kind(text)
         if ended.returncode != 0:
             raise StorageError(text)
-        self._settle()
 
     async def remove(self, name: str, path: str) -> None:
         """See `Hands`."""
@@ -101,7 +101,7 @@ class ZfsHands:
         self._settle()
 
     def _settle(self) -> None:
-        """OpenZFS counts what was `written` at the end of a transaction group."""
+        """OpenZFS counts what was `written` at the end of a transaction group, and until then many times its room."""
         if self.pool.capabilities.knows_written:
             self.namespace.run("zpool", "sync")
 
