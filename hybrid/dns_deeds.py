@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from typing import Literal, Protocol
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
+May = Literal["update", "transfer", "both"]
 ZoneKind = Literal["cluster", "own", "site"]
 """`cluster`: named in the cluster's settings. `own`: somebody made it. `site`: a site has the domain."""
 
@@ -35,6 +37,17 @@ class ZoneSeen(msgspec.Struct, frozen=True, kw_only=True):
     """Its live name servers, best first."""
     sets: int
     """RRsets that people keep there."""
+    secondaries: tuple[str, ...] = ()
+    """Addresses of others' name servers that copy the zone and are told of changes."""
+
+
+class ZoneChanges(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What to change of a zone; what is left out stays."""
+
+    secondaries: tuple[str, ...] | UnsetType = UNSET
+    """`address` or `address:port`."""
+    servers: tuple[str, ...] | UnsetType = UNSET
+    """Names that are told as name servers besides the cluster's."""
 
 
 class RecordSeen(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,8 +69,53 @@ class Imported(msgspec.Struct, frozen=True, kw_only=True):
     """`name TYPE` of what the platform keeps itself."""
 
 
+class NewKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A key with which a program signs updates and transfers (TSIG)."""
+
+    name: str
+    """A domain name."""
+    algorithm: str = "hmac-sha256"
+    may: May = "both"
+    zones: tuple[str, ...] = ()
+    """In which zones, and those below; empty: in all."""
+    sources: tuple[str, ...] = ()
+    """From which networks; empty: from anywhere."""
+    secret: str = ""
+    """Base64; empty: a new one."""
+
+
+class KeySeen(msgspec.Struct, frozen=True, kw_only=True):
+    """A key, without its secret."""
+
+    name: str
+    algorithm: str
+    may: May
+    zones: tuple[str, ...]
+    sources: tuple[str, ...]
+
+
+class DnsKeys(Protocol):
+    """Keys for updates and transfers."""
+
+    def all(self) -> list[KeySeen]:
+        """By name."""
+
+    def add(self, new: NewKey) -> tuple[KeySeen, str]:
+        """Make one; returns it and its secret in base64. Raises `BadRequest`, `Conflict`."""
+
+    def remove(self, name: str) -> None:
+        """It is good for nothing any more. Raises `NoSuchKey`."""
+
+
 class DnsZones(Protocol):
-    """Zones and records, as this node knows them; changes spread to all nodes."""
+    """
+    Zones and records, as this node knows them; changes spread to all nodes.
+
+    Attributes:
+        keys: For updates and transfers.
+    """
+
+    keys: DnsKeys
 
     def zones(self) -> list[ZoneSeen]:
         """All, by name."""
@@ -67,6 +125,9 @@ class DnsZones(Protocol):
 
     def create(self, name: str) -> ZoneSeen:
         """Make one. Raises `Conflict` where there is one, `BadRecord` for what cannot be a zone."""
+
+    def change(self, name: str, changes: ZoneChanges) -> ZoneSeen:
+        """Change one. Raises `NoSuchZone`, `BadRecord`."""
 
     def remove(self, name: str) -> None:
         """Remove one with what people keep in it. Raises `NoSuchZone`, `ManagedRecord`."""

@@ -131,6 +131,10 @@ class NoSuchZone(HybridError):
     """The cluster has no DNS zone of that name."""
 
 
+class NoSuchKey(HybridError):
+    """The cluster has no DNS key of that name."""
+
+
 class BadRecord(HybridError):
     """It is no DNS record, or does not go with what else is there."""
 

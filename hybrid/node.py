@@ -51,8 +51,7 @@ from hybrid.supervise import parse
 from hybrid.web.resource import Pages
 from hybrid_containers.image import ImageStore, shift_owners
 from hybrid_containers.runtime import LxcContainers
-from hybrid_dns.desk import Desk
-from hybrid_dns.registry import Registry
+from hybrid_dns.keeping import LOOK_EVERY_S, NameKeeping
 from hybrid_replicator.children import ChildFiles
 
 AnyReactor = Any
@@ -112,10 +111,10 @@ class Node(MultiService):
             time.time,
             lambda secrets: self._feed.follow_secrets(secrets),
         )
-        self._registry = Registry(self._core.shared, lambda: self._core.outlook.view)
-        self._desk = Desk(reactor, f"{settings.run_dir}/dns.sock", lambda: self._registry.entries)
-        self._registry.changed.append(self._desk.changed)
-        self._core.shared.follow(self._registry.heard)
+        self._names = NameKeeping(
+            reactor, settings, self._core.shared, lambda: self._core.outlook.view, self._certificates, time.time
+        )
+        self._core.shared.follow(self._names.heard)
         self._api_tls = identity.api_options()
         self._api = self._new_api(pool, admission)
         self._feed = FeedServer(reactor, f"{settings.run_dir}/view.sock", self._core.report)
@@ -177,7 +176,7 @@ class Node(MultiService):
             core.presence.keys,
             core.away,
             core.care.groups,
-            self._registry,
+            self._names.registry,
             self._certificates,
             time.time,
             os.urandom,
@@ -205,9 +204,10 @@ class Node(MultiService):
             self._reactor.stop()
             return
         self._certificates.look()
-        for component in (self._links, self._datagrams, self._api, self._feed, self._desk):
+        for component in (self._links, self._datagrams, self._api, self._feed, self._names.desk):
             component.setServiceParent(self)
         self._loops.every(RENEW_EVERY_S, self._renew)
+        self._loops.every(LOOK_EVERY_S, self._names.look)
         self._loops.every(CERTIFICATES_EVERY_S, self._certificates.look)
         self._core.outlook.add(self._api.follow)
         self._core.outlook.add(Fronts(self._core.previews, self._feed.follow).follow)
@@ -228,6 +228,7 @@ class Node(MultiService):
 
     async def _stop(self) -> None:
         self._loops.stop()
+        await self._names.stop()
         await self._core.die()
         await maybeDeferred(MultiService.stopService, self)
         await self._containers.close()

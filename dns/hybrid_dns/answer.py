@@ -26,6 +26,8 @@ from hybrid_dns.options import ROOM
 UDP_SIZE = 1232
 TABLE_LIMIT = 200_000
 HEADER_SIZE = 12
+ELSEWHERE = b""
+"""In place of a reply: only the node process can answer."""
 MAX_CHAIN = 8
 """CNAMEs that are followed."""
 SHORT = 512 - ROOM
@@ -50,7 +52,7 @@ class Answers:
 
     def answer(self, query: bytes, stream: bool = False) -> bytes | None:
         """
-        The reply to `query`, or `None` when silence is the answer (garbage, or itself a reply).
+        The reply to `query`, or `None` when silence is the answer (garbage, or itself a reply), or `ELSEWHERE`.
 
         Args:
             query: One message, without the length that goes before it on TCP.
@@ -70,6 +72,8 @@ class Answers:
         if len(query) < HEADER_SIZE or query[2] & 0x80:
             return None
         opcode = query[2] >> 3 & 15
+        if _is_for_the_node(query, opcode, stream):
+            return ELSEWHERE
         if opcode != dns.opcode.QUERY:
             known = opcode in (dns.opcode.UPDATE, dns.opcode.NOTIFY)
             return bare(query, dns.rcode.REFUSED if known else dns.rcode.NOTIMP)
@@ -78,12 +82,16 @@ class Answers:
         try:
             message = dns.message.from_wire(query)
         except dns.message.UnknownTSIGKey:
-            return bare(query, dns.rcode.NOTAUTH)
+            return ELSEWHERE
         except dns.name.BadPointer:
             return None
         except (dns.exception.DNSException, ValueError):
             return bare(query, dns.rcode.FORMERR)
-        return _to_wire(self._respond(message), message, stream)
+        return self.reply(message, stream)
+
+    def reply(self, query: dns.message.Message, stream: bool) -> bytes:
+        """The reply to a well-formed query; signed where that was."""
+        return _to_wire(self._respond(query), query, stream)
 
     def _respond(self, query: dns.message.Message) -> dns.message.Message:
         """The reply to a well-formed query of one question."""
@@ -119,6 +127,17 @@ class Answers:
             key = name.lower() + wire[end - 4 : end]
             additional = int.from_bytes(wire[10:12], "big") + 1
             self._table[key] = (wire[2:12], wire[2:10] + additional.to_bytes(2, "big"), wire[end:])
+
+
+def _is_for_the_node(query: bytes, opcode: int, stream: bool) -> bool:
+    """Updates and transfers that may be signed."""
+    if query[10:12] == b"\0\0" or opcode not in (dns.opcode.UPDATE, dns.opcode.QUERY):
+        return False
+    if opcode == dns.opcode.UPDATE:
+        return True
+    end = query.find(b"\0", HEADER_SIZE) + 5
+    kind = int.from_bytes(query[end - 4 : end - 2], "big")
+    return kind == RdataType.IXFR or (kind == RdataType.AXFR and stream)
 
 
 def _from_entry(query: bytes, end: int, entry: _Entry) -> bytes | None:

@@ -87,14 +87,22 @@ class Zones:
         for text in (zone, *sorted(inside, key=lambda name: name.split(".")[::-1])):
             yield dns.name.from_text(text), self._match(zone, text)
 
+    def at(self, name: dns.name.Name, zone: str) -> list[dns.rrset.RRset]:
+        """All RRsets of just this name, without wildcards."""
+        match = self._match(zone, name_text(name))
+        return list(self._all(name, match))
+
     def rrsets(self, zone: str) -> Iterator[dns.rrset.RRset]:
         """All RRsets of a zone, its SOA first."""
         for name, match in self.names(zone):
-            own = [dns.rdatatype.from_text(kind) for kind in sorted(match.records.keys() - {"A", "AAAA", "NS"})]
-            for kind in (RdataType.SOA, RdataType.NS, RdataType.A, RdataType.AAAA, *own):
-                rrset = self.rrset(name, match, kind)
-                if rrset is not None:
-                    yield rrset
+            yield from self._all(name, match)
+
+    def _all(self, name: dns.name.Name, match: Match) -> Iterator[dns.rrset.RRset]:
+        own = [dns.rdatatype.from_text(kind) for kind in sorted(match.records.keys() - {"A", "AAAA", "NS"})]
+        for kind in (RdataType.SOA, RdataType.NS, RdataType.A, RdataType.AAAA, *own):
+            rrset = self.rrset(name, match, kind)
+            if rrset is not None:
+                yield rrset
 
     def rrset(self, name: dns.name.Name, match: Match, kind: RdataType) -> dns.rrset.RRset | None:
         """The RRset of `kind` at `name`, or `None`. Addresses keep the order of `Hosts`."""

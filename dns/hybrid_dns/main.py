@@ -36,7 +36,9 @@ class DnsProcess(MultiService):
         answering = DnsService(reactor, settings, limits, time.time)
         answering.setServiceParent(self)
         FeedClient(reactor, f"{settings.run_dir}/view.sock", answering.follow).setServiceParent(self)
-        Counter(reactor, f"{settings.run_dir}/dns.sock", answering.follow_entries).setServiceParent(self)
+        counter = Counter(reactor, f"{settings.run_dir}/dns.sock", answering.follow_entries)
+        answering.pass_on = counter.pass_on
+        counter.setServiceParent(self)
 
     def startService(self) -> None:
         """Everything is bound (`privilegedStartService` came before): be nobody from here on."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import dns.exception
 import dns.name
@@ -22,10 +22,24 @@ SET = "dns/set/"
 DEFAULT_TTL_S = 300
 
 
+class Shared(Protocol):
+    """The cluster's shared map. See `hybrid.api.ports.SharedMap`."""
+
+    def put(self, key: str, value: str | None) -> None:
+        """Write it; `None` deletes."""
+
+    def prefix(self, prefix: str) -> dict[str, str]:
+        """Keys that begin with `prefix`, with their values."""
+
+
 class ZoneEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A zone that somebody made, or that has records of its own."""
 
     name: str
+    secondaries: tuple[str, ...] = ()
+    """`address` or `address:port` of those that copy the zone and are told of changes."""
+    servers: tuple[str, ...] = ()
+    """Names of name servers to be named besides the cluster's: those secondaries."""
 
 
 class RecordSet(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -1,36 +1,28 @@
 """
 Zones and records on the node's side: what people change is checked, written into the shared map, and spreads. Shell.
 
-It follows the view like the name servers do, so that it knows what they publish.
+It follows the view like the name servers do, so that it knows what they publish, and keeps the serial of that.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Protocol
 
 import dns.rdatatype
 import dns.rrset
+import msgspec
+from msgspec import UNSET
 from twisted.logger import Logger
 
-from hybrid.dns_deeds import Edit, Imported, RecordSeen, ZoneKind, ZoneSeen
+from hybrid.dns_deeds import DnsKeys, Edit, Imported, RecordSeen, ZoneChanges, ZoneKind, ZoneSeen
 from hybrid.errors import BadRecord, Conflict, ManagedRecord, NoSuchZone
 from hybrid.view import View
-from hybrid_dns import records, zonefile
+from hybrid_dns import records, serials, zonefile
 from hybrid_dns.lookup import Zones
-from hybrid_dns.records import Book, RecordSet, ZoneEntry, canonical
-from hybrid_dns.rules import Platform, edited
-from hybrid_dns.zone import contents, platform_of
-
-
-class Shared(Protocol):
-    """The cluster's shared map. See `hybrid.api.ports.SharedMap`."""
-
-    def put(self, key: str, value: str | None) -> None:
-        """Write it; `None` deletes."""
-
-    def prefix(self, prefix: str) -> dict[str, str]:
-        """Keys that begin with `prefix`, with their values."""
+from hybrid_dns.publish import Publisher
+from hybrid_dns.records import Book, RecordSet, Sets, Shared, ZoneEntry, canonical
+from hybrid_dns.rules import Platform, edited, zone_checked
+from hybrid_dns.zone import Contents, platform_of
 
 
 class Registry:
@@ -40,14 +32,21 @@ class Registry:
     Args:
         shared: The cluster's shared map.
         view: The newest view.
+        keys: For updates and transfers.
+        wall_s: Seconds since the epoch.
     """
 
     log = Logger()
 
-    def __init__(self, shared: Shared, view: Callable[[], View]) -> None:
-        self._shared, self._view = shared, view
+    def __init__(self, shared: Shared, view: Callable[[], View], keys: DnsKeys, wall_s: Callable[[], float]) -> None:
+        self.keys = keys
+        self._shared, self._view, self._wall_s = shared, view, wall_s
         self._entries: Mapping[str, str] | None = None
-        self._seen: tuple[View, Book, Zones, Platform] | None = None
+        self._book: Book | None = None
+        self._publisher = Publisher()
+        self._zones = Zones(self._publisher.contents, 0)
+        self._served = 0
+        self._digested: tuple[Contents, str] | None = None
         self.changed: list[Callable[[], None]] = []
         """Called when people's zones or records are others than before."""
 
@@ -61,13 +60,66 @@ class Registry:
     def heard(self, key: str) -> None:
         """The shared map has a new value of `key`."""
         if key.startswith(records.PREFIX):
-            self._entries = self._seen = None
+            self._entries = None
+            if key != serials.KEY:
+                self._book = None
             for tell in self.changed:
                 tell()
 
+    def look(self) -> None:
+        """Where this node leads, write a new serial when the contents are others than before."""
+        view = self._view()
+        if serials.leads(view) and self.now.contents.origins:
+            entry = serials.read(self.entries.get(serials.KEY))
+            new = serials.next_entry(entry, self._served, self._digest(), self._wall_s())
+            if new is not None:
+                self._shared.put(serials.KEY, new)
+
+    @property
+    def now(self) -> Zones:
+        """What is answered now."""
+        found = self._publisher.follow(self._view(), self.book)
+        self._served = max(self._served, serials.read(self.entries.get(serials.KEY)).serial)
+        if found is not self._zones.contents or self._served != self._zones.serial:
+            self._zones = Zones(found, self._served)
+        return self._zones
+
+    @property
+    def is_led_here(self) -> bool:
+        """Whether this node does what one node is to do."""
+        return serials.leads(self._view())
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the serial stands for just what is answered now: only then others may copy it."""
+        serial = self.now.serial
+        entry = serials.read(self.entries.get(serials.KEY))
+        return entry.serial == serial > 0 and entry.digest == self._digest()
+
+    def _digest(self) -> str:
+        contents = self.now.contents
+        if self._digested is None or self._digested[0] is not contents:
+            self._digested = contents, serials.digest(contents)
+        return self._digested[1]
+
+    @property
+    def book(self) -> Book:
+        """What people keep."""
+        if self._book is None:
+            self._book = records.read(self.entries)
+        return self._book
+
+    def kept(self, zone: str) -> Sets:
+        """People's own records in a zone."""
+        return self.book.names(zone)
+
+    def platform(self) -> Platform:
+        """What of it is not theirs."""
+        return platform_of(self._view(), self.now.contents)
+
     def zones(self) -> list[ZoneSeen]:
         """See `DnsZones`."""
-        return [self._shown(zone) for zone in sorted(self._now()[2].contents.origins)]
+        return [self._shown(zone) for zone in sorted(self.now.contents.origins)]
 
     def zone(self, name: str) -> ZoneSeen:
         """See `DnsZones`."""
@@ -78,14 +130,23 @@ class Registry:
         zone = canonical(name)
         if zone is None or "." not in zone or zone.startswith("*"):
             raise BadRecord(f"{name[:80]!r} cannot be a zone", "a name like example.org", "give it in full")
-        if zone in self._now()[1].zones or zone in self._view().zones:
+        if zone in self.book.zones or zone in self._view().zones:
             raise Conflict(f"there is a zone {zone}", "", f"hybrid dns record list {zone}")
         self._write({records.encode(ZoneEntry(name=zone))[0]: ZoneEntry(name=zone)})
         return self.zone(zone)
 
+    def change(self, name: str, changes: ZoneChanges) -> ZoneSeen:
+        """See `DnsZones`."""
+        zone = self._known(name)
+        entry = self.book.zones.get(zone, ZoneEntry(name=zone))
+        wanted = {key: value for key, value in msgspec.structs.asdict(changes).items() if value is not UNSET}
+        new = zone_checked(msgspec.structs.replace(entry, **wanted))
+        self._write({records.ZONE + zone: new})
+        return self.zone(zone)
+
     def remove(self, name: str) -> None:
         """See `DnsZones`."""
-        zone, book = self._known(name), self._now()[1]
+        zone, book = self._known(name), self.book
         if zone in self._view().zones:
             raise ManagedRecord(f"{zone} cannot be removed", "it is the cluster's own zone")
         if zone not in book.zones:
@@ -103,9 +164,8 @@ class Registry:
     def edit(self, zone: str, edits: Sequence[Edit]) -> int:
         """See `DnsZones`."""
         zone = self._known(zone)
-        _, book, _, platform = self._now()
-        changed = edited(book, platform, zone, edits)
-        if changed and zone not in book.zones:
+        changed = edited(self.book, self.platform(), zone, edits)
+        if changed and zone not in self.book.zones:
             self._write({records.ZONE + zone: ZoneEntry(name=zone)})
         self._write(changed)
         return len(changed)
@@ -118,7 +178,7 @@ class Registry:
     def load(self, zone: str, text: str) -> Imported:
         """See `DnsZones`."""
         zone = self._known(zone)
-        platform = self._now()[3]
+        platform = self.platform()
         wanted, skipped = [], []
         for edit in zonefile.parsed(zone, text):
             name = edit.name.removesuffix(".")
@@ -130,34 +190,27 @@ class Registry:
 
     def _known(self, name: str) -> str:
         zone = canonical(name)
-        if zone is None or zone not in self._now()[2].contents.origins:
+        if zone is None or zone not in self.now.contents.origins:
             raise NoSuchZone(f"there is no zone {name[:255]}", "", "hybrid dns zone list")
         return zone
-
-    def _now(self) -> tuple[View, Book, Zones, Platform]:
-        view = self._view()
-        if self._seen is None or self._seen[0] is not view:
-            book = records.read(self.entries)
-            found = contents(view, book)
-            self._seen = view, book, Zones(found, 0), platform_of(view, found)
-        return self._seen
 
     def _write(self, changed: Mapping[str, ZoneEntry | RecordSet | None]) -> None:
         for key, entry in changed.items():
             self._shared.put(key, records.encode(entry)[1] if entry is not None else None)
             self.log.info("{key} is {what}", key=key, what="written" if entry is not None else "removed")
-        self._entries = self._seen = None
+        self._entries = self._book = None
 
     def _shown(self, zone: str) -> ZoneSeen:
-        view, book, zones, _ = self._now()
+        view, book, zones = self._view(), self.book, self.now
         kind: ZoneKind = "cluster" if zone in view.zones else "own" if zone in book.zones else "site"
         sets = sum(map(len, book.names(zone).values()))
         servers = zones.contents.servers[zone]
-        return ZoneSeen(name=zone, kind=kind, serial=zones.serial, servers=servers, sets=sets)
+        secondaries = book.zones[zone].secondaries if zone in book.zones else ()
+        return ZoneSeen(name=zone, kind=kind, serial=zones.serial, servers=servers, sets=sets, secondaries=secondaries)
 
     def _rrsets(self, zone: str) -> Iterator[tuple[dns.rrset.RRset, bool]]:
         """All that is answered in `zone`, SOA first, and whether it is the platform's."""
-        zones, platform = self._now()[2:]
+        zones, platform = self.now, self.platform()
         for rrset in zones.rrsets(zone):
             name, kind = rrset.name.to_text(omit_final_dot=True), dns.rdatatype.to_text(rrset.rdtype)
             yield rrset, bool(platform.why_not(zone, name, kind))

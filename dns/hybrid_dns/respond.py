@@ -7,7 +7,7 @@ from typing import Protocol
 
 import dns.rcode
 
-from hybrid_dns.answer import bare
+from hybrid_dns.answer import ELSEWHERE, bare
 from hybrid_dns.options import COOKIE, NSID, BadOptions, Cookies, asked, with_options
 
 
@@ -36,11 +36,13 @@ class Responder:
         """
         The reply to `query` from `source` (an address as text), and whether that is known to be where it says.
 
-        `None` when silence is the answer.
+        `None` when silence is the answer, `ELSEWHERE` as the reply when only the node process can answer.
         """
         reply = self._answer(query, stream)
         if reply is None:
             return None
+        if reply == ELSEWHERE:
+            return reply, False
         try:
             wanted = asked(query)
         except BadOptions:

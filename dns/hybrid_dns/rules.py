@@ -7,6 +7,7 @@ TTL for an RRset), RFC 4592 (wildcards may be owners), RFC 6895 (types that are 
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -15,15 +16,17 @@ import dns.name
 import dns.rdata
 import dns.rdataclass
 import dns.rdatatype
+import msgspec
 
 from hybrid.dns_deeds import Edit
 from hybrid.errors import BadRecord, ManagedRecord
-from hybrid_dns.records import DEFAULT_TTL_S, Book, RecordSet, Sets, canonical, is_within, with_parents
+from hybrid_dns.records import DEFAULT_TTL_S, Book, RecordSet, Sets, ZoneEntry, canonical, is_within, with_parents
 
 MAX_TTL_S = 604_800
 MAX_RECORDS = 100
 MAX_BYTES = 8192
 """Text of one RRset."""
+MAX_SERVERS = 8
 MAX_SETS = 20_000
 """Of one zone."""
 
@@ -95,6 +98,28 @@ def edited(book: Book, platform: Platform, zone: str, edits: Iterable[Edit]) -> 
     if sum(map(len, names.values())) + len(changed) > MAX_SETS:
         raise BadRecord(f"{zone} has too many records", f"at most {MAX_SETS} sets of records fit into a zone")
     return changed
+
+
+def zone_checked(entry: ZoneEntry) -> ZoneEntry:
+    """`entry` as it is kept. Raises `BadRecord`."""
+    for text in entry.secondaries:
+        address, colon, port = text.partition(":")
+        try:
+            ipaddress.IPv4Address(address)
+            fits = not colon or 0 < int(port) < 65536
+        except ValueError:
+            fits = False
+        if not fits:
+            raise BadRecord(
+                f"{text[:80]!r} is no address of a name server", "IPv4, perhaps with a port", "192.0.2.1:53"
+            )
+    servers = [(name, canonical(name)) for name in entry.servers]
+    if bad := [name for name, found in servers if found is None or "." not in found]:
+        raise BadRecord(f"{bad[0][:80]!r} is no name of a name server", "give it in full")
+    if len(entry.secondaries) > MAX_SERVERS or len(servers) > MAX_SERVERS:
+        raise BadRecord("too many name servers", f"at most {MAX_SERVERS}")
+    names = tuple(dict.fromkeys(found for _, found in servers if found is not None))
+    return msgspec.structs.replace(entry, secondaries=tuple(dict.fromkeys(entry.secondaries)), servers=names)
 
 
 def _name_of(platform: Platform, zone: str, text: str) -> str:

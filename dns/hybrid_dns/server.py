@@ -6,11 +6,13 @@ from collections.abc import Callable
 from typing import Protocol as TypingProtocol
 from typing import cast
 
+import dns.rcode
 from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime, ITCPTransport, IUDPTransport
 from twisted.internet.protocol import DatagramProtocol, Protocol, ServerFactory, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from hybrid_dns.answer import ELSEWHERE, bare
 from hybrid_dns.limits import Limits, truncated
 
 MAX_CONNECTIONS = 100
@@ -27,6 +29,18 @@ class Respond(TypingProtocol):
         """The reply and whether its client is known to be where it says; `None` for silence."""
 
 
+class PassOn(TypingProtocol):
+    """See `hybrid_dns.desk.Counter.pass_on`."""
+
+    def __call__(self, message: bytes, source: str, stream: bool, tell: Callable[[bytes | None], None]) -> bool:
+        """Have the node process answer: `tell(reply)` for each, then `tell(None)`; false when it cannot."""
+
+
+def nobody(message: bytes, source: str, stream: bool, tell: Callable[[bytes | None], None]) -> bool:
+    """There is no node process."""
+    return False
+
+
 class DnsDatagrams(DatagramProtocol):
     """
     Queries by UDP.
@@ -35,12 +49,15 @@ class DnsDatagrams(DatagramProtocol):
         respond: From query to reply.
         limits: Decides which replies go out.
         seconds: A clock, any epoch.
+        pass_on: To the node process.
     """
 
     log = Logger()
 
-    def __init__(self, respond: Respond, limits: Limits, seconds: Callable[[], float]) -> None:
-        self._respond, self._limits, self._seconds = respond, limits, seconds
+    def __init__(
+        self, respond: Respond, limits: Limits, seconds: Callable[[], float], pass_on: PassOn = nobody
+    ) -> None:
+        self._respond, self._limits, self._seconds, self._pass_on = respond, limits, seconds, pass_on
 
     @property
     def _udp(self) -> IUDPTransport:
@@ -53,11 +70,26 @@ class DnsDatagrams(DatagramProtocol):
             if found is None or addr[1] in _ECHO_PORTS:
                 return
             reply, known = found
+            if reply == ELSEWHERE:
+                self._elsewhere(datagram, addr)
+                return
             verdict = "send" if known else self._limits.judge(addr[0], reply, self._seconds())
             if verdict != "drop":
                 self._udp.write(reply if verdict == "send" else truncated(reply), addr)
         except Exception:
             self.log.failure("query of {bytes} bytes from {source} failed", bytes=len(datagram), source=addr[0])
+
+    def _elsewhere(self, message: bytes, addr: tuple[str, int]) -> None:
+        """The node process answers; only who signs gets anything but a few errors."""
+
+        def tell(reply: bytes | None) -> None:
+            if not reply or self.transport is None:
+                return
+            if not reply[3] & 15 or self._limits.judge(addr[0], reply, self._seconds()) == "send":
+                self._udp.write(reply, addr)
+
+        if not self._pass_on(message, addr[0], False, tell):
+            tell(bare(message, dns.rcode.SERVFAIL))
 
 
 class DnsStream(Protocol):
@@ -123,13 +155,23 @@ class DnsStream(Protocol):
         if found is None:
             return False
         reply, _ = found
+        if reply != ELSEWHERE:
+            self._tell(reply)
+        elif not self._factory.pass_on(query, self._source, True, self._tell):
+            self._tell(bare(query, dns.rcode.SERVFAIL))
+        return True
+
+    def _tell(self, reply: bytes | None) -> None:
+        """Send a reply, if there is one and somebody to send it to."""
+        if reply is None or not self.connected:
+            return
         self._tcp.write(len(reply).to_bytes(2, "big") + reply)
         if self._deadline is not None and self._deadline.active():
             self._deadline.reset(IDLE_S)
-        return True
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Stop the clock."""
+        self.connected = 0
         self._factory.connections -= 1
         if self._deadline is not None and self._deadline.active():
             self._deadline.cancel()
@@ -155,8 +197,8 @@ class DnsStreams(ServerFactory):
 
     noisy = False
 
-    def __init__(self, respond: Respond, clock: IReactorTime) -> None:
-        self.respond, self.clock = respond, clock
+    def __init__(self, respond: Respond, clock: IReactorTime, pass_on: PassOn = nobody) -> None:
+        self.respond, self.clock, self.pass_on = respond, clock, pass_on
         self.connections = 0
 
     def buildProtocol(self, addr: IAddress | None) -> DnsStream:

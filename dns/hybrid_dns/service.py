@@ -15,14 +15,15 @@ from twisted.logger import Logger
 
 from hybrid.settings import Settings
 from hybrid.view import View
-from hybrid_dns import records
+from hybrid_dns import records, serials
 from hybrid_dns.answer import Answers
 from hybrid_dns.limits import Limits
 from hybrid_dns.lookup import Zones
 from hybrid_dns.options import MAX_NSID, SECRET_BYTES, Cookies
+from hybrid_dns.publish import Publisher
 from hybrid_dns.respond import Responder
-from hybrid_dns.server import MAX_QUERY, DnsDatagrams, DnsStreams
-from hybrid_dns.zone import NOTHING, Contents, contents
+from hybrid_dns.server import MAX_QUERY, DnsDatagrams, DnsStreams, PassOn, nobody
+from hybrid_dns.zone import NOTHING
 
 UDP_BUFFER = 4 * 1024 * 1024
 
@@ -49,10 +50,15 @@ class DnsService(Service):
         self._answers = Answers(None)
         nsid, cookies = settings.name.encode()[:MAX_NSID], Cookies([os.urandom(SECRET_BYTES)])
         self._respond = Responder(self._answer, nsid, cookies, wall_s)
-        self._contents: Contents | None = None
+        self._publisher = Publisher()
+        self._zones: Zones | None = None
         self._view: View | None = None
         self._book = NOTHING
+        self._kept_serial = 0
+        self.pass_on: PassOn = nobody
+        """To the node process; set by who wires it."""
         self._serial = 0
+        self._people: dict[str, str] = {}
         self._ports: list[IListeningPort] = []
 
     @property
@@ -67,25 +73,31 @@ class DnsService(Service):
 
     def follow_entries(self, entries: Mapping[str, str]) -> None:
         """Answer from these zones and records of people too."""
-        self._book = records.read(entries)
+        self._kept_serial = serials.read(entries.get(serials.KEY)).serial
+        people = {key: value for key, value in entries.items() if key != serials.KEY}
+        if people != self._people:
+            self._people, self._book = people, records.read(people)
         self._renew()
 
     def _renew(self) -> None:
         """
-        Make the answers anew where their contents changed.
+        Make the answers anew where their contents, or the serial, changed.
 
-        The SOA serial is the wall time, in seconds, at which the contents last changed here, and always grows. Nobody
-        transfers zones from us, so serials of different nodes need not be equal; they agree as well as their clocks do.
+        The SOA serial is the cluster's (`hybrid_dns.serials`); until it has one, the wall time of the last change here.
         """
         if self._view is None:
             return
-        new = contents(self._view, self._book)
-        if new == self._contents:
+        found = self._publisher.follow(self._view, self._book)
+        is_other = self._zones is None or found is not self._zones.contents
+        serial = max(self._serial, self._kept_serial)
+        if is_other and not self._kept_serial:
+            serial = max(self._serial + 1, int(self._wall_s()))
+        if not is_other and serial == self._serial:
             return
-        self._contents = new
-        self._serial = max(self._serial + 1, int(self._wall_s()))
-        self._answers = Answers(Zones(new, self._serial))
-        self.log.debug("zones changed: {names} names, serial {serial}", names=len(new.hosts), serial=self._serial)
+        self._serial = serial
+        self._zones = Zones(found, serial)
+        self._answers = Answers(self._zones)
+        self.log.debug("zones changed: {names} names, serial {serial}", names=len(found.hosts), serial=serial)
 
     def privilegedStartService(self) -> None:
         """Bind, while this process still may."""
@@ -94,8 +106,8 @@ class DnsService(Service):
         address, port = self._settings.address, self._settings.dns_port
         udp, tcp = _pair(address, port)
         tcp.listen(100)
-        protocol = DnsDatagrams(self._respond, self._limits, self._reactor.seconds)
-        streams = DnsStreams(self._respond, self._reactor)
+        protocol = DnsDatagrams(self._respond, self._limits, self._reactor.seconds, self._pass_on)
+        streams = DnsStreams(self._respond, self._reactor, self._pass_on)
         self._ports = [
             self._reactor.adoptDatagramPort(udp.fileno(), socket.AF_INET, protocol, maxPacketSize=MAX_QUERY),
             self._reactor.adoptStreamPort(tcp.fileno(), socket.AF_INET, streams),
@@ -114,6 +126,9 @@ class DnsService(Service):
         super().stopService()
         ports, self._ports = self._ports, []
         return gatherResults([maybeDeferred(port.stopListening) for port in ports])
+
+    def _pass_on(self, message: bytes, source: str, stream: bool, tell: Callable[[bytes | None], None]) -> bool:
+        return self.pass_on(message, source, stream, tell)
 
     def _answer(self, query: bytes, stream: bool = False) -> bytes | None:
         return self._answers.answer(query, stream)

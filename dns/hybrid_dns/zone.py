@@ -56,12 +56,9 @@ def contents(view: View, book: Book = NOTHING) -> Contents:
     own = tuple(zone for zone in view.zones if _is_host_name(zone))
     made = tuple(zone for zone in sorted(book.zones) if zone not in own and canonical(zone) == zone)
     origins = own + made + _foreign_origins(own + made, (domain for site in sites for domain in site.spec.domains))
-    order = _order(view.nodes.values())
+    order = node_order(view)
     hosts = {
-        domain: _site_hosts(view, site, order)
-        for site in sites
-        for domain in site.spec.domains
-        if _is_host_name(domain)
+        domain: hosts_of(view, site, order) for site in sites for domain in site.spec.domains if _is_host_name(domain)
     }
     servers: dict[str, tuple[str, ...]] = {}
     machines: dict[str, Hosts] = {}
@@ -73,7 +70,10 @@ def contents(view: View, book: Book = NOTHING) -> Contents:
     main = servers[own[0]] if own else ()
     hosts.update(machines)
     records = _own_records(book, frozenset(origins), hosts)
-    all_servers = {origin: servers.get(origin, main) for origin in origins}
+    all_servers = {
+        origin: servers.get(origin, main) + (book.zones[origin].servers if origin in book.zones else ())
+        for origin in origins
+    }
     return Contents(origins, all_servers, hosts, records, frozenset(machines))
 
 
@@ -127,14 +127,14 @@ def _name_servers(nodes: Iterable[NodeView]) -> dict[str, NodeView]:
     return {f"ns{index}": node for index, node in enumerate(turns[:MAX_SERVERS], 1)}
 
 
-def _order(nodes: Iterable[NodeView]) -> dict[str | None, tuple[NodeId, ...]]:
+def node_order(view: View) -> dict[str | None, tuple[NodeId, ...]]:
     """
     Data centre to the live nodes that sites there name besides their holders: some elsewhere, then some there, by name.
 
     No more than an answer has room for, so that very many sites on very many nodes are not sorted one by one. `None`
     is for sites without a live holder.
     """
-    live = [node for node in sorted(nodes, key=lambda node: (node.name, node.id)) if node.live]
+    live = [node for node in sorted(view.nodes.values(), key=lambda node: (node.name, node.id)) if node.live]
     order: dict[str | None, tuple[NodeId, ...]] = {None: tuple(node.id for node in live[:1])}
     for dc in {node.dc for node in live}:
         far = [node.id for node in live if node.dc != dc][:MAX_ADDRESSES]
@@ -143,7 +143,7 @@ def _order(nodes: Iterable[NodeView]) -> dict[str | None, tuple[NodeId, ...]]:
     return order
 
 
-def _site_hosts(view: View, site: SiteView, order: dict[str | None, tuple[NodeId, ...]]) -> Hosts:
+def hosts_of(view: View, site: SiteView, order: dict[str | None, tuple[NodeId, ...]]) -> Hosts:
     """
     Where to send clients of `site`: the owner, then live nodes of other data centres, then the rest; never a dead one.
 

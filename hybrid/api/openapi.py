@@ -23,6 +23,7 @@ _DESCRIBED = {
     "mark": "the name under which a snapshot is kept, or its guid",
     "store": "name of a store far away",
     "zone": "name of a DNS zone",
+    "key": "name of a key",
     "token": "id of a token (the part between the underscores)",
 }
 

@@ -65,6 +65,7 @@ _KNOWN: dict[type[errors.HybridError], tuple[int, str, int | None]] = {
     errors.NoSuchPath: (404, "no-such-path", None),
     errors.NoSuchContainer: (409, "not-running", None),
     errors.NoSuchZone: (404, "no-such-zone", None),
+    errors.NoSuchKey: (404, "no-such-key", None),
     errors.BadRecord: (422, "bad-record", None),
     errors.ManagedRecord: (422, "managed-record", None),
     errors.BadRequest: (400, "bad-request", None),

@@ -114,6 +114,18 @@ class Certificates:
         self.look()
         return record
 
+    def seal(self, secret: bytes, about: str) -> vault.Sealed:
+        """Seal a secret of somebody else for all nodes, bound to the name `about`."""
+        self._learn()
+        self._keys.make()
+        self._share_keys()
+        return self._keys.seal(secret, about)
+
+    def open(self, sealed: vault.Sealed, about: str) -> bytes | None:
+        """What was sealed; `None` while this node does not have the cluster key."""
+        self._learn()
+        return self._keys.open(sealed, about)
+
     def remove(self, name: str) -> None:
         """Show it no more. Raises `NoSuchCertificate`."""
         self._shared.put(records.KEY + self.find(name).name, None)

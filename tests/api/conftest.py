@@ -70,6 +70,7 @@ from hybrid.model import (
 from hybrid.ports import ByteSource, Executed, IncomingStream
 from hybrid.view import NodeView, Pending, SiteView, View
 from hybrid.web.resource import Pages
+from hybrid_dns.keys import Keys
 from hybrid_dns.registry import Registry
 
 N1, N2, N3 = NodeId("n-aaaaaaaaaaaaaaaa"), NodeId("n-bbbbbbbbbbbbbbbb"), NodeId("n-cccccccccccccccc")
@@ -648,8 +649,6 @@ class Node:
         self.peers = FakePeers(node, cluster.peers, cluster.world)
         self.groups = FakeGroups(cluster.world, node)
         self.store = FakeStore()
-        self.dns = Registry(cluster.shared, self.hosting.view)
-        cluster.shared.followers.append(self.dns.heard)
         self.certificates = Certificates(
             Vault(node, cluster.sealing_key, lambda count: bytes(count)),
             cluster.shared,
@@ -658,6 +657,9 @@ class Node:
             lambda: NOW_S,
             lambda secrets: None,
         )
+        keys = Keys(cluster.shared, self.certificates, lambda count: bytes(count))
+        self.dns = Registry(cluster.shared, self.hosting.view, keys, lambda: NOW_S)
+        cluster.shared.followers += [self.dns.heard, keys.heard]
         self.api = self.make()
 
     def make(self) -> ApiService:

@@ -18,53 +18,9 @@ from hybrid.dns_deeds import Edit
 from hybrid.errors import BadRecord, Conflict, ManagedRecord, NoSuchZone
 from hybrid.view import View
 from hybrid_dns import records
-from hybrid_dns.answer import Answers
-from hybrid_dns.lookup import Zones
-from hybrid_dns.registry import Registry
-from hybrid_dns.zone import contents
+from tests.dns.world import World
 
 MakeView = Callable[..., View]
-
-
-class Map:
-    """The shared map."""
-
-    def __init__(self) -> None:
-        self.values: dict[str, str] = {}
-
-    def put(self, key: str, value: str | None) -> None:
-        """See `Shared`."""
-        self.values.pop(key, None)
-        if value is not None:
-            self.values[key] = value
-
-    def prefix(self, prefix: str) -> dict[str, str]:
-        """See `Shared`."""
-        return {key: value for key, value in self.values.items() if key.startswith(prefix)}
-
-
-class World:
-    """A registry, and what name servers answer by it."""
-
-    def __init__(self, view: View) -> None:
-        self.view, self.shared = view, Map()
-        self.registry = Registry(self.shared, lambda: self.view)
-
-    def set(self, zone: str, name: str, kind: str, *texts: str, ttl_s: int | None = None) -> None:
-        """Have these records."""
-        self.registry.edit(zone, [Edit(name=name, type=kind, records=texts, ttl_s=ttl_s)])
-
-    def ask(self, name: str, kind: str) -> dns.message.Message:
-        """What a name server says; asked twice, to see that the table says the same as the slow path."""
-        answers = Answers(Zones(contents(self.view, records.read(self.shared.values)), 1))
-        query = dns.message.make_query(name, kind).to_wire()
-        first, second = answers.answer(query), answers.answer(query)
-        assert first == second and first is not None
-        return dns.message.from_wire(first)
-
-    def texts(self, name: str, kind: str) -> list[str]:
-        """The answer section, as text without names, classes and types."""
-        return [rdata.to_text() for rrset in self.ask(name, kind).answer for rdata in rrset]
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from hybrid.api.jsonbody import decode
 from hybrid.api.parts import Parts
 from hybrid.api.routes import Query, Route
 from hybrid.api.schema import Body, Page
-from hybrid.dns_deeds import Edit, Imported, RecordSeen, ZoneSeen
+from hybrid.dns_deeds import Edit, Imported, KeySeen, NewKey, RecordSeen, ZoneChanges, ZoneSeen
 
 ZONE = "/v1/dns/zones/{zone}"
 Name = Annotated[str, Meta(min_length=1, max_length=255)]
@@ -64,6 +64,11 @@ async def create_zone(parts: Parts, call: Call) -> Answer:
     return json_answer(parts.dns.create(decode(call.body, NewZone).name), 201)
 
 
+async def change_zone(parts: Parts, call: Call) -> Answer:
+    """Change who else serves a zone."""
+    return json_answer(parts.dns.change(call.params["zone"], decode(call.body, ZoneChanges)))
+
+
 async def remove_zone(parts: Parts, call: Call) -> Answer:
     """Remove a zone and the records in it."""
     parts.dns.remove(call.params["zone"])
@@ -96,7 +101,54 @@ async def import_zone(parts: Parts, call: Call) -> Answer:
     return json_answer(parts.dns.load(call.params["zone"], decode(call.body, ZoneText).text))
 
 
+class KeyAdded(KeySeen, frozen=True, kw_only=True):
+    """A new key, and once its secret."""
+
+    secret: str
+
+
+async def list_keys(parts: Parts, call: Call) -> Answer:
+    """All keys, without their secrets."""
+    return page(parts, KeySeen, parts.dns.keys.all())
+
+
+async def add_key(parts: Parts, call: Call) -> Answer:
+    """Make a key."""
+    seen, secret = parts.dns.keys.add(decode(call.body, NewKey))
+    return json_answer(KeyAdded(**msgspec.structs.asdict(seen), secret=secret), 201)
+
+
+async def remove_key(parts: Parts, call: Call) -> Answer:
+    """Remove a key."""
+    parts.dns.keys.remove(call.params["key"])
+    return Answer(204)
+
+
 ROUTES = (
+    Route(
+        method="GET",
+        template="/v1/dns/keys",
+        endpoint=list_keys,
+        summary="Keys with which programs sign DNS updates and zone transfers (TSIG)",
+        answer=Page[KeySeen],
+    ),
+    Route(
+        method="POST",
+        template="/v1/dns/keys",
+        endpoint=add_key,
+        summary="Make a key for DNS updates and zone transfers; its secret is shown once",
+        body=NewKey,
+        answer=KeyAdded,
+        status=201,
+    ),
+    Route(
+        method="DELETE",
+        template="/v1/dns/keys/{key}",
+        endpoint=remove_key,
+        summary="Remove a key for DNS updates and zone transfers",
+        answer=None,
+        status=204,
+    ),
     Route(
         method="GET",
         template="/v1/dns/zones",
@@ -114,6 +166,14 @@ ROUTES = (
         status=201,
     ),
     Route(method="GET", template=ZONE, endpoint=show_zone, summary="One DNS zone", answer=ZoneSeen),
+    Route(
+        method="PATCH",
+        template=ZONE,
+        endpoint=change_zone,
+        summary="Change who copies a DNS zone and is told of its changes",
+        body=ZoneChanges,
+        answer=ZoneSeen,
+    ),
     Route(
         method="DELETE",
         template=ZONE,

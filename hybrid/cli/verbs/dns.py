@@ -1,4 +1,4 @@
-"""`hybrid dns zone|record …`: what the cluster's name servers answer, and people's own records."""
+"""`hybrid dns zone|record|key …`: what the cluster's name servers answer, and people's own records."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ ZONES = (
     Column("sets", "RECORDS", align="right"),
     Column("serial", align="right"),
     Column("servers"),
+    Column("secondaries"),
 )
+KEYS = (Column("name"), Column("algorithm"), Column("may"), Column("zones"), Column("sources", "FROM"))
 RECORDS = (
     Column("name"),
     Column("type"),
@@ -36,11 +38,16 @@ def add(nouns: argparse._SubParsersAction[Any], common: argparse.ArgumentParser)
     inner = add_noun(nouns, common, "dns", "DNS zones and records", epilog)
     _zones(inner.noun("zone", "zones that the cluster answers for"))
     _records(inner.noun("record", "records in a zone"))
+    _keys(inner.noun("key", "keys with which programs sign updates and transfers (TSIG)"))
 
 
 def _zones(verbs: Verbs) -> None:
     verbs.add("list", "all zones", list_zones)
     _zone(verbs.add("add", "make a zone", add_zone, "hybrid dns zone add example.org"))
+    change = verbs.add("set", "who else serves a zone", set_zone, "hybrid dns zone set a.example --secondary 192.0.2.1")
+    _zone(change)
+    change.add_argument("--secondary", action="append", metavar="ADDRESS[:PORT]", help="told of changes; '' for none")
+    change.add_argument("--server", action="append", metavar="NAME", help="named as a name server; '' for none")
     remove = verbs.add("remove", "remove a zone and the records in it", remove_zone)
     _zone(remove)
     ask_option(remove)
@@ -70,6 +77,18 @@ def _records(verbs: Verbs) -> None:
             verb.add_argument("--ttl", type=duration, metavar="TIME", help="default: as it is, else 5m")
 
 
+def _keys(verbs: Verbs) -> None:
+    verbs.add("list", "all keys", list_keys)
+    new = verbs.add("add", "make a key", add_key, "hybrid dns key add lego.example.org --zone example.org --may update")
+    new.add_argument("key", metavar="NAME", help="a domain name")
+    new.add_argument("--zone", action="append", default=[], metavar="ZONE", help="only in this one and those below")
+    new.add_argument("--may", choices=("update", "transfer", "both"), default="both", help="default: %(default)s")
+    new.add_argument("--from", dest="sources", action="append", default=[], metavar="NETWORK", help="only from there")
+    new.add_argument("--algorithm", default="hmac-sha256", help="default: %(default)s")
+    new.add_argument("--secret-file", type=Path, metavar="FILE", help="base64; default: a new one")
+    verbs.add("remove", "make a key useless", remove_key).add_argument("key", metavar="NAME")
+
+
 def _zone(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("zone", metavar="ZONE")
 
@@ -87,6 +106,15 @@ def list_zones(session: Session) -> int:
 def add_zone(session: Session) -> int:
     """`hybrid dns zone add`."""
     session.out.one(session.api.post("/v1/dns/zones", {"name": session.options.zone}), ZONES)
+    return 0
+
+
+def set_zone(session: Session) -> int:
+    """`hybrid dns zone set`."""
+    options = session.options
+    given = {"secondaries": options.secondary, "servers": options.server}
+    body = {key: [one for one in value if one] for key, value in given.items() if value is not None}
+    session.out.one(session.api.call("PATCH", _path(session), body).json(), ZONES)
     return 0
 
 
@@ -127,6 +155,33 @@ def edit_record(session: Session) -> int:
     if getattr(options, "ttl", None) is not None:
         edit["ttl_s"] = int(options.ttl)
     session.out.one(session.api.call("PATCH", _path(session, "/records"), {"edits": [edit]}).json())
+    return 0
+
+
+def list_keys(session: Session) -> int:
+    """`hybrid dns key list`."""
+    session.out.items(session.api.get("/v1/dns/keys")["items"], KEYS)
+    return 0
+
+
+def add_key(session: Session) -> int:
+    """`hybrid dns key add`."""
+    options = session.options
+    body = {
+        "name": options.key,
+        "algorithm": options.algorithm,
+        "may": options.may,
+        "zones": options.zone,
+        "sources": options.sources,
+        "secret": _read(str(options.secret_file)).strip() if options.secret_file else "",
+    }
+    session.out.one(session.api.post("/v1/dns/keys", body), (*KEYS, Column("secret")))
+    return 0
+
+
+def remove_key(session: Session) -> int:
+    """`hybrid dns key remove`."""
+    session.api.call("DELETE", f"/v1/dns/keys/{segment(session.options.key)}")
     return 0
 
 
