@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from hybrid_proxy.head import RequestHead
@@ -36,17 +36,15 @@ def request_ids(prefix: bytes) -> Iterator[bytes]:
 class PublicDoor:
     """A client of the open internet: routed by Host, its word on its origin is dropped."""
 
-    __slots__ = ("_ids", "_latest", "_origin", "_passes", "_policy", "source", "source_port")
+    __slots__ = ("_ids", "_latest", "_origin", "_passes", "_policy", "route", "source", "source_port")
     scheme = b"http"
 
     def __init__(self, policy: Policy, source: str, source_port: int, ids: Iterator[bytes], passes: int) -> None:
         self._policy, self._ids, self._passes = policy, ids, passes
         self.source, self.source_port = source, source_port
         self._latest, self._origin = (b"", 0), b""
-
-    def route(self, head: RequestHead) -> Route | Page:
+        self.route: Callable[[RequestHead], Route | Page] = policy.route
         """See `Door`."""
-        return self._policy.route(head)
 
     def came_from(self, head: RequestHead) -> bytes:
         """See `Door`."""
@@ -69,9 +67,9 @@ class SecureDoor(PublicDoor):
     ) -> None:
         super().__init__(policy, source, source_port, ids, passes)
         self._shown_for = shown_for
+        self.route = self._route
 
-    def route(self, head: RequestHead) -> Route | Page:
-        """See `Door`."""
+    def _route(self, head: RequestHead) -> Route | Page:
         return self._policy.route_secure(head, self._shown_for)
 
 

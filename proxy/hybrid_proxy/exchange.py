@@ -24,6 +24,7 @@ from hybrid_proxy.message import (
     interim_bytes,
     is_websocket,
     reply_bytes,
+    request_bytes,
     switching_bytes,
 )
 from hybrid_proxy.outgoing import Outgoing
@@ -60,22 +61,32 @@ class Exchange:
     _scout = False
     _waiting_since_s = -1.0
     _page: Page = pages.WAITED
+    _kept: Outgoing | None = None
 
     def __init__(self, house: House, client: Client, head: RequestHead, came_from: bytes) -> None:
         self._house, self._client = house, client
-        self._outgoing = Outgoing(head, came_from, house.limits.kept_body_bytes)
+        self.head, self._came_from = head, came_from
         self.method = head.method
+        self.fully_sent = not (head.chunked or head.length)
+        """Nothing of the request is left to send."""
 
     @property
     def wants_tunnel(self) -> bool:
         """See `hybrid_proxy.upstream.Asker`."""
-        return is_websocket(self._outgoing.head)
+        return is_websocket(self.head)
+
+    @property
+    def _outgoing(self) -> Outgoing:
+        """The request with its body; not made for one without, unless it is sent again."""
+        if self._kept is None:
+            self._kept = Outgoing(self.head, self._came_from, self._house.limits.kept_body_bytes)
+        return self._kept
 
     # -------------------------------------------------------------------------------------------------- routing
 
     def begin(self) -> None:
         """Find the owner and go there, wait, or answer."""
-        route = self._client.route(self._outgoing.head)
+        route = self._client.route(self.head)
         if isinstance(route, (Here, There)):  # not a union: this is asked for each request
             self._go(route)
         elif isinstance(route, Wait):
@@ -102,7 +113,12 @@ class Exchange:
             return
         upstream = house.pool.take(destination, self.method in SAFE)
         if upstream is not None:
-            self._send(upstream)
+            if self.fully_sent and self._kept is None:
+                self._upstream = upstream
+                upstream.ask(self, request_bytes(self.head, self._came_from))
+                self._client.due_in(house.limits.reply_s)
+            else:
+                self._send(upstream)
         elif house.pool.full(destination):
             self._wait(pages.CROWDED, house.limits.hold_s)
         else:
@@ -154,15 +170,10 @@ class Exchange:
 
     # ------------------------------------------------------------------------------------------- the request
 
-    @property
-    def fully_sent(self) -> bool:
-        """See `hybrid_proxy.upstream.Asker`."""
-        return self._outgoing.whole
-
     def _send(self, upstream: Upstream) -> None:
         self._upstream, outgoing = upstream, self._outgoing
         data = outgoing.so_far()
-        if outgoing.whole:  # which is the end of it, mostly
+        if outgoing.whole:
             upstream.ask(self, data)
             self._client.due_in(self._house.limits.reply_s)
             return
@@ -185,6 +196,7 @@ class Exchange:
 
     def body_ended(self) -> None:
         """The request is complete."""
+        self.fully_sent = True
         end, upstream = self._outgoing.finish(), self._upstream
         if upstream is None:
             return
@@ -199,7 +211,7 @@ class Exchange:
 
     def interim(self, reply: ReplyHead) -> None:
         """See `hybrid_proxy.upstream.Asker`."""
-        if self._outgoing.head.minor == 1 and reply.status != 100:
+        if self.head.minor == 1 and reply.status != 100:
             self._client.transport.write(interim_bytes(reply))
 
     def replied(self, upstream: Upstream, reply: ReplyHead, length: int | None, piece: bytes, done: bool) -> None:
@@ -207,15 +219,15 @@ class Exchange:
         if reply.not_owner and isinstance(self._destination, There):
             self._misdirected(upstream, done)
             return
-        head, client = self._outgoing.head, self._client
+        head, client, house = self.head, self._client, self._house
         self.begun = True
-        house, outgoing = self._house, self._outgoing
-        outgoing.forget()
+        if self._kept is not None:
+            self._kept.forget()
         if house.room.doubts:
             house.room.trust(self.site)
         self._chunks = length is None and head.minor == 1
         framed = length is not None or self._chunks
-        self._keep_alive = head.keep_alive and outgoing.whole and framed and not house.draining
+        self._keep_alive = head.keep_alive and self.fully_sent and framed and not house.draining
         house.traffic.answers[reply.status // 100] += 1
         self._begin_reply(reply, length, piece, done)
         if done:
@@ -226,7 +238,13 @@ class Exchange:
             client.due_in(self._house.limits.body_idle_s)
 
     def _begin_reply(self, reply: ReplyHead, length: int | None, piece: bytes, done: bool) -> None:
-        self._write(reply_bytes(reply, self._outgoing.head, length, self._keep_alive), piece, done)
+        data = reply_bytes(reply, self.head, length, self._keep_alive)
+        if done and not self._chunks:
+            data += piece
+            self._sent_bytes = len(data)
+            self._client.transport.write(data)
+        else:
+            self._write(data, piece, done)
 
     def received(self, piece: bytes, done: bool) -> None:
         """See `hybrid_proxy.upstream.Asker`."""
@@ -351,7 +369,11 @@ class Exchange:
             upstream.abandon()
 
     def _finish(self) -> None:
-        self._over()
+        if self._producing:
+            self._stop_producing()
+        self._upstream = None
+        if type(self._destination) is Here:
+            self._house.traffic.served(self.site, self._sent_bytes)
         self._client.ended(self._keep_alive)
 
     def _cut(self) -> None:
@@ -359,8 +381,7 @@ class Exchange:
         self._client.cut()
 
     def _over(self) -> None:
-        if self._producing:
-            self._stop_producing()
+        self._stop_producing()
         self._upstream = None
         self._count()
 

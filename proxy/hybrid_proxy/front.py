@@ -41,27 +41,27 @@ class Front(Protocol):
 
     log = Logger()
     transport: IStream
+    due_s = NEVER
+    _receive: Callable[[bytes], None] | None = None
+    """What is done with bytes; `None` for a head."""
+    _buffer = b""
+    _look_at = 0
+    """No look at an incomplete head before this length, or the end of a line."""
+    _parsing = False
+    _head: RequestHead | None = None
+    _exchange: Exchange | None = None
+    _body: BodyReader | None = None
+    _splice: Splice | None = None
+    _paused = False
+    _window_bytes = 0
+    _stalled_s = 0.0
+    _half_closed = False
 
     def __init__(self, house: House, door: Door) -> None:
         self._house, self._door = house, door
-        self.due_s = NEVER
         self._late: Callable[[], None] = self._cut_off
-        self._receive: Callable[[bytes], None] | None = None
-        """What is done with bytes; `None` for a head."""
         self.route: Callable[[RequestHead], Route | Page] = door.route
         """See `hybrid_proxy.exchange.Client`."""
-        self._buffer = b""
-        self._look_at = 0
-        """No look at an incomplete head before this length, or the end of a line."""
-        self._parsing = False
-        self._head: RequestHead | None = None
-        self._exchange: Exchange | None = None
-        self._body: BodyReader | None = None
-        self._splice: Splice | None = None
-        self._paused = False
-        self._window_bytes = 0
-        self._stalled_s = 0.0
-        self._half_closed = False
 
     # ------------------------------------------------------------------------------------------------- deadlines
 
@@ -140,22 +140,22 @@ class Front(Protocol):
         except Page as page:
             self._refuse(page)
             return False
-        self._begin(head, came_from)
-        return True
-
-    def _begin(self, head: RequestHead, came_from: bytes) -> None:
         self._head = head
         exchange = self._exchange = Exchange(self._house, self, head, came_from)
-        if head.chunked or head.length:
-            self._body = ChunkedReader() if head.chunked else LengthReader(head.length or 0)
-            self._receive = self._receive_body
-            rest, self._buffer = self._buffer, b""
-            if rest:
-                self._receive_body(rest)
-        else:
+        if exchange.fully_sent:
             self._receive = self._receive_early
+        else:
+            self._begin_body(head)
         if self._exchange is exchange:
             exchange.begin()
+        return True
+
+    def _begin_body(self, head: RequestHead) -> None:
+        self._body = ChunkedReader() if head.chunked else LengthReader(head.length or 0)
+        self._receive = self._receive_body
+        rest, self._buffer = self._buffer, b""
+        if rest:
+            self._receive_body(rest)
 
     def _receive_body(self, data: bytes) -> None:
         exchange, body = self._exchange, self._body

@@ -51,6 +51,8 @@ New = Callable[[Setting], Dialogue]
 class Spoken(Splice):
     """A splice whose bytes a dialogue hears first."""
 
+    looks_in = True
+
     def __init__(self, guest: Guest, near: Side, far: Side, ended: Callable[[], None]) -> None:
         super().__init__(near, far, ended)
         self._guest = guest

@@ -18,6 +18,7 @@ except ImportError:
     _quick = None  # type: ignore[assignment]
 
 COMPILED = _quick is not None
+_new = object.__new__
 MAX_HEAD = 32 * 1024
 MAX_LINE = 16 * 1024
 MAX_TARGET = 8 * 1024
@@ -143,7 +144,8 @@ def parse_request(data: bytes) -> RequestHead | None:
         method, target, minor, end, authority, length, lines, forwarding, connection = found
         host = normal_host(authority)
         if host is not None:
-            head = RequestHead(method, target, minor, end)
+            head = _new(RequestHead)  # as its constructor would, which is called for all others
+            head.method, head.target, head.minor, head.end, head.keep_alive = method, target, minor, end, minor == 1
             head.host, head.authority, head._lines = host, authority, lines
             if length >= 0:
                 head.length = length

@@ -44,8 +44,16 @@ class Shelf:
 
     def idle(self, upstream: Upstream) -> None:
         """See `hybrid_proxy.upstream.Shelf`."""
+        pool, waiting = self._pool, self.waiting
+        limits = pool.limits
         self.busy.discard(upstream)
-        self._pool.shelve(self, upstream)
+        if self.retired or len(waiting) >= limits.idle_upstreams_per_site:
+            pool.turn_away(self, upstream)
+            return
+        upstream.due_s = pool.deadlines.now_s + limits.upstream_idle_s
+        waiting.append(upstream)
+        if len(self.busy) + self.connecting == limits.busy_per_site - 1:
+            pool.free(self)
 
     def gone(self, upstream: Upstream) -> None:
         """See `hybrid_proxy.upstream.Shelf`."""
@@ -87,7 +95,7 @@ class Pool:
     """
 
     def __init__(self, deadlines: Deadlines, limits: Limits, connect: Connect, freed: Callable[[SiteId], None]) -> None:
-        self._deadlines, self._limits, self._connect, self._freed = deadlines, limits, connect, freed
+        self.deadlines, self.limits, self._connect, self._freed = deadlines, limits, connect, freed
         self._shelves: dict[SiteId, Shelf] = {}
         self._retired: set[Shelf] = set()
 
@@ -99,8 +107,8 @@ class Pool:
         if not shelf.waiting:
             return None
         upstream = shelf.waiting[-1]
-        idle_s = self._deadlines.now_s + self._limits.upstream_idle_s - upstream.due_s
-        if not repeatable and idle_s > self._limits.fresh_s:
+        idle_s = self.deadlines.now_s + self.limits.upstream_idle_s - upstream.due_s
+        if not repeatable and idle_s > self.limits.fresh_s:
             return None
         del shelf.waiting[-1]
         shelf.busy.add(upstream)
@@ -108,7 +116,7 @@ class Pool:
 
     def full(self, destination: Destination) -> bool:
         """Whether the destination has all the requests it is given at a time."""
-        return self._shelf(destination).in_use >= self._limits.busy_per_site
+        return self._shelf(destination).in_use >= self.limits.busy_per_site
 
     def open(self, destination: Destination, source: str, source_port: int) -> Deferred[Upstream]:
         """A new connection on behalf of a client; errbacks within the connect deadline. May be cancelled."""
@@ -120,42 +128,36 @@ class Pool:
         def opened(made: object) -> Upstream:
             shelf.connecting -= 1
             shelf.busy.add(upstream)
-            self._deadlines.watch(upstream)
+            self.deadlines.watch(upstream)
             return upstream
 
         def failed(why: Failure) -> Failure:
             shelf.connecting -= 1
-            self._free(shelf)
+            self.free(shelf)
             return why
 
         return opening.addCallbacks(opened, failed)
 
-    def shelve(self, shelf: Shelf, upstream: Upstream) -> None:
-        """Keep an idle connection, if its destination still is one and there is room."""
-        if shelf.retired or len(shelf.waiting) >= self._limits.idle_upstreams_per_site:
-            self._free(shelf)
-            upstream.abandon()
-            return
-        upstream.due_s = self._deadlines.now_s + self._limits.upstream_idle_s
-        shelf.waiting.append(upstream)
-        if len(shelf.busy) + shelf.connecting == self._limits.busy_per_site - 1:
-            self._free(shelf)
+    def turn_away(self, shelf: Shelf, upstream: Upstream) -> None:
+        """Close an idle connection: its destination is none any more, or has enough of them."""
+        self.free(shelf)
+        upstream.abandon()
 
     def drop(self, shelf: Shelf, upstream: Upstream) -> None:
         """Forget a connection that ends."""
-        self._deadlines.forget(upstream)
+        self.deadlines.forget(upstream)
         if upstream in shelf.waiting:
             shelf.waiting.remove(upstream)
         if upstream in shelf.tunnels:
             shelf.tunnels.discard(upstream)
-            self._free(shelf)
+            self.free(shelf)
         self.done(shelf, upstream)
 
     def done(self, shelf: Shelf, upstream: Upstream) -> None:
         """A connection carries no request any more."""
         if upstream in shelf.busy:
             shelf.busy.discard(upstream)
-            self._free(shelf)
+            self.free(shelf)
 
     def follow(self, routes: Routes) -> None:
         """
@@ -194,10 +196,10 @@ class Pool:
         if shelf.in_use or shelf.tunnels:
             self._retired.add(shelf)
 
-    def _free(self, shelf: Shelf) -> None:
+    def free(self, shelf: Shelf) -> None:
         """One request less at this destination."""
         if not shelf.retired:
-            if shelf.in_use == self._limits.busy_per_site - 1:
+            if shelf.in_use == self.limits.busy_per_site - 1:
                 self._freed(shelf.destination.site)
         elif not shelf.in_use and not shelf.tunnels:
             self._retired.discard(shelf)

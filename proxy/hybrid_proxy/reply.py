@@ -23,6 +23,7 @@ _HEAD = re.compile(
 )
 _FIELD = re.compile(rb"([^:]++):[\t ]*+([^\r\n]*+)\r?\n")
 _COMPLETE = re.compile(rb"\n\r?\n")
+_new = object.__new__
 _HOP = frozenset(
     (b"keep-alive", b"proxy-authenticate", b"proxy-connection", b"te", b"trailer", b"upgrade", b"proxy-authorization")
 )
@@ -91,8 +92,8 @@ def parse_reply(data: bytes) -> ReplyHead | None:
     if found is None:
         return parse_carefully(data)
     status, reason, minor, end, length, lines, chunked, connection = found
-    head = ReplyHead(status, reason, minor, end)
-    head._lines = lines
+    head = _new(ReplyHead)
+    head.status, head.reason, head.end, head.keep_alive, head._lines = status, reason, end, minor == 1, lines
     if length >= 0:
         head.length = length
     if chunked:

@@ -21,14 +21,12 @@ class Asker(Interface):
     """Who sent the request and hears of the response. After `done`, `lost` or `broken` it hears no more."""
 
     method: bytes
+    fully_sent: bool
+    """Nothing of the request is left to send."""
 
     @property
     def wants_tunnel(self) -> bool:
         """It asked for WebSocket."""
-
-    @property
-    def fully_sent(self) -> bool:
-        """Nothing of the request is left to send."""
 
     def interim(self, reply: ReplyHead) -> None:
         """A 1xx response; the real one follows."""

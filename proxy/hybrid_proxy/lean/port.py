@@ -41,6 +41,7 @@ class StreamPort:
     def __init__(self, reactor: LeanReactor, sock: socket.socket, factory: Any) -> None:
         self._reactor, self._socket, self._factory = reactor, sock, factory
         self.fd = sock.fileno()
+        self._family = sock.family
         self.mask = 0
         self._wanted = False
 
@@ -90,7 +91,7 @@ class StreamPort:
         """Accept what there is."""
         for _ in range(AT_A_TIME):
             try:
-                sock, peer = self._socket.accept()
+                fd, peer = self._socket._accept()  # type: ignore[attr-defined]  # what `accept` wraps at some cost
             except BlockingIOError:
                 return
             except OSError as error:
@@ -99,13 +100,14 @@ class StreamPort:
                     self._rest()
                     self._reactor.callLater(REST_S, self._resume)
                 return  # else it was gone before we came
-            self._accepted(sock, peer)
+            self._accepted(socket.socket(self._family, socket.SOCK_STREAM, 0, fd), peer)
             if not self.mask:
                 return  # paused by the factory
 
     def _accepted(self, sock: socket.socket, peer: tuple[Any, ...]) -> None:
         sock.setblocking(False)
         stream = Stream(self._reactor, sock, peer)
+        stream.no_delay = True
         try:
             protocol = self._factory.buildProtocol(address(peer))
         except Exception:

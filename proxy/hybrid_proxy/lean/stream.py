@@ -80,6 +80,7 @@ class Stream:
         "disconnecting",
         "fd",
         "mask",
+        "no_delay",
         "producer",
         "protocol",
         "reactor",
@@ -94,6 +95,8 @@ class Stream:
         self._connector = connector
         self.mask = 0
         """What the reactor looks for."""
+        self.no_delay = False
+        """Known to be set."""
         self.protocol: Any = None
         self.connected, self.disconnected, self.disconnecting = True, False, False
         self._reading = False
@@ -228,7 +231,7 @@ class Stream:
         if producer is not None:
             producer.stopProducing()
         self.reactor.forget(self)
-        if reason.check(ConnectionAborted):
+        if reason is not DONE and reason is not LOST and reason.check(ConnectionAborted):
             try:
                 self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             except OSError:
@@ -332,8 +335,11 @@ class Stream:
 
     def setTcpNoDelay(self, enabled: bool) -> None:
         """See `ITCPTransport`."""
+        if enabled and self.no_delay:
+            return
         try:
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, enabled)
+            self.no_delay = enabled
         except OSError:
             pass  # the connection is gone already, which reading will tell
 
