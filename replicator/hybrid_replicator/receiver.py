@@ -128,8 +128,13 @@ class Receiver:
                 async with self._gates.of(site).shared():
                     history = await self._index.refresh(dataset)
                 if history:
-                    self._report(Received(site, self._fences.seen(site), history[-1].guid))
+                    self._report(Received(site, self._taken_under(site), history[-1].guid))
             self._unsure.discard(dataset)
+
+    def _taken_under(self, site: SiteId) -> Claim:
+        """What is on disk: it was written before any stream was taken under it. Larger ones may only be heard of."""
+        text = self._index.properties(site_dataset(site)).get(SEEN)
+        return Claim.parse(text) if text else self._fences.seen(site)
 
     def _fenced(self, sender: NodeId, site: SiteId, offer: Offer) -> Refused | None:
         """Why `sender` may not send `site` now, if so."""

@@ -302,6 +302,27 @@ def test_a_write_reaches_every_copy_within_the_promised_time(tell: Tell) -> None
     tell(story)
 
 
+def test_what_is_found_after_trouble_was_not_sent_by_who_is_only_heard_of(tell: Tell) -> None:
+    """A stream that failed is looked at again, and told under a claim that was taken: a larger one sent nothing."""
+
+    async def story(world: World) -> None:
+        a, b = await world.start(A, B)
+        await world.site(a, b)
+        await world.wait(5)
+        (received,) = b.of(Received)
+        b.pool.fail_next("receive", StorageSick("it hangs"))
+        a.pool.write(main_of(), "data", b"more")
+        await world.wait(2 * world.look_every_s)
+        await b.fences.saw(SITE, Claim(9, C))
+        a.peers.stopService()
+        await world.wait(30)
+        again = b.of(Received)[-1]
+        assert isinstance(received, Received) and isinstance(again, Received)
+        assert again is not received and again.claim == received.claim == Claim(1, A)
+
+    tell(story)
+
+
 def test_a_second_is_a_second(tell: Tell) -> None:
     """A site that asks for one second is looked at every second."""
 

@@ -312,6 +312,7 @@ class Faults:
         self._note("peace")
         self._lossless()
         self._world.network.heal_all()
+        self._world.person.insist(core)
         for node in self._world.nodes.values():
             if node.id not in core:
                 continue

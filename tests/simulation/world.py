@@ -72,6 +72,7 @@ class World:
         self.deleted: set[SiteId] = set()
         self.graveyard: list[Process] = []
         self.chronicle: deque[tuple[float, str, str | LogEvent]] = deque(maxlen=REMEMBERED)
+        self.person = Person(self)
         self.orders = 0
         self.moving: dict[SiteId, NodeId] = {}
         """To where a site was last ordered to be moved."""
@@ -120,7 +121,7 @@ class World:
     def begin(self) -> None:
         """Start all nodes, give the first one an image, and let them meet."""
         self.later(SAMPLE_S, self._sample)
-        Person(self).look()
+        self.person.look()
         for node in self.nodes.values():
             node.start()
         self.wait(10.0)
