@@ -312,9 +312,10 @@ def test_what_is_found_after_trouble_was_not_sent_by_who_is_only_heard_of(tell: 
         (received,) = b.of(Received)
         b.pool.fail_next("receive", StorageSick("it hangs"))
         a.pool.write(main_of(), "data", b"more")
-        await world.wait(2 * world.look_every_s)
+        while not a.of(SendFailed):
+            await world.wait(0.1)
+        await a.peers.stopService()
         await b.fences.saw(SITE, Claim(9, C))
-        a.peers.stopService()
         await world.wait(30)
         again = b.of(Received)[-1]
         assert isinstance(received, Received) and isinstance(again, Received)
