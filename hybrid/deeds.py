@@ -271,6 +271,8 @@ class CreateSite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     verify_every_s: float | None = None
     """See `SiteSpec.verify_every_s`."""
     consistent_every_s: float = 900.0
+    account: str = ""
+    """See `SiteSpec.account`."""
 
 
 class CloneSite(msgspec.Struct, frozen=True, kw_only=True):

@@ -184,6 +184,10 @@ class SiteSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ports: tuple[Port, ...] = (Port("http", 80),)
     environment: dict[str, str] = {}
     wanted: Literal["running", "stopped"] = "running"
+    suspended: bool = False
+    """Its account was suspended: it is stopped whatever is `wanted`, and visitors are told so."""
+    account: str = ""
+    """Who it belongs to, see `hybrid.accounts`; empty: to nobody but the operator."""
     copies: int = 2
     """Replicas beyond the owner, where there are nodes."""
     snapshot_every_s: float = 30.0
@@ -215,6 +219,12 @@ class SiteSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The site it shares snapshots with, from one of which it was cloned; `None`: none, or none any more."""
     ids: int = 0
     """The number of the site whose id range its files are in, as it began as a clone of that; 0: its own."""
+
+    @property
+    def runs(self) -> bool:
+        """Whether its container should."""
+        return self.wanted == "running" and not self.suspended
+
     http: Http = Http()
 
 

@@ -185,7 +185,9 @@ class ApiCall(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     key: str = ""
     """The client's `Idempotency-Key`, if any."""
     site: str = ""
-    """The one site that exists for who asked; empty: they see everything."""
+    """The one site that exists for who asked."""
+    account: str = ""
+    """The account whose sites alone exist for who asked; neither of both: they see everything."""
 
 
 class ApiAnswer(msgspec.Struct, frozen=True, tag=True, kw_only=True):

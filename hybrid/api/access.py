@@ -1,8 +1,8 @@
 """
 Who may ask for what. Pure.
 
-An operator may ask for everything. Who is bound to a site sees nothing else: to them other sites, servers and tokens do
-not exist, so the answer is 404 and no hint names anything of others.
+An operator may ask for everything. Who is bound to a site, or to the sites of an account, sees nothing else: to them
+others' sites, servers and tokens do not exist, so the answer is 404 and no hint names anything of others.
 """
 
 from __future__ import annotations
@@ -12,14 +12,24 @@ from dataclasses import replace
 from hybrid.api.calls import Actor, Call
 from hybrid.api.names import shown, site_reference
 from hybrid.api.problems import Refusal, problem
-from hybrid.api.routes import Route
 from hybrid.errors import NoSuchSite
+from hybrid.model import SiteId
 from hybrid.view import SiteView, View
 
 
 def may_see(actor: Actor, site: SiteView) -> bool:
     """Whether `site` exists for `actor`."""
-    return not actor.site or actor.site == site.spec.id
+    if actor.site:
+        return actor.site == site.spec.id
+    return not actor.account or actor.account == site.spec.account
+
+
+def may_see_id(actor: Actor, site: str | None, view: View) -> bool:
+    """The same of the site with that id, where it is known; what is about no site is for operators."""
+    if not actor.is_bound:
+        return True
+    known = view.sites.get(SiteId(site)) if site else None
+    return known is not None and may_see(actor, known)
 
 
 def seen_by(actor: Actor, view: View) -> list[SiteView]:
@@ -27,18 +37,21 @@ def seen_by(actor: Actor, view: View) -> list[SiteView]:
     return [site for site in view.sites.values() if may_see(actor, site)]
 
 
-def narrowed(route: Route, call: Call, view: View) -> Call:
+def narrowed(for_tenants: bool, call: Call, view: View) -> Call:
     """
-    The call as its actor may make it: who is bound to a site names it by its id from here on.
+    The call as its actor may make it: who is bound names sites by their ids from here on.
+
+    Args:
+        for_tenants: Whether its route is for them at all.
 
     Raises:
         Refusal: 404, the route is none for them.
         NoSuchSite: Nor is the site.
         BadRequest: No site could be called so.
     """
-    if not call.actor.site:
+    if not call.actor.is_bound:
         return call
-    if not route.for_tenants:
+    if not for_tenants:
         raise Refusal(problem(404, "no-such-path", f"there is nothing at {shown(call.path)}"))
     if "site" not in call.params:
         return call

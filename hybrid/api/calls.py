@@ -20,7 +20,14 @@ class Actor:
     name: str
     may_write: bool = True
     site: str = ""
-    """Id of the one site that exists for them; empty: they see everything. See `hybrid.api.access`."""
+    """Id of the one site that exists for them."""
+    account: str = ""
+    """Name of the account whose sites alone exist for them; neither this nor `site`: they see everything."""
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether only some sites exist for them. See `hybrid.api.access`."""
+        return bool(self.site or self.account)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -96,7 +96,7 @@ class Core:
             raise Refusal(problem(403, "read-only", "this token may only read", f"it is {call.actor.name}'s", hint))
         arguments = arguments_of(call.query, route.known_arguments)
         known = replace(call, params=found.params, arguments=arguments)
-        return route, narrowed(route, known, self._parts.view)
+        return route, narrowed(route.for_tenants, known, self._parts.view)
 
     async def _once(self, route: Route, call: Call) -> Answer:
         """The answer; to a repeated `Idempotency-Key`, the one it got before."""

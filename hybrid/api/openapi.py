@@ -25,6 +25,8 @@ _DESCRIBED = {
     "zone": "name of a DNS zone",
     "key": "name of a key",
     "token": "id of a token (the part between the underscores)",
+    "account": "name of an account",
+    "package": "name of a package",
 }
 
 

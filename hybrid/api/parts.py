@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from hybrid.api.calls import Answer, Call
 from hybrid.api.certificates import CertificateDeeds
 from hybrid.api.events import Events
 from hybrid.api.operations import Operations
@@ -34,6 +35,8 @@ class Parts:
     dns: DnsZones
     certificates: CertificateDeeds
     placement: Placement
+    ask: Callable[[Call], Awaitable[Answer]]
+    """Answers a call as the API does, wherever in the cluster that is: for what is done to many sites."""
     wall_s: Callable[[], float]
     """Seconds since the epoch."""
     monotonic_s: Callable[[], float]

@@ -58,6 +58,7 @@ class Passing:
             actor=call.actor.name if call.actor.may_write else _READ_ONLY + call.actor.name,
             key=call.key,
             site=call.actor.site,
+            account=call.actor.account,
         )
         try:
             answered = await self._request(node, message, deadline_s)
@@ -113,7 +114,7 @@ class Passing:
                 path=message.path,
                 query=message.query,
                 body=message.body,
-                actor=Actor(message.actor.removeprefix(_READ_ONLY), may_write, message.site),
+                actor=Actor(message.actor.removeprefix(_READ_ONLY), may_write, message.site, message.account),
                 key=message.key,
                 passed_on=True,
             )

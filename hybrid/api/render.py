@@ -54,6 +54,8 @@ def site(view: View, seen: SiteView, now_s: float) -> schema.Site:
         kind=spec.kind,
         state=seen.state,
         wanted=spec.wanted,
+        suspended=spec.suspended,
+        account=spec.account,
         domains=spec.domains,
         image=spec.image,
         owner=node_name(view, seen.owner) or None,

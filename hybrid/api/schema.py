@@ -45,6 +45,9 @@ ConsistentEvery = Annotated[
     float,
     Meta(ge=0, le=366 * 86400, description="How often a snapshot is taken between the image's hooks; 0: never."),
 ]
+AccountName = Annotated[
+    str, Meta(pattern="^([a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?)?$", description="An account, or none.")
+]
 Domains = Annotated[tuple[str, ...], Meta(max_length=100, description="Host names; the first is the canonical one.")]
 
 
@@ -83,6 +86,8 @@ class NewSite(Body, frozen=True):
     verify_every_s: VerifyEvery | None = None
     """`null`: as often as the cluster's other sites."""
     consistent_every_s: ConsistentEvery = 900.0
+    account: AccountName = ""
+    """Whose it is; its package says what is left out here."""
 
 
 class SiteChanges(Body, frozen=True):
@@ -103,6 +108,8 @@ class SiteChanges(Body, frozen=True):
     consistency: Literal["available", "strict"] | UnsetType = UNSET
     verify_every_s: VerifyEvery | UnsetType | None = UNSET
     consistent_every_s: ConsistentEvery | UnsetType = UNSET
+    suspended: bool | UnsetType = UNSET
+    account: AccountName | UnsetType = UNSET
 
 
 class MoveTo(Body, frozen=True):
@@ -259,6 +266,8 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     kind: str
     state: Literal["serving", "changing", "stopped", "unavailable"]
     wanted: Literal["running", "stopped"]
+    suspended: bool
+    account: str
     domains: tuple[str, ...]
     image: str
     owner: str | None
@@ -409,7 +418,7 @@ class TokenAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     name: str
-    rights: Literal["admin", "read", "site", "ticket"]
+    rights: Literal["admin", "read", "site", "account", "ticket"]
     created_at: str
 
 
@@ -419,4 +428,4 @@ class TokenCreated(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     token: str
     name: str
-    rights: Literal["admin", "read", "site", "ticket"]
+    rights: Literal["admin", "read", "site", "account", "ticket"]

@@ -117,6 +117,7 @@ class ApiService(Service):
             dns=dns,
             certificates=certificates,
             placement=placement,
+            ask=lambda call: self.core.answer(call),
             wall_s=wall_s,
             monotonic_s=reactor.seconds,
         )

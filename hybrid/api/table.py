@@ -10,6 +10,7 @@ from hybrid.api import schema
 from hybrid.api.awaytable import AWAY
 from hybrid.api.calls import Answer, Call
 from hybrid.api.endpoints import (
+    accounts,
     certificates,
     choices,
     clones,
@@ -18,6 +19,7 @@ from hybrid.api.endpoints import (
     groups,
     jobs,
     links,
+    packages,
     proofs,
     sites,
     transfers,
@@ -341,6 +343,8 @@ ROUTES: tuple[Route, ...] = (
     *clones.ROUTES,
     *proofs.ROUTES,
     *links.ROUTES,
+    *packages.ROUTES,
+    *accounts.ROUTES,
     *groups.ROUTES,
     *zones.ROUTES,
     *certificates.ROUTES,

@@ -21,10 +21,11 @@ from hybrid.api.moments import rfc3339
 from hybrid.api.ports import SharedMap
 from hybrid.api.problems import Refusal, problem
 
-Rights = Literal["admin", "read", "site", "ticket"]
+Rights = Literal["admin", "read", "site", "account", "ticket"]
 """
-`admin`: everything. `read`: everything, to look at. `site`: one site's past and state, see `hybrid.api.access`.
-`ticket`: good for nothing but a token with the rights `site`, once, see `hybrid.api.endpoints.links`.
+`admin`: everything. `read`: everything, to look at. `site`, `account`: past and state of a site, of all sites of an
+account, see `hybrid.api.access`. `ticket`: good for nothing but a token with such rights, once, see
+`hybrid.api.endpoints.links`.
 """
 _FORM = re.compile(r"hybpat_([a-z2-7]{8})_([a-z2-7]{32})")
 _NOBODY = hashlib.sha256(b"nobody").hexdigest()
@@ -40,6 +41,8 @@ class TokenRecord(msgspec.Struct, frozen=True):
     created_at_s: int
     site: str = ""
     """With the rights `site`: the id of the one it is for. A release that does not know these rights refuses it."""
+    account: str = ""
+    """With the rights `account`: its name. A ticket is for one of both."""
     expires_at_s: int = 0
     """It is not valid any more from then on; 0: for ever."""
 
@@ -50,7 +53,13 @@ def node_token(node_name: str) -> str:
 
 
 def new_token(
-    name: str, rights: Rights, now_s: float, random: Callable[[int], bytes], site: str = "", ttl_s: int = 0
+    name: str,
+    rights: Rights,
+    now_s: float,
+    random: Callable[[int], bytes],
+    site: str = "",
+    account: str = "",
+    ttl_s: int = 0,
 ) -> tuple[str, str, str]:
     """
     Make a token.
@@ -61,7 +70,7 @@ def new_token(
     token_id = _base32(random(5))
     token = f"hybpat_{token_id}_{_base32(random(20))}"
     until_s = int(now_s) + ttl_s if ttl_s else 0
-    record = TokenRecord(hashlib.sha256(token.encode()).hexdigest(), name, rights, int(now_s), site, until_s)
+    record = TokenRecord(hashlib.sha256(token.encode()).hexdigest(), name, rights, int(now_s), site, account, until_s)
     return token_id, token, msgspec.json.encode(record).decode()
 
 
@@ -81,11 +90,11 @@ class Tokens:
         record = self._holder(authorization)
         if record.rights == "ticket":
             raise _refused('Bearer realm="hybrid", error="invalid_token"', "this is a ticket", "open its link")
-        return Actor(record.name, may_write=record.rights != "read", site=record.site)
+        return Actor(record.name, record.rights != "read", record.site, record.account)
 
-    def redeem(self, ticket: str, ttl_s: int) -> tuple[str, str]:
+    def redeem(self, ticket: str, ttl_s: int) -> tuple[str, Actor]:
         """
-        A token for who holds `ticket`, which is used up; and the id of the site that both are for.
+        A token for who holds `ticket`, which is used up; and who that is.
 
         Raises:
             Refusal: 401, it was used, is too old, or is none.
@@ -94,7 +103,9 @@ class Tokens:
         if record.rights != "ticket":
             raise _refused('Bearer realm="hybrid", error="invalid_token"', "this is no ticket", "ask for a new link")
         self.revoke(ticket.split("_")[1])
-        return self.create(record.name, "site", record.site, ttl_s).token, record.site
+        rights: Rights = "site" if record.site else "account"
+        made = self.create(record.name, rights, record.site, record.account, ttl_s)
+        return made.token, Actor(record.name, True, record.site, record.account)
 
     def _holder(self, authorization: str) -> TokenRecord:
         """The record of a valid token. Raises as `actor`."""
@@ -113,9 +124,11 @@ class Tokens:
             )
         return record
 
-    def create(self, name: str, rights: Rights, site: str = "", ttl_s: int = 0) -> schema.TokenCreated:
+    def create(
+        self, name: str, rights: Rights, site: str = "", account: str = "", ttl_s: int = 0
+    ) -> schema.TokenCreated:
         """A new token, for ever or for `ttl_s`; only its hash is kept."""
-        token_id, token, record = new_token(name, rights, self._wall_s(), self._random, site, ttl_s)
+        token_id, token, record = new_token(name, rights, self._wall_s(), self._random, site, account, ttl_s)
         self._shared.put(f"token/{token_id}", record)
         return schema.TokenCreated(id=token_id, token=token, name=name, rights=rights)
 
@@ -161,7 +174,9 @@ def _decoded(text: str) -> TokenRecord | None:
         record = msgspec.json.decode(text, type=TokenRecord)
     except msgspec.MsgspecError:
         return None
-    return record if (record.rights in ("site", "ticket")) == bool(record.site) else None
+    bound = (bool(record.site), bool(record.account))
+    fits = {"site": bound == (True, False), "account": bound == (False, True), "ticket": any(bound)}
+    return record if fits.get(record.rights, not any(bound)) else None
 
 
 def _base32(data: bytes) -> str:

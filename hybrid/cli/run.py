@@ -19,6 +19,7 @@ MODULES = {
     "hybrid.cli.verbs.stash": ("stash",),
     "hybrid.cli.verbs.away": ("away",),
     "hybrid.cli.verbs.group": ("group",),
+    "hybrid.cli.verbs.account": ("account", "package"),
     "hybrid.cli.verbs.dns": ("dns",),
     "hybrid.cli.verbs.cert": ("cert",),
     "hybrid.cli.verbs.jobs": ("op", "events", "api"),

@@ -163,7 +163,7 @@ def site_view(
 
 def _state(spec: SiteSpec, owner: SiteRegister | None, troubles: list[str]) -> SiteState:
     """`troubles`: of each living holder. Without an owner, one that has none may become it."""
-    if spec.wanted == "stopped":
+    if not spec.runs:
         return "stopped" if troubles else "unavailable"
     if owner is not None and owner.serving:
         return "serving"

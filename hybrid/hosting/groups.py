@@ -261,7 +261,7 @@ class Groups:
         """Those of which nothing was rolled back are started again; never raises."""
         for site in group.sites:
             holding = self._holdings.get(site)
-            if holding is None or holding.serving or holding.claim is None or holding.spec.wanted != "running":
+            if holding is None or holding.serving or holding.claim is None or not holding.spec.runs:
                 continue
             try:
                 await self._terms.restart(site)

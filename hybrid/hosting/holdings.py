@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 
+from hybrid.cluster.candidates import newest_spec
 from hybrid.cluster.conflict import bids_in_force
 from hybrid.errors import NoSuchDataset, NoSuchSite
 from hybrid.history import History
@@ -34,6 +35,9 @@ class Registers(Protocol):
 
     def seen(self, site: SiteId) -> Claim:
         """The largest claim on `site` in any register."""
+
+    def registers(self, site: SiteId) -> Mapping[NodeId, SiteRegister]:
+        """Every node's word about `site`."""
 
 
 class Past(Protocol):
@@ -265,6 +269,13 @@ class Holdings:
         """Remember what came of starting the copy here."""
         await self._pool.set_properties(dataset_of(site), {"proof": msgspec.json.encode(proof).decode()})
         self.update(site, proof=proof)
+
+    async def catch_up(self, site: SiteId) -> None:
+        """Make the newest spec that anybody published our own: its owner may have changed it after its last stream."""
+        said = self._registers.registers(site).values()
+        newest = newest_spec(register for register in said if register.role != "none")
+        if newest is not None and newest.version > self.need(site).spec.version:
+            await self.write_spec(newest)
 
     async def write_spec(self, spec: SiteSpec) -> None:
         """Replace the spec (the caller is the owner and gave it the next version)."""

@@ -74,6 +74,8 @@ EDITABLE = frozenset(
         "domains",
         "http",
         "wanted",
+        "suspended",
+        "account",
         "copies",
         "snapshot_every_s",
         "ttl_s",

@@ -168,7 +168,7 @@ class HostingService:
         if claim is not None:
             await self._holdings.claim(new.id, claim)
         limits_changed = (old.memory_bytes, old.cpus, old.pids) != (new.memory_bytes, new.cpus, new.pids)
-        if old.wanted != new.wanted or limits_changed:
+        if old.runs != new.runs or limits_changed:
             await self._terms.stop(new.id)
         await self._terms.start(new.id)
         return new

@@ -87,6 +87,7 @@ class Terms:
         async with AsyncExitStack() as undo, self._machine.exclusive(site):
             undo.push_async_callback(self.close, site)
             await self._holdings.claim(site, claim)
+            await self._holdings.catch_up(site)
             self._holdings.update(site, role="opening", serving=False, trouble="", successor=None)
             crashpoint.reached("open-claimed")
             await self._pool.set_readonly(dataset_of(site), False)
@@ -102,11 +103,11 @@ class Terms:
         await self._pool.set_readonly(dataset_of(site), False)
         await self._pool.set_quota(dataset_of(site), spec.quota_bytes)
         await self._pool.mount(dataset_of(site), self.root(site))
-        if spec.wanted == "running":
+        if spec.runs:
             await self._claims.permit(site)
             await self._containers.start(container_spec(spec, self.root(site), self._settings, holding.claim))
             await self._answering(spec)
-        self._holdings.update(site, role="owner", serving=spec.wanted == "running", trouble="")
+        self._holdings.update(site, role="owner", serving=spec.runs, trouble="")
         self.log.info("site {site} opened", site=site)
 
     async def _answering(self, spec: SiteSpec) -> None:

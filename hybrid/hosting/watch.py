@@ -66,7 +66,7 @@ class Watch:
         return (
             holding is not None
             and holding.role == "owner"
-            and holding.spec.wanted == "running"
+            and holding.spec.runs
             and not holding.awaiting
             and not self._tasks.busy(site)
         )

@@ -39,8 +39,8 @@ class Visitor:
 
     name: str
     may_write: bool
-    site: str = ""
-    """Id of the only site that exists for them; empty: they see everything."""
+    is_bound: bool = False
+    """They come by a link: only some sites exist for them."""
     proof: str
     """Carried by each form, see `hybrid.api.cookies`."""
     nonce: str
@@ -49,7 +49,7 @@ class Visitor:
 
 def document(page: Page, path: str, node: str, visitor: Visitor | None) -> Tag:
     """The whole page; `node` answers it."""
-    live = page.changes and visitor is not None and not visitor.site
+    live = page.changes and visitor is not None and not visitor.is_bound
     head = [
         tags.meta(charset="utf-8"),
         tags.meta(name="viewport", content="width=device-width, initial-scale=1"),
@@ -75,7 +75,7 @@ def _navigation(path: str, visitor: Visitor | None) -> list[Tag]:
         return []
     links = [
         tags.a(title, href=href, **({"aria-current": "page"} if _is_in(path, href) else {}))
-        for href, title in ([] if visitor.site else NAVIGATION)
+        for href, title in (NAVIGATION[1:2] if visitor.is_bound else NAVIGATION)
     ]
     leave = tags.form(
         hidden("proof", visitor.proof),

@@ -95,8 +95,8 @@ class Pages(Resource):
             await self._arrive(request, path, query, gone)
         elif actor is None:
             _redirect(request, f"/sign-in?back={quote(path + ('?' + query if query else ''), safe='/')}")
-        elif actor.site and path == "/":
-            _redirect(request, f"/sites/{actor.site}/past")
+        elif actor.is_bound and path == "/":
+            _redirect(request, _home(actor))
         else:
             visitor = self._visitor(actor, token)
             await self._send(request, path, await self._page(path, query, actor, visitor), visitor, gone)
@@ -106,8 +106,8 @@ class Pages(Resource):
         try:
             given = _fields(query)
             if path == "/enter":
-                token, site = self._tokens.redeem(given.get("ticket", ""), SESSION_S)
-                _redirect(request, f"/sites/{site}/past", cookies.signed_in(token))
+                token, actor = self._tokens.redeem(given.get("ticket", ""), SESSION_S)
+                _redirect(request, _home(actor), cookies.signed_in(token))
                 return
             page = signing.sign_in(signing.local(given.get("back", "/")))
         except Refusal:
@@ -218,10 +218,15 @@ class Pages(Resource):
         return Visitor(
             name=actor.name,
             may_write=actor.may_write,
-            site=actor.site,
+            is_bound=actor.is_bound,
             proof=cookies.proof(token),
             nonce=self._random(12).hex(),
         )
+
+
+def _home(actor: Actor) -> str:
+    """Where who came by a link begins."""
+    return f"/sites/{actor.site}/past" if actor.site else "/sites"
 
 
 def _fields(text: str) -> dict[str, str]:

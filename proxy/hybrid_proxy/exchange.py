@@ -31,7 +31,7 @@ from hybrid_proxy.outgoing import Outgoing
 from hybrid_proxy.pages import Page
 from hybrid_proxy.relay import Side, Splice
 from hybrid_proxy.reply import ReplyHead
-from hybrid_proxy.route import Destination, Here, NotOwner, Stopped, There, Unknown, Wait
+from hybrid_proxy.route import Destination, Here, NotOwner, There, Unknown, Wait
 from hybrid_proxy.upstream import Upstream
 
 SAFE = frozenset((b"GET", b"HEAD", b"OPTIONS"))
@@ -99,7 +99,7 @@ class Exchange:
         elif isinstance(route, Page):
             self._answer(route)
         else:
-            self._answer(pages.STOPPED if isinstance(route, Stopped) else pages.UNAVAILABLE)
+            self._answer(pages.not_served(route))
 
     def resume(self, scout: bool) -> None:
         """See `hybrid_proxy.room.Waiter`."""

@@ -41,6 +41,7 @@ TAIL = 64
 """Bytes of what the site sent last that are kept for `Dialogue.farewell`."""
 _TROUBLES: dict[Page, Trouble] = {
     pages.STOPPED: "stopped",
+    pages.SUSPENDED: "stopped",
     pages.UNAVAILABLE: "unavailable",
     pages.CROWDED: "crowded",
     pages.WAITED: "waited",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from hybrid.model import Claim
 from hybrid_proxy.head import Refused
 from hybrid_proxy.reply import NOT_OWNER
+from hybrid_proxy.route import Stopped, Unavailable, Unknown
 
 REASONS = {
     200: "OK",
@@ -100,8 +101,16 @@ def not_owner(claim: Claim) -> Page:
     return Page(421, "The site is not on this server.", extra=NOT_OWNER + f": {claim}\r\n".encode())
 
 
+def not_served(route: Stopped | Unavailable | Unknown) -> Page:
+    """Of a site that nobody serves now."""
+    if isinstance(route, Stopped):
+        return SUSPENDED if route.is_suspended else STOPPED
+    return UNAVAILABLE
+
+
 OTHER_HOST = Page(421, "This address is not the one the encrypted connection was made for.")
 UNKNOWN = Page(421, "There is no website at this address on this server.")
+SUSPENDED = Page(503, "This website is suspended. If it is yours, please ask your hosting company.", retry_after_s=3600)
 STOPPED = Page(503, "This website is switched off.", retry_after_s=300)
 UNAVAILABLE = Page(
     503, "This website cannot be reached just now. Please try again in a little while.", retry_after_s=30

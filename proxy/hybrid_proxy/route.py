@@ -51,9 +51,10 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """Off by its user's wish."""
+    """Off by its user's wish, or with its account."""
 
     site: SiteId
+    is_suspended: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +243,7 @@ def _tcp_route(view: View, site: SiteId, public_port: int) -> Route:
 def _route(view: View, seen: SiteView, port: Port) -> Route:
     site, claim = seen.spec.id, seen.claim or NO_CLAIM
     if seen.state == "stopped":
-        return Stopped(site)
+        return Stopped(site, seen.spec.suspended)
     if seen.state == "unavailable" or (seen.state == "serving" and seen.owner is None):
         return Unavailable(site, seen.trouble)
     if seen.state == "changing" or seen.owner is None:

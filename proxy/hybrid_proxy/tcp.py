@@ -25,7 +25,7 @@ from hybrid_proxy.pool import Connect, greeting
 from hybrid_proxy.proxyv2 import Passport
 from hybrid_proxy.relay import IStream, Side, Splice
 from hybrid_proxy.reply import BadReply, parse_reply
-from hybrid_proxy.route import Destination, Here, NotOwner, Route, Stopped, There, Wait
+from hybrid_proxy.route import Destination, Here, NotOwner, Route, There, Wait
 
 JOINED = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: hybrid-tcp\r\n\r\n"
 
@@ -107,7 +107,7 @@ class Caller(Protocol):
         elif isinstance(route, NotOwner):
             self._refuse(pages.not_owner(route.claim))
         else:
-            self._refuse(pages.STOPPED if isinstance(route, Stopped) else pages.UNAVAILABLE)
+            self._refuse(pages.not_served(route))
 
     def _call(self, destination: Destination) -> None:
         callee = self._callee = Callee(self, destination)

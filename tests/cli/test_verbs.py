@@ -383,3 +383,20 @@ def test_certificates(hybrid: Any, tmp_path: Path) -> None:
     changed = hybrid("site", "http", "blog", "--redirect", "on", "--hsts", "1h", "--format", "json")
     assert json.loads(changed.out) == {"redirect": True, "hsts_s": 3600}
     assert json.loads(hybrid("site", "http", "blog", "--format", "json").out)["redirect"] is True
+
+
+def test_accounts_and_packages(hybrid: Any) -> None:
+    """From the order to the end, as an operator types it."""
+    assert hybrid("package", "set", "small", "--sites", "2", "--quota", "5G").code == 0
+    made = hybrid("account", "create", "acme", "--package", "small", "--format", "json")
+    assert made.code == 0 and json.loads(made.out)["package"] == "small"
+    assert hybrid("site", "set", "blog", "--account", "acme").code == 0
+    assert hybrid("account", "suspend", "acme", "--reason", "not paid").code == 0
+    shown = hybrid("account", "list")
+    assert "acme" in shown.out and "not paid" in shown.out and "blog" in shown.out
+    assert hybrid("account", "resume", "acme").code == 0
+    assert hybrid("account", "link", "acme").out.startswith("https://")
+    assert hybrid("package", "delete", "small").code == 5
+    assert hybrid("account", "delete", "acme", "--yes").code == 0
+    assert hybrid("package", "delete", "small").code == 0
+    assert hybrid("account", "show", "acme").code == 3

@@ -54,6 +54,10 @@ class Nothing:
         """See `Registers`."""
         return Claim(1, A)
 
+    def registers(self, site: SiteId) -> dict[NodeId, SiteRegister]:
+        """See `Registers`."""
+        return {}
+
 
 def holdings(pool: MemoryPool) -> Holdings:
     """Those of a process that just started on `pool`."""

@@ -75,3 +75,42 @@ def test_stopping_and_starting_a_site(cluster: Cluster) -> None:
     cluster.run(a.core.hosting.edit(spec.id, {"wanted": "running"}))
     cluster.wait(2)
     assert {member.site(spec).state for member in cluster.members.values()} == {"serving"}
+
+
+def test_a_suspended_site_stops_whatever_is_wanted(cluster: Cluster) -> None:
+    """Who takes it over does not run it either; resumed, it is as its customer had left it."""
+    spec = cluster.create()
+    a = cluster.members["a"]
+    cluster.wait(5)
+    cluster.run(a.core.hosting.edit(spec.id, {"suspended": True}))
+    cluster.wait(10)
+    assert {member.site(spec).state for member in cluster.members.values()} == {"stopped"}
+    assert {member.site(spec).spec.wanted for member in cluster.members.values()} == {"running"}
+    a.power_cut()
+    cluster.wait(60)
+    (owner,) = {name for name in cluster.owners(spec).values() if name}
+    assert owner != "a"
+    assert all(not member.containers.specs() for name, member in cluster.members.items() if name != "a")
+    cluster.run(cluster.members[owner].core.hosting.edit(spec.id, {"suspended": False}))
+    a.start()
+    cluster.wait(60)
+    assert {member.site(spec).state for member in cluster.members.values()} == {"serving"}
+    assert {member.site(spec).spec.suspended for member in cluster.members.values()} == {False}
+
+
+def test_a_change_of_a_dead_owner_is_not_undone(cluster: Cluster) -> None:
+    """What was set just before the owner died holds with the next one, though no data came after it."""
+    spec = cluster.create()
+    a = cluster.members["a"]
+    cluster.wait(60)
+    cluster.run(a.core.hosting.edit(spec.id, {"ttl_s": 77, "memory_bytes": 512 * 2**20}))
+    cluster.wait(1)
+    a.power_cut()
+    cluster.wait(60)
+    (owner,) = {name for name in cluster.owners(spec).values() if name}
+    kept = cluster.members[owner].containers.specs()[spec.id]
+    assert owner != "a" and kept.memory_bytes == 512 * 2**20
+    cluster.run(cluster.members[owner].core.hosting.edit(spec.id, {"copies": 1}))
+    cluster.wait(5)
+    changed = [member.site(spec).spec for name, member in cluster.members.items() if name != "a"]
+    assert {(seen.ttl_s, seen.copies) for seen in changed} == {(77, 1)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hybrid.api import lookup, schema
+from hybrid.api.access import may_see_id
 from hybrid.api.calls import Answer, Call, json_answer
 from hybrid.api.endpoints.pages import page
 from hybrid.api.moments import rfc3339
@@ -21,9 +22,9 @@ async def list_operations(parts: Parts, call: Call) -> Answer:
     if state is not None and state not in STATES:
         raise BadRequest(f"?state={shown(state)} is not a state", "one of " + ", ".join(STATES))
     limit = call.argument_int("limit", 100, 1, 1000)
-    if call.actor.site:
-        site = call.actor.site
-    return page(parts, schema.Operation, parts.operations.newest_first(limit, site, state))
+    found = parts.operations.newest_first(10**6 if call.actor.is_bound else limit, site, state)
+    mine = [one for one in found if may_see_id(call.actor, one.site, parts.view)]
+    return page(parts, schema.Operation, mine[:limit])
 
 
 async def show_operation(parts: Parts, call: Call) -> Answer:
@@ -32,7 +33,7 @@ async def show_operation(parts: Parts, call: Call) -> Answer:
     seen = call.argument_int("seen", 0, 0, 10**9) if "seen" in call.arguments else None
     operation_id = call.params["operation"]
     operation = await parts.operations.wait(operation_id, wait_s, seen)
-    if operation is None or (call.actor.site and operation.site != call.actor.site):
+    if operation is None or not may_see_id(call.actor, operation.site, parts.view):
         raise lookup.no_such_operation(operation_id)
     return json_answer(operation)
 

@@ -42,11 +42,16 @@ async def make_link(parts: Parts, call: Call) -> Answer:
     """A link to a site's time machine, for one person."""
     wanted = decode(call.body, NewLink)
     site = site_of(parts, call)
+    return json_answer(link_for(parts, wanted.name or "link", site=site.spec.id), 201)
+
+
+def link_for(parts: Parts, name: str, site: str = "", account: str = "") -> LinkAnswer:
+    """A link for `name` to one site, or to all of an account."""
     parts.tokens.tidy()
-    ticket = parts.tokens.create(wanted.name or "link", "ticket", site.spec.id, TICKET_S).token
+    ticket = parts.tokens.create(name, "ticket", site, account, TICKET_S).token
     me = parts.view.nodes[parts.view.me]
     url = f"https://{me.address}:{me.api_port}/enter?ticket={ticket}"
-    return json_answer(LinkAnswer(url=url, expires_at=rfc3339(parts.wall_s() + TICKET_S)), 201)
+    return LinkAnswer(url=url, expires_at=rfc3339(parts.wall_s() + TICKET_S))
 
 
 ROUTES = (

@@ -9,6 +9,7 @@ from urllib.parse import quote
 from hybrid import filenames
 from hybrid.api import lookup, pastrender
 from hybrid.api import pastschema as schema
+from hybrid.api.access import may_see_id
 from hybrid.api.calls import Answer, Call, json_answer
 from hybrid.api.endpoints.history import moment_of
 from hybrid.api.endpoints.pages import page
@@ -173,7 +174,7 @@ async def operation_content(parts: Parts, call: Call) -> Answer:
     """What an operation made, to be downloaded while it is kept."""
     operation_id = call.params["operation"]
     operation = parts.operations.get(operation_id)
-    if operation is None or (call.actor.site and operation.site != call.actor.site):
+    if operation is None or not may_see_id(call.actor, operation.site, parts.view):
         raise lookup.no_such_operation(operation_id)
     result = operation.result or {}
     if "content" not in result:

@@ -8,6 +8,7 @@ from msgspec import UNSET
 from hybrid.api import lookup, render, schema
 from hybrid.api.access import seen_by
 from hybrid.api.calls import Answer, Call, json_answer
+from hybrid.api.customers import of_account
 from hybrid.api.endpoints.pages import page
 from hybrid.api.jsonbody import decode
 from hybrid.api.moments import rfc3339
@@ -41,7 +42,7 @@ async def show_site(parts: Parts, call: Call) -> Answer:
 
 async def create_site(parts: Parts, call: Call) -> Answer:
     """Make a site on this node: the core has passed the call to the node that shall have it."""
-    request = new_site(call.body)
+    request = of_account(parts, new_site(call.body))
     if any(site.spec.name == request.name for site in parts.view.sites.values()):
         raise Conflict(f"there is a site called {request.name} already", "", "choose another name")
 

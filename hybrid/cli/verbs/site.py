@@ -315,6 +315,7 @@ def _limits(parser: argparse.ArgumentParser) -> None:
         help="snapshot between the image's hooks so often; 0: never",
     )
     parser.add_argument("--pids", type=int, metavar="N", help="processes")
+    parser.add_argument("--account", metavar="ACCOUNT", help="whose it is, see `hybrid account list`")
     parser.add_argument(
         "--policy", metavar="P", help="which history wins after a partition: value, epoch, prefer:DC, ask"
     )
@@ -338,7 +339,7 @@ def _given(options: argparse.Namespace) -> Json:
     """The settings that were given, as the API wants them."""
     sizes = ("quota_bytes", "history_budget_bytes", "memory_bytes")
     intervals = ("snapshot_every_s", "ttl_s", "verify_every_s", "consistent_every_s")
-    names = ("domains", "copies", *intervals, *sizes, "cpus", "pids", "retention", "policy", "consistency")
+    names = ("domains", "copies", *intervals, *sizes, "cpus", "pids", "retention", "policy", "consistency", "account")
     given = {name: value for name in names if (value := getattr(options, name)) is not None}
     if "ttl_s" in given:
         given["ttl_s"] = int(given["ttl_s"])

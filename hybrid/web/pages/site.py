@@ -34,7 +34,7 @@ async def show(read: Reader, visit: Visit) -> Page:
 
 async def _for_operators(read: Reader, visit: Visit, site: schema.Site) -> list[Content]:
     """What a customer does not decide."""
-    if visit.visitor.site or not visit.visitor.may_write:
+    if visit.visitor.is_bound or not visit.visitor.may_write:
         return []
     nodes = await read.get(schema.Page[schema.Node], "/v1/nodes")
     return [

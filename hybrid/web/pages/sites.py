@@ -27,7 +27,7 @@ async def show(read: Reader, visit: Visit) -> Page:
         ),
         table(HEADS, (row(site) for site in found), "No site is like that." if wanted else "There is no site yet."),
     ]
-    if not visit.visitor.site:
+    if not visit.visitor.is_bound:
         nodes = await read.get(schema.Page[schema.Node], "/v1/nodes")
         images = await read.get(schema.Page[schema.Image], "/v1/images")
         body.append(section("A new site", new(visit, images.items, nodes.items)))
