@@ -25,7 +25,7 @@ from hybrid.cluster.identity import Identity
 from hybrid.cluster.peers import PeerLinks
 from hybrid.cluster.store import Store
 from hybrid.loops import Loops
-from hybrid.model import NO_CLAIM, Claim, Fact, NodeId, Replicated, SiteId, SiteSpec, Version
+from hybrid.model import NO_CLAIM, Claim, Fact, Guid, NodeId, Replicated, SiteId, SiteSpec, Version
 from hybrid.ports import Pool
 from hybrid.settings import Settings
 from hybrid.storage.openzfs import OpenZfsPool, unavailable
@@ -74,6 +74,7 @@ class Node(LineReceiver):
     def __init__(self, folder: Path, pool: str) -> None:
         identity = Identity.load(folder)
         self.me, self._ports = identity.node, dict[NodeId, int]()
+        self._live: dict[SiteId, str] = {}
         settings = Settings(name=identity.name, address="127.0.0.1", cluster_port=0)
         self._links = PeerLinks(reactor, identity, settings, self._addresses, random.random)
         self._claim = Claim(1, self.me)
@@ -94,7 +95,7 @@ class Node(LineReceiver):
             self._links,
             self._fences,
             lambda site: tuple(self._ports),
-            lambda site: None,
+            self._live.get,
             self._report,
             self.me,
             files=ChildFiles(reactor, reactor),
@@ -179,12 +180,41 @@ class Node(LineReceiver):
         await self.replicator.push(spec_of(SiteId(request["site"])), self._claim, next(iter(self._ports)))
         return {"seconds": time.monotonic() - began_s}
 
+    async def do_look(self, request: Answer) -> Answer:
+        """See how long it takes until files of the snapshot `name` can be read here, and how many folders there are."""
+        site, began_s = SiteId(request["site"]), time.monotonic()
+        async with self.replicator._windows.look(site, self._guid(request), keep=False) as root:
+            names = os.listdir(root)
+            for path in sorted(Path(root, names[0]).iterdir())[:1]:
+                path.open("rb").read(4096)
+            seconds = time.monotonic() - began_s
+        return {"seconds": seconds, "files": len(names)}
+
+    async def do_restore(self, request: Answer) -> Answer:
+        """Bring `path` back as it was in the snapshot `name`, into `live`."""
+        site, began_s = SiteId(request["site"]), time.monotonic()
+        self._live[site] = request["live"]
+        await self.replicator.restore(site, self._guid(request), request["path"], "")
+        del self._live[site]
+        return {"seconds": time.monotonic() - began_s}
+
+    async def do_rollback(self, request: Answer) -> Answer:
+        """Set everything after the snapshot `name` aside."""
+        site, began_s = SiteId(request["site"]), time.monotonic()
+        async with self.replicator.exclusive(site):
+            await self.replicator.stash(site, self._guid(request), "rollback")
+        return {"seconds": time.monotonic() - began_s}
+
     async def do_cpu(self, request: Answer) -> Answer:
         """Seconds of processor of this process and of its children so far."""
         times = os.times()
         return {"seconds": times.user + times.system + times.children_user + times.children_system}
 
     # ------------------------------------------------------------------------------------------------- within
+
+    def _guid(self, request: Answer) -> Guid:
+        line = self.replicator.history(SiteId(request["site"]))
+        return next(one.guid for one in line if one.name == request["name"])
 
     async def _look(self) -> None:
         if self._is_gentle:

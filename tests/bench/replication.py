@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.bench import histories
+from tests.bench import histories, large
 from tests.bench.stage import SITES, Machine, Stage, site_name, stage
 
 COUNT = int(os.environ.get("SITES", "1000"))
@@ -66,18 +66,18 @@ def row(
 
 def stream(where: Stage) -> list[Row]:
     """The same increments, in turns through the nodes and through a pipe of `zfs send` and `zfs receive`."""
-    a, b, large = where.a, where.b, site_name(0)
-    live, data = mounted(a, large), STREAM_MB * 1024 * 1024
-    base = a.order("snapshot", site=large)["name"]
-    a.order("push", site=large)
-    source, target = f"{a.pool}/{SITES}/{large}", f"{b.pool}/hybrid/trash/raw"
+    a, b, site = where.a, where.b, site_name(0)
+    live, data = mounted(a, site), STREAM_MB * 1024 * 1024
+    base = a.order("snapshot", site=site)["name"]
+    a.order("push", site=site)
+    source, target = f"{a.pool}/{SITES}/{site}", f"{b.pool}/hybrid/trash/raw"
     piped(a, b, f"{source}@{base}", target)
     ours, raw = [], []
     for _ in range(ROUNDS):
         a.run("dd", "if=/dev/urandom", f"of={live}/data", "bs=1M", f"count={STREAM_MB}", "conv=fsync", "status=none")
-        newer = a.order("snapshot", site=large)["name"]
+        newer = a.order("snapshot", site=site)["name"]
         raw.append(data / piped(a, b, f"-i {source}@{base} {source}@{newer}", target) / 1e6)
-        ours.append(data / a.order("push", site=large)["seconds"] / 1e6)
+        ours.append(data / a.order("push", site=site)["seconds"] / 1e6)
         base = newer
     case = f"one stream of {STREAM_MB} MB to the other node"
     name = "zfs send | zfs receive"
@@ -163,31 +163,36 @@ def restart(where: Stage) -> Row:
 
 def writes(where: Stage) -> list[Row]:
     """A large stream comes in: how long small synchronous writes of a site there take meanwhile, and at rest."""
-    a, b, large = where.a, where.b, site_name(2)
+    a, b, site = where.a, where.b, site_name(2)
     b.order("gentle", on=True)
     b.run("zfs", "set", "readonly=off", f"{b.pool}/{SITES}/{site_name(1)}")
-    page, live = f"{mounted(b, site_name(1))}/page", mounted(a, large)
-    source, target = f"{a.pool}/{SITES}/{large}", f"{b.pool}/hybrid/trash/raw-large"
-    base = a.order("snapshot", site=large)["name"]
-    a.order("push", site=large)
+    page, live = f"{mounted(b, site_name(1))}/page", mounted(a, site)
+    source, target = f"{a.pool}/{SITES}/{site}", f"{b.pool}/hybrid/trash/raw-large"
+    base = a.order("snapshot", site=site)["name"]
+    a.order("push", site=site)
     piped(a, b, f"{source}@{base}", target)
     ours, raw, speeds = [], [], []
     for _ in range(ROUNDS):
         a.run("dd", "if=/dev/urandom", f"of={live}/data", "bs=1M", f"count={LARGE_MB}", "conv=fsync", "status=none")
-        newer = a.order("snapshot", site=large)["name"]
+        newer = a.order("snapshot", site=site)["name"]
         with Writer(b, page) as rest:
             time.sleep(REST_S)
         with Writer(b, page) as beside_raw:
             piped(a, b, f"-i {source}@{base} {source}@{newer}", target)
         time.sleep(REST_S)
         with Writer(b, page) as beside_ours:
-            speeds.append(LARGE_MB * 1.048576 / float(a.order("push", site=large)["seconds"]))
+            speeds.append(LARGE_MB * 1.048576 / float(a.order("push", site=site)["seconds"]))
         ours.append(beside_ours.p95_ms / rest.p95_ms)
         raw.append(beside_raw.p95_ms / rest.p95_ms)
         base = newer
     case = "a large stream comes in: writes of a site there, p95"
     told = f"at {statistics.median(speeds):.1f} MB/s; the same from raw ZFS: {statistics.median(raw):.2f}"
     return [row(case, "times that at rest", statistics.median(ours), None, None, 2.0, told)]
+
+
+def large_ones(where: Stage) -> list[Row]:
+    """See `tests.bench.large`."""
+    return large.measure(where, row, piped, mounted)
 
 
 class Writer:
@@ -250,11 +255,16 @@ def syncoid(where: Stage, sites: list[str]) -> list[Row]:
 
 def main() -> None:
     """Measure, and write it down."""
-    only = os.environ.get("ONLY", "stream,writes,cycle,index").split(",")
+    only = os.environ.get("ONLY", "stream,writes,large,cycle,index").split(",")
     rows: list[Row] = []
-    cases: dict[str, Callable[[Stage], list[Row]]] = {"stream": stream, "writes": writes, "cycle": cycle}
+    cases: dict[str, Callable[[Stage], list[Row]]] = {
+        "stream": stream,
+        "writes": writes,
+        "large": large_ones,
+        "cycle": cycle,
+    }
     if any(case in only for case in cases):
-        with stage("16G") as where:
+        with stage(f"{16 + 3 * large.GB}G") as where:
             where.furnish(COUNT)
             where.begin()
             for case, measure in cases.items():
