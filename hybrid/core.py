@@ -124,7 +124,9 @@ class Core(MultiService):
         )
         self._membership, self._ledger = self.presence.membership, self.presence.ledger
         self.known, self.shared = self.presence.known, self.presence.shared
-        traffic, self._gentle = traffic_of(reactor, settings, lambda: self.outlook.view, drivers.wall_s, drivers.probe)
+        self._traffic, self._gentle = traffic_of(
+            reactor, settings, lambda: self.outlook.view, drivers.wall_s, drivers.probe
+        )
         self.replicator = Replicator(
             reactor,
             pool,
@@ -142,7 +144,7 @@ class Core(MultiService):
             default_grid=lambda: defaults.decode(self.shared.get(defaults.KEY)).retention,
             forget_by_s=drivers.patient_wall_s,
             kept=kept,
-            traffic=traffic,
+            traffic=self._traffic,
         )
         self._ledger.follow(self.replicator.heard)
         self._tasks = SiteTasks()
@@ -293,6 +295,7 @@ class Core(MultiService):
                 drivers.wall_s,
                 drivers.entropy,
                 self._tell,
+                self._traffic,
             ),
             Fetching(
                 drivers.pool,
@@ -301,6 +304,7 @@ class Core(MultiService):
                 self._moved_to,
                 machine.admit,
                 self.deletions.revive,
+                self._traffic,
             ),
             drivers.objects,
             drivers.entropy,

@@ -63,14 +63,18 @@ class Differences(msgspec.Struct, frozen=True):
     """`False`: there is more than is told."""
 
 
-class TransferSeen(msgspec.Struct, frozen=True, kw_only=True):
-    """A stream between two nodes that is under way."""
+Way = Literal["send", "receive", "copy", "restore", "store", "fetch"]
+"""To or from another node, into another dataset here, from a snapshot into live data, to or from a store."""
 
-    way: Literal["send", "receive"]
+
+class TransferSeen(msgspec.Struct, frozen=True, kw_only=True):
+    """Bytes that are being moved."""
+
+    way: Way
     dataset: str
     """`sites/…`, `images/…` or `stash/…`."""
-    node: NodeId
-    """The other one."""
+    node: str
+    """The other one's id, this one's where there is none, or the name of a store."""
     bytes: int
     size_bytes: int | None
     """In all, where it is known."""
@@ -78,6 +82,21 @@ class TransferSeen(msgspec.Struct, frozen=True, kw_only=True):
     """On average so far."""
     seconds: float
     left_s: float | None
+
+
+class Transfer(Protocol):
+    """One of them, as who moves the bytes counts them."""
+
+    bytes: int
+    size_bytes: int | None
+    """In all, where it is known."""
+
+
+class Transfers(Protocol):
+    """What is being moved on this node, for people to see."""
+
+    def transfer(self, way: Way, dataset: str, node: str, size_bytes: int | None) -> AbstractContextManager[Transfer]:
+        """While one is under way; see `TransferSeen`."""
 
 
 TakenBack = Callable[[], Awaitable[None]]

@@ -23,8 +23,9 @@ from hybrid.api.ports import OperationStore
 from hybrid.api.problems import Problem, Refusal
 from hybrid.api.records import Record
 from hybrid.api.schema import Operation, OperationState, Step
+from hybrid.api.transfers import shown
 from hybrid.api.waiting import Waiting
-from hybrid.deeds import Progress
+from hybrid.deeds import Hosting, Progress
 from hybrid.errors import HybridError
 from hybrid.model import NodeId, SiteId
 
@@ -50,10 +51,11 @@ class Operations:
         store: OperationStore,
         events: Events,
         random: Callable[[int], bytes],
+        hosting: Hosting,
     ) -> None:
-        """`clock` measures, `wall_s` (seconds since the epoch) dates."""
+        """`hosting` is asked what is being moved. `clock` measures, `wall_s` (seconds since the epoch) dates."""
         self._node, self._node_name, self._clock, self._wall_s = node, node_name, clock, wall_s
-        self._store, self._events, self._random = store, events, random
+        self._store, self._events, self._random, self._hosting = store, events, random, hosting
         self._records: OrderedDict[str, Record] = OrderedDict()
         self._waiting = Waiting(clock)
         self._began_s: dict[str, float] = {}
@@ -143,7 +145,8 @@ class Operations:
     def shown(self, record: Record) -> Operation:
         """As the API gives it."""
         seconds = self._so_far_s(record.id) if record.seconds is None else record.seconds
-        return record.shown(self._node_name, seconds)
+        moving = [one for one in self._hosting.transfers() if record.moves(one)] if record.state == "running" else []
+        return record.shown(self._node_name, seconds, tuple(shown(self._hosting.view(), one) for one in moving))
 
     async def _run(self, record: Record, work: Work) -> None:
         """Do the work and note how it ended. Never raises."""

@@ -7,6 +7,8 @@ import msgspec
 from hybrid.api.moments import rfc3339
 from hybrid.api.problems import Problem, problem
 from hybrid.api.schema import Operation, OperationState, Step
+from hybrid.api.transfers import TransferAnswer
+from hybrid.deeds import TransferSeen
 from hybrid.model import SiteId
 
 
@@ -35,7 +37,13 @@ class Record(msgspec.Struct, kw_only=True, omit_defaults=True):
             return self.site == site
         return bool(subject) and self.site_name == subject
 
-    def shown(self, node_name: str, seconds: float) -> Operation:
+    def moves(self, transfer: TransferSeen) -> bool:
+        """Whether it waits for these bytes: its site's, or, as long as it has none, those that a restore fetches."""
+        if self.site is None:
+            return self.kind == "away-restore" and transfer.way == "fetch"
+        return transfer.dataset.partition("/")[2].partition(".")[0] == self.site
+
+    def shown(self, node_name: str, seconds: float, transfers: tuple[TransferAnswer, ...] = ()) -> Operation:
         """As the API gives it: run by `node_name`, for `seconds` so far."""
         return Operation(
             id=self.id,
@@ -46,6 +54,7 @@ class Record(msgspec.Struct, kw_only=True, omit_defaults=True):
             node=node_name,
             actor=self.actor,
             steps=tuple(self.steps),
+            transfers=transfers,
             created_at=rfc3339(self.created_at_s),
             seconds=seconds,
             revision=self.revision,

@@ -13,6 +13,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from hybrid.api.problems import Problem
 from hybrid.api.proofs import ProofAnswer, VerifyEvery
+from hybrid.api.transfers import TransferAnswer
 
 T = TypeVar("T")
 
@@ -360,6 +361,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """Name of the node that runs it."""
     actor: str
     steps: tuple[Step, ...]
+    transfers: tuple[TransferAnswer, ...] = ()
+    """While it runs: the bytes of its site that are being moved, where many are."""
     created_at: str
     seconds: float
     """So far, or in all."""

@@ -100,7 +100,7 @@ class ApiService(Service):
         """
         self._reactor, self._port, self._tls, self._interface = reactor, port, tls, interface
         self.events = Events(wall_s)
-        self.operations = Operations(node, node_name, reactor, wall_s, store, self.events, random)
+        self.operations = Operations(node, node_name, reactor, wall_s, store, self.events, random, hosting)
         self.tokens = tokens = Tokens(shared, random, wall_s)
         parts = Parts(
             hosting=hosting,

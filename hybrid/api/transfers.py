@@ -1,21 +1,20 @@
-"""What the API shows of streams between nodes. Pure."""
+"""What the API shows of bytes that are being moved. Pure."""
 
 from __future__ import annotations
 
-from typing import Literal
-
 import msgspec
 
-from hybrid.deeds import TransferSeen
+from hybrid.deeds import TransferSeen, Way
+from hybrid.model import NodeId
 from hybrid.view import View
 
 
 class TransferAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """A stream that is under way between the asked node and another."""
+    """Bytes that the asked node is moving at this moment."""
 
-    way: Literal["send", "receive"]
+    way: Way
     node: str
-    """The other node's name, or its id where it is not known any more."""
+    """The other node's name, or its id where it is not known any more; for `store` and `fetch` the store's name."""
     dataset: str
     """`sites/<id>`, `images/<name>` or `stash/<id>`."""
     site_name: str | None
@@ -32,7 +31,7 @@ class TransferAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 def shown(view: View, transfer: TransferSeen) -> TransferAnswer:
     """As people see it."""
-    node = view.nodes.get(transfer.node)
+    node = view.nodes.get(NodeId(transfer.node))
     of = transfer.dataset.partition("/")[2].partition(".")[0]
     name = next((site.spec.name for site in view.sites.values() if site.spec.id == of), None)
     return TransferAnswer(

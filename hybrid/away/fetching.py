@@ -15,7 +15,7 @@ from hybrid.away.ports import Held, Objects
 from hybrid.away.sealing import Sealed
 from hybrid.away.shipping import HELD, Label
 from hybrid.away.stores import AwayStore
-from hybrid.deeds import Progress
+from hybrid.deeds import Progress, Transfers
 from hybrid.errors import AlreadyExists, AwayError, Conflict, Damaged, NoSuchDataset, NoSuchSite
 from hybrid.history import History
 from hybrid.model import SiteId, SiteSpec
@@ -39,6 +39,7 @@ class Fetching:
         buried: Callable[[SiteId], str | None],
         admit: Callable[[SiteId], Awaitable[object]],
         revive: Callable[[SiteId], None],
+        transfers: Transfers,
     ) -> None:
         """
         Args:
@@ -46,7 +47,7 @@ class Fetching:
             admit: Told of a dataset that was put into `sites/`.
             revive: Have the cluster forget that a site was deleted.
         """
-        self._revive = revive
+        self._revive, self._transfers = revive, transfers
         self._locks: dict[SiteId, DeferredLock] = {}
         """Of one site either a restore fetches or a standby: both write to the same dataset."""
         self._pool, self._held, self._view, self._buried, self._admit = pool, held, view, buried, admit
@@ -210,10 +211,13 @@ class Fetching:
         """One stream, every piece checked before ZFS sees it."""
         sealed, sink = Sealed(store.key, stream.id), await self._pool.receive(dataset)
         try:
-            for number in range(label.pieces):
-                data = await objects.get(lines.piece(site, stream.id, number))
-                await sink.write(sealed.open(number, number == label.pieces - 1, data))
-            await sink.finish()
+            with self._transfers.transfer("fetch", f"sites/{site}", store.name, label.bytes) as transfer:
+                for number in range(label.pieces):
+                    data = await objects.get(lines.piece(site, stream.id, number))
+                    piece = sealed.open(number, number == label.pieces - 1, data)
+                    await sink.write(piece)
+                    transfer.bytes += len(piece)
+                await sink.finish()
         except BaseException:
             await sink.abort()
             raise

@@ -14,6 +14,7 @@ from hybrid.away.lines import Stream
 from hybrid.away.ports import Objects
 from hybrid.away.sealing import Sealed
 from hybrid.away.stores import DAY_S, AwayStore
+from hybrid.deeds import Transfer, Transfers
 from hybrid.errors import AwayError, HybridError, NoSuchDataset, NoSuchSnapshot, PeerError
 from hybrid.history import History
 from hybrid.model import Claim, Guid, SiteId, SiteSpec, Snapshot
@@ -67,6 +68,7 @@ class Shipping:
         wall_s: Callable[[], float],
         entropy: Callable[[int], bytes],
         tell: Callable[[str, SiteId, str], None],
+        transfers: Transfers,
     ) -> None:
         """
         Args:
@@ -76,7 +78,7 @@ class Shipping:
             entropy: So many random bytes.
             tell: `(kind, site, text)`, once when a site is found to run in another cluster too.
         """
-        self._tell = tell
+        self._tell, self._transfers = tell, transfers
         self._told: dict[tuple[str, SiteId], int] = {}
         """The term of which was told."""
         self._name, self._pool, self._machine, self._seen = name, pool, machine, seen
@@ -118,7 +120,8 @@ class Shipping:
             source = await self._pool.send(f"sites/{site}", head.guid, base)
             cut.source = source
             try:
-                count, size = await self._put(objects, site, stream.id, sealed, source)
+                with self._transfers.transfer("store", f"sites/{site}", store.name, None) as transfer:
+                    count = await self._put(objects, site, stream.id, sealed, source, transfer)
             finally:
                 await source.abort()
         if cut.wanted:
@@ -131,23 +134,24 @@ class Shipping:
             head=head,
             base=base,
             pieces=count,
-            bytes=size,
+            bytes=transfer.bytes,
             sent_at_s=now_s,
             by=self._name,
         )
         await objects.put(lines.label(site, stream), sealed.seal_label(msgspec.json.encode(label)))
-        self.log.info("{site} is in {store}: {size} bytes", site=site, store=store.name, size=size)
+        self.log.info("{site} is in {store}: {size} bytes", site=site, store=store.name, size=transfer.bytes)
         return stream
 
     async def _put(
-        self, objects: Objects, site: SiteId, stream: str, sealed: Sealed, source: ByteSource
-    ) -> tuple[int, int]:
-        """Put all of `source` there. Returns pieces and bytes."""
-        number = size = 0
+        self, objects: Objects, site: SiteId, stream: str, sealed: Sealed, source: ByteSource, transfer: Transfer
+    ) -> int:
+        """Put all of `source` there. Returns how many pieces."""
+        number = 0
         async for last, piece in pieces(source):
             await objects.put(lines.piece(site, stream, number), sealed.seal(number, last, piece))
-            number, size = number + 1, size + len(piece)
-        return number, size
+            number += 1
+            transfer.bytes += len(piece)
+        return number
 
     # ---------------------------------------------------------------------------------------------------- after
 

@@ -7,9 +7,11 @@ import time
 from hybrid.cli.exits import TIMEOUT, UNREACHABLE, CliError, of_problem
 from hybrid.cli.paths import Json, segment
 from hybrid.cli.session import Session
-from hybrid.cli.units import shown_duration
+from hybrid.cli.units import shown_duration, shown_size
 
 POLL_S = 20
+LOOK_S = 1
+"""On a terminal, where one sees how far it is."""
 RETRY_S = 1.0
 _MARKS = {"done": "✓", "failed": "✗", "running": "…"}
 
@@ -54,6 +56,8 @@ class Follower:
         self._session = session
         self._drawn = 0
         self._pending = False
+        drawing = not session.options.quiet and session.out.format not in ("json", "jsonl")
+        self._watched = drawing and session.out.stderr.isatty()
 
     def follow(self, operation: Json) -> Json:
         """The operation at its end. Raises `CliError` when that takes too long or its node stays away."""
@@ -65,7 +69,7 @@ class Follower:
             if left_s <= 0:
                 hint = f"it goes on; `hybrid op wait {operation['id']}` follows it again"
                 raise CliError(f"{operation['kind']} has not ended in time", operation["id"], hint, TIMEOUT)
-            wait_s = max(1, min(POLL_S, int(left_s)))
+            wait_s = max(1, min(LOOK_S if self._watched else POLL_S, int(left_s)))
             try:
                 operation = self._session.api.get(path, wait=wait_s, seen=operation["revision"])
             except CliError as error:
@@ -81,7 +85,6 @@ class Follower:
         if self._session.options.quiet or self._session.out.format in ("json", "jsonl"):
             return
         stderr, steps = self._session.out.stderr, operation["steps"]
-        terminal = stderr.isatty()
         if self._pending:
             stderr.write("\r\x1b[K")
             self._pending = False
@@ -92,10 +95,18 @@ class Follower:
             mark = self._session.out.paint(_MARKS[step["state"]], _COLOURS[step["state"]], stderr)
             stderr.write(f"{mark} {step['name']} {took}\n")
             self._drawn += 1
-        if terminal and self._drawn < len(steps):
-            stderr.write(f"{_MARKS['running']} {steps[self._drawn]['name']}")
+        if self._watched and self._drawn < len(steps):
+            moving = "".join(f", {_moving(one)}" for one in operation.get("transfers", ()))
+            stderr.write(f"{_MARKS['running']} {steps[self._drawn]['name']}{moving}")
             self._pending = True
         stderr.flush()
+
+
+def _moving(transfer: Json) -> str:
+    """`1.2G of 10G at 85M/s, 2m left`."""
+    of = f" of {shown_size(transfer['size_bytes'])}" if transfer["size_bytes"] is not None else ""
+    left = f", {shown_duration(transfer['left_s'])} left" if transfer["left_s"] is not None else ""
+    return f"{shown_size(transfer['bytes'])}{of} at {shown_size(transfer['bytes_per_s'])}/s{left}"
 
 
 _COLOURS = {"done": "32", "failed": "31"}

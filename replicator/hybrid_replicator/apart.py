@@ -18,9 +18,10 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from hybrid import crashpoint
+from hybrid.deeds import Transfers
 from hybrid.errors import Busy, Conflict, HybridError, NoSuchDataset, NoSuchSnapshot, OutOfSpace, StorageError
 from hybrid.history import History, guids
-from hybrid.model import Guid, SiteId
+from hybrid.model import Guid, NodeId, SiteId
 from hybrid.ports import Pool
 from hybrid_replicator.index import HistoryIndex
 from hybrid_replicator.names import FROM, JOURNAL, STASH, TEMPORARY, site_dataset
@@ -48,10 +49,12 @@ class Apart:
         index: HistoryIndex,
         swapped: Callable[[str], None],
         wall_s: Callable[[], float],
+        transfers: Transfers,
+        me: NodeId,
     ) -> None:
         """`swapped(dataset)`: another dataset with the same snapshots stands there now, without holds."""
         self._clock, self._pool, self._index, self._swapped = clock, pool, index, swapped
-        self._wall_s = wall_s
+        self._wall_s, self._transfers, self._me = wall_s, transfers, me
 
     def is_clone(self, site: SiteId) -> bool:
         """Whether the main line here hangs on another site's."""
@@ -104,12 +107,12 @@ class Apart:
         if done and done[-1].guid not in guids(line):
             await self._destroy(target)
             done = ()
-        await self._room(source, bool(done))
+        need_bytes = await self._room(source, bool(done))
         start = guids(line).index(done[-1].guid) + 1 if done else 0
         base = done[-1].guid if done else None
         for snapshot in line[start:]:
             await self._pool.hold(source, snapshot.guid, _TAG)
-            await self._send(source, target, snapshot.guid, base)
+            await self._send(source, target, snapshot.guid, base, None if base else need_bytes)
             await self._let_go(source, base)
             base = snapshot.guid
 
@@ -184,19 +187,25 @@ class Apart:
             kind = "history set aside" if hanging[0].startswith(STASH) else "another clone"
             raise Conflict(f"{source} cannot be taken apart", f"{kind} hangs on it: {hanging[0]}")
 
-    async def _room(self, source: str, begun: bool) -> None:
+    async def _room(self, source: str, begun: bool) -> int:
+        """Bytes that a copy takes, about. Raises `OutOfSpace`."""
         space, need = await self._pool.space(), (await self._pool.dataset(source)).referenced_bytes
         if not begun and space.free_bytes - need < ROOM * space.size_bytes:
             raise OutOfSpace(f"no room for a copy of {source}", f"it is {need} bytes, {space.free_bytes} are free")
+        return need
 
-    async def _send(self, source: str, target: str, guid: Guid, base: Guid | None) -> None:
+    async def _send(
+        self, source: str, target: str, guid: Guid, base: Guid | None, size_bytes: int | None = None
+    ) -> None:
         stream = await self._pool.send(source, guid, base)
         try:
             sink = await self._pool.receive(target)
             try:
-                while data := await stream.read():
-                    await sink.write(data)
-                await sink.finish()
+                with self._transfers.transfer("copy", source, self._me, size_bytes) as transfer:
+                    while data := await stream.read():
+                        await sink.write(data)
+                        transfer.bytes += len(data)
+                    await sink.finish()
             except BaseException:
                 await sink.abort()
                 raise

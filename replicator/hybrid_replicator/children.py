@@ -19,6 +19,7 @@ from hybrid.ports import ByteSource
 from hybrid.storage.children import Children, Ended, Reactor, Slots
 from hybrid.storage.streams import ChildSource
 from hybrid_replicator.filework import (
+    PROGRESS,
     Answer,
     Compare,
     Compared,
@@ -37,6 +38,7 @@ from hybrid_replicator.filework import (
     decode_answer,
     encode,
 )
+from hybrid_replicator.ports import Told, untold
 
 LOOK_S = 30.0
 COPY_S = 1800.0
@@ -97,9 +99,9 @@ class ChildFiles:
         assert isinstance(answer, Compared)  # see above
         return answer.differences
 
-    async def copy(self, root: str, live_root: str, path: str, copy: str) -> tuple[int, str]:
+    async def copy(self, root: str, live_root: str, path: str, copy: str, told: Told = untold) -> tuple[int, str]:
         """See `hybrid_replicator.ports.Files`."""
-        answer = await self._do(CopyTree(root, live_root, path, copy), self._copy_s)
+        answer = await self._do(CopyTree(root, live_root, path, copy), self._copy_s, told)
         assert isinstance(answer, Copied)  # see above
         return answer.files, answer.path
 
@@ -115,9 +117,11 @@ class ChildFiles:
         assert isinstance(answer, Counted)  # see above
         return answer.steps
 
-    async def _do(self, work: Work, deadline_s: float) -> Answer:
-        child = _Child(encode(work))
-        self._reactor.spawnProcess(child, self._command[0], self._command, env={"PATH": "/usr/bin:/bin"})
+    async def _do(self, work: Work, deadline_s: float, told: Told = untold) -> Answer:
+        child = _Child(encode(work), told)
+        environment = {"PATH": "/usr/bin:/bin"}
+        descriptors: dict[int, int | str] = {0: "w", 1: "r", 2: "r", PROGRESS: "r"}
+        self._reactor.spawnProcess(child, self._command[0], self._command, environment, childFDs=descriptors)
         late = self._clock.callLater(deadline_s, child.too_late, deadline_s)
         try:
             answer = decode_answer(await child.answered)
@@ -156,8 +160,9 @@ class _Child(ProcessProtocol):
 
     log = Logger()
 
-    def __init__(self, request: bytes) -> None:
-        self._request = request
+    def __init__(self, request: bytes, told: Told) -> None:
+        self._request, self._told = request, told
+        self._progress = b""
         self._out, self._errors = bytearray(), bytearray()
         self.answered: Deferred[bytes] = Deferred()
 
@@ -165,6 +170,15 @@ class _Child(ProcessProtocol):
         transport = self._process()
         transport.writeToChild(0, self._request)
         transport.closeChildFD(0)
+
+    def childDataReceived(self, childFD: int, data: bytes) -> None:  # noqa: N802, N803 (Twisted's names)
+        if childFD != PROGRESS:
+            super().childDataReceived(childFD, data)
+            return
+        *lines, self._progress = (self._progress + data).split(b"\n")
+        if lines:
+            copied_bytes, _, size_bytes = lines[-1].partition(b" ")
+            self._told(int(copied_bytes), int(size_bytes) if size_bytes else None)
 
     def outReceived(self, data: bytes) -> None:
         self._out += data

@@ -14,7 +14,7 @@ import errno
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from hybrid_replicator.jail import open_beneath, relative
@@ -46,7 +46,14 @@ def closing(descriptor: int) -> Iterator[int]:
 class Copying:
     """One restore."""
 
-    def __init__(self, max_entries: int = MAX_ENTRIES, max_depth: int = MAX_DEPTH) -> None:
+    def __init__(
+        self,
+        max_entries: int = MAX_ENTRIES,
+        max_depth: int = MAX_DEPTH,
+        copied: Callable[[int], None] = lambda size_bytes: None,
+    ) -> None:
+        """`copied` is told of the bytes of each piece that was copied."""
+        self._copied = copied
         self._entries_left, self._max_depth = max_entries, max_depth
         self._token = os.urandom(6).hex()
         self._staging = -1
@@ -162,7 +169,7 @@ class Copying:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         with closing(open_beneath(source, name, os.O_RDONLY | os.O_NOFOLLOW, links=False)) as old:
             with closing(os.open(temporary, flags, 0o600, dir_fd=self._staging)) as new:
-                _copy_data(old, new)
+                _copy_data(old, new, self._copied)
                 _dress(old, new)
                 os.fsync(new)
         self._put(target, temporary, new_name)
@@ -228,7 +235,7 @@ def _is_there(folder: int, name: str) -> bool:
     return True
 
 
-def _copy_data(old: int, new: int) -> None:
+def _copy_data(old: int, new: int, copied: Callable[[int], None]) -> None:
     """All bytes; runs of zeros stay holes."""
     while chunk := os.read(old, CHUNK):
         if chunk.count(0) == len(chunk):
@@ -237,6 +244,7 @@ def _copy_data(old: int, new: int) -> None:
             view = memoryview(chunk)
             while view:
                 view = view[os.write(new, view) :]
+        copied(len(chunk))
     os.ftruncate(new, os.lseek(new, 0, os.SEEK_CUR))
 
 

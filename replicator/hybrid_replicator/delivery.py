@@ -284,7 +284,8 @@ class Delivery:
         try:
             size_bytes, opened = await self._open(node, offer, part)
             offer = msgspec.structs.replace(offer, size_bytes=size_bytes)
-            with self._traffic.transfer("send", offer.dataset, node, size_bytes) as transfer:
+            about_bytes = size_bytes if size_bytes is not None else await self._whole_bytes(offer)
+            with self._traffic.transfer("send", offer.dataset, node, about_bytes) as transfer:
                 source = self._traffic.paced(opened, transfer)
                 await cut.watch(source)
                 answer = await self._peers.offer(node, offer, source)
@@ -307,6 +308,10 @@ class Delivery:
         takes = self._takes.get(node, 0)
         size_bytes = await self._pool.estimate(offer.dataset, offer.to.guid, offer.base, takes)
         return size_bytes, await self._pool.send(offer.dataset, offer.to.guid, offer.base, takes, part)
+
+    async def _whole_bytes(self, offer: Offer) -> int | None:
+        """About how much a whole copy is, for people, where the pool cannot tell how long a stream will be."""
+        return (await self._pool.dataset(offer.dataset)).referenced_bytes if offer.base is None else None
 
     def _mistook(self, dataset: str, node: NodeId, image: tuple[str, Guid] | None) -> None:
         """What we thought the peer holds was wrong."""

@@ -42,6 +42,8 @@ from hybrid_replicator.filework import (
     encode,
 )
 from hybrid_replicator.jail import open_beneath, open_root, relative
+from hybrid_replicator.ports import Told, untold
+from hybrid_replicator.tally import Tally, size_of, teller
 from hybrid_replicator.uniting import unite
 
 MAX_LISTED = 1_000_000
@@ -55,8 +57,12 @@ _TROUBLES: dict[int, Trouble] = {
 }
 
 
-def do(work: Work, out: BinaryIO | None = None) -> Answer | None:
-    """Do what is asked; a `ReadOut` goes to `out` and has no answer but a refusal. Never raises for what lies there."""
+def do(work: Work, out: BinaryIO | None = None, told: Told = untold) -> Answer | None:
+    """
+    Do what is asked, and tell how far it is.
+
+    A `ReadOut` goes to `out` and has no answer but a refusal. Never raises for what lies there.
+    """
     path = os.fsdecode(filenames.given(work.path))
     if "\0" in path:
         return NotDone("no such path", "a zero byte is in no name")
@@ -71,7 +77,7 @@ def do(work: Work, out: BinaryIO | None = None) -> Answer | None:
                 with closing(open_root(root)) as opened:
                     return Listed(_folder(opened, path, filenames.given(after), limit))
             case CopyTree(root=root, live_root=live_root, copy=copy):
-                return _copied(root, live_root, path, copy)
+                return _copied(root, live_root, path, copy, told)
             case Compare(old_root=old_root, root=root, settled_s=settled_s, touched=touched):
                 with closing(open_root(old_root)) as old, closing(open_root(root)) as new:
                     return Compared(Comparison(settled_s, touched=touched).compare(old, new, path))
@@ -106,14 +112,20 @@ def _entry(folder: int, name: bytes) -> Entry:
     return Entry(filenames.shown(name), kind_of(status.st_mode), size, int(status.st_mtime))
 
 
-def _copied(root_path: str, live_root: str, path: str, copy: str) -> Answer:
-    copying, at = Copying(), path
-    with closing(open_root(root_path)) as root, closing(open_root(live_root)) as live, copying.staging(live):
-        if copy:
-            at = copying.copy_beside(root, live, path, beside(os.path.basename(path.rstrip("/")), copy))
-        else:
-            copying.copy(root, live, path)
+def _copied(root_path: str, live_root: str, path: str, copy: str, told: Told) -> Answer:
+    with closing(open_root(root_path)) as root:
+        copying = Copying(copied=Tally(told, size_of(root, path)).copied)
+        with closing(open_root(live_root)) as live, copying.staging(live):
+            at = _copied_into(copying, root, live, path, copy)
     return Copied(copying.files, "/" + filenames.shown(os.fsencode(at)).lstrip("/"))
+
+
+def _copied_into(copying: Copying, root: int, live: int, path: str, copy: str) -> str:
+    """Where it is then."""
+    if copy:
+        return copying.copy_beside(root, live, path, beside(os.path.basename(path.rstrip("/")), copy))
+    copying.copy(root, live, path)
+    return path
 
 
 def reach(work: Work) -> tuple[list[str], list[str]]:
@@ -136,10 +148,11 @@ def reach(work: Work) -> tuple[list[str], list[str]]:
 def main() -> int:
     """Answer the one request, and end; also when the parent ends. A `ReadOut` that fails says why on stderr."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    told = teller()
     work = decode_work(sys.stdin.buffer.read())
     try:
         confine(*reach(work))
-        answer = do(work, sys.stdout.buffer)
+        answer = do(work, sys.stdout.buffer, told)
     except FileNotFoundError as error:
         answer = NotDone("no such path", f"{error.filename}: {error.strerror}")
     if not isinstance(work, ReadOut):

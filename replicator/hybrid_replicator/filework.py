@@ -8,6 +8,9 @@ import msgspec
 
 from hybrid.deeds import Differences, Folder, Form
 
+PROGRESS = 3
+"""The descriptor on which a child tells how far it is: lines of bytes copied and, where known, bytes in all."""
+
 
 class ListFolder(msgspec.Struct, frozen=True, tag=True):
     """The directory `path` below `root`: at most `limit` entries, those after the name `after`."""

@@ -15,13 +15,13 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from hybrid import crashpoint
-from hybrid.deeds import Differences, Folder, Form
+from hybrid.deeds import Differences, Folder, Form, Transfers
 from hybrid.errors import Conflict, HybridError, NoSuchSnapshot, StorageError
 from hybrid.history import guids
-from hybrid.model import Guid, SiteId, Stash
+from hybrid.model import Guid, NodeId, SiteId, Stash
 from hybrid.ports import ByteSource, Pool
 from hybrid_replicator.index import HistoryIndex
-from hybrid_replicator.names import JOURNAL, restored_site, restoring_key, stash_dataset
+from hybrid_replicator.names import JOURNAL, restored_site, restoring_key, site_dataset, stash_dataset
 from hybrid_replicator.ports import Files, LiveRoot
 from hybrid_replicator.touched import folders
 from hybrid_replicator.windows import Windows
@@ -39,8 +39,17 @@ class Past:
     log = Logger()
 
     def __init__(
-        self, clock: IReactorTime, pool: Pool, index: HistoryIndex, files: Files, live_root: LiveRoot, windows: Windows
+        self,
+        clock: IReactorTime,
+        pool: Pool,
+        index: HistoryIndex,
+        files: Files,
+        live_root: LiveRoot,
+        windows: Windows,
+        transfers: Transfers,
+        me: NodeId,
     ) -> None:
+        self._transfers, self._me = transfers, me
         self._clock, self._pool, self._index, self._files = clock, pool, index, files
         self._live_root, self._windows = live_root, windows
         self._compared: OrderedDict[tuple[Guid, Guid, str], Differences] = OrderedDict()
@@ -116,7 +125,12 @@ class Past:
             await self._pool.set_properties(JOURNAL, {restoring_key(site): f"{guid}"})
             crashpoint.reached("restore-written")
             try:
-                restored = await self._files.copy(root, live_root, path, copy)
+                with self._transfers.transfer("restore", site_dataset(site), self._me, None) as transfer:
+
+                    def told(copied_bytes: int, size_bytes: int | None) -> None:
+                        transfer.bytes, transfer.size_bytes = copied_bytes, size_bytes
+
+                    restored = await self._files.copy(root, live_root, path, copy, told)
             except HybridError:
                 self._cut_short.add(site)  # its child may have been killed
                 raise

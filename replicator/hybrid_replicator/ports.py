@@ -38,6 +38,14 @@ Heads = Callable[[SiteId], Mapping[NodeId, tuple[Guid, ...]]]
 """The newest snapshots that each other node publishes of a site, head first: common bases to be, never forgotten."""
 
 
+Told = Callable[[int, int | None], None]
+"""Told from time to time of the bytes that were copied, and of how many there are in all, where that is known."""
+
+
+def untold(copied_bytes: int, size_bytes: int | None) -> None:
+    """`Told` for nobody."""
+
+
 class Files(Protocol):
     """Work on files below a directory that is not trusted. Every call has a deadline."""
 
@@ -58,7 +66,7 @@ class Files(Protocol):
             touched: The folders in which something is different, with all above them, where that is known.
         """
 
-    async def copy(self, root: str, live_root: str, path: str, copy: str) -> tuple[int, str]:
+    async def copy(self, root: str, live_root: str, path: str, copy: str, told: Told = untold) -> tuple[int, str]:
         """
         Bring `path` from `root` to the same place below `live_root`; with `copy` beside it, as `name (copy).ending`.
 

@@ -115,7 +115,7 @@ class Replicator(Service):
             reactor, self._index, Outbox(jitter), self._delivery, self._gates, holds, fences, self._tasks, report
         )
         self._windows = Windows(reactor, pool, self._index, place, partial(next, count(int(now_s() * 1000))))
-        self._past = Past(reactor, pool, self._index, files, live_root, self._windows)
+        self._past = Past(reactor, pool, self._index, files, live_root, self._windows, self._traffic, me)
         self._stashes = Stashes(
             reactor, pool, self._index, snapshots, report, me, now_s, self._past.clear, fences.writing
         )
@@ -136,7 +136,7 @@ class Replicator(Service):
             reactor, self._schedule, self._index, snapshots, self._gates, self._sender, self._tasks, report
         )
         self._trash = Trash(reactor, pool, self._index, now_s, self._past.clear)
-        self._apart = Apart(reactor, pool, self._index, holds.swapped, now_s)
+        self._apart = Apart(reactor, pool, self._index, holds.swapped, now_s, self._traffic, me)
         self._copies = StashCopies(reactor, self._index, self._delivery, self._holders)
         self._keeping, self._forget_by_s = Keeping(default_grid), forget_by_s or now_s
         self._holds, self._chores = holds, self._upkeep(holds, report)

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from hybrid.deeds import TransferSeen
+from hybrid.deeds import TransferSeen, Way
 from hybrid.errors import PeerError
 from hybrid.model import NodeId
 from hybrid.ports import ByteSink, ByteSource, IncomingStream, Moved, PipedSource, SourcePipe
@@ -21,7 +20,6 @@ from hybrid_replicator.ports import Probe
 
 REST_EVERY_S = 60.0
 """Between two looks at a pool at rest."""
-Way = Literal["send", "receive"]
 LARGE_BYTES = 4 * 1024 * 1024
 """What is received beyond this waits for what the pool can bear; less is over before anybody notices."""
 LONGEST_S = 20.0
@@ -30,11 +28,11 @@ LONGEST_S = 20.0
 
 @dataclass(slots=True, eq=False)
 class Transfer:
-    """One stream."""
+    """Bytes that are being moved; see `hybrid.deeds.TransferSeen`."""
 
     way: Way
     dataset: str
-    node: NodeId
+    node: str
     size_bytes: int | None
     began_s: float
     bytes: int = 0
@@ -74,7 +72,7 @@ class Traffic:
         return any(one.way == "receive" and one.bytes > LARGE_BYTES for one in self._under_way)
 
     @contextmanager
-    def transfer(self, way: Way, dataset: str, node: NodeId, size_bytes: int | None) -> Iterator[Transfer]:
+    def transfer(self, way: Way, dataset: str, node: str, size_bytes: int | None) -> Iterator[Transfer]:
         """While one is under way."""
         transfer = Transfer(way, dataset, node, size_bytes, self._clock.seconds())
         self._under_way.append(transfer)
@@ -88,9 +86,9 @@ class Traffic:
         transfer.bytes += size_bytes
         now_s = self._clock.seconds()
         if transfer.way == "send":
-            wait_s = self._out.take(transfer.node, size_bytes, now_s)
+            wait_s = self._out.take(NodeId(transfer.node), size_bytes, now_s)
         else:
-            wait_s = self._into.take(transfer.node, size_bytes, now_s)
+            wait_s = self._into.take(NodeId(transfer.node), size_bytes, now_s)
             if transfer.bytes > LARGE_BYTES:
                 wait_s = max(wait_s, self._strain.take(size_bytes, now_s))
         return min(wait_s, LONGEST_S)

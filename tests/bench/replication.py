@@ -90,7 +90,7 @@ def piped(a: Machine, b: Machine, what: str, target: str) -> float:
     send = " ".join([*a.host.prefix, "zfs", "send", what])
     receive = " ".join([*b.host.prefix, "zfs", "receive", "-u", target])
     began_s = time.monotonic()
-    subprocess.run(["bash", "-o", "pipefail", "-c", f"{send} | {receive}"], check=True, timeout=600)
+    subprocess.run(["bash", "-o", "pipefail", "-c", f"{send} | {receive}"], check=True, timeout=3600)
     return time.monotonic() - began_s
 
 

@@ -22,6 +22,7 @@ from twisted.protocols.basic import LineReceiver
 
 from hybrid.api.service import ApiService
 from hybrid.cluster.founding import create_cluster
+from hybrid.deeds import TransferSeen
 from hybrid.errors import OutOfSpace
 
 FAKES = Path(__file__).parents[1] / "api" / "conftest.py"
@@ -53,12 +54,28 @@ class Steering(LineReceiver):
         elif words[0] == "open":
             gate, hosting.gate = hosting.gate, None
             gate.callback(None)
+        elif words[0] == "move":
+            self._move()
         elif words[0] == "fail":
             hosting.fail = OutOfSpace("the pool is full", "0 bytes are free", "delete something")
         elif words[0] == "die":
             self.cluster.world.live.discard({name: node for node, name in self.names.items()}[words[1]])
             self.cluster.n1.api.follow(self.cluster.world.view(self.cluster.n1.id))
         self.sendLine(b"ok")
+
+    def _move(self) -> None:
+        """Half of what `blog` is has come."""
+        moving = TransferSeen(
+            way="copy",
+            dataset=f"sites/{self.cluster.blog}",
+            node=self.cluster.n1.id,
+            bytes=512 << 20,
+            size_bytes=1 << 30,
+            bytes_per_s=64 << 20,
+            seconds=8.0,
+            left_s=8.0,
+        )
+        self.cluster.n1.hosting.transferring.append(moving)
 
 
 def main(directory: Path) -> None:

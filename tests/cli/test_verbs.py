@@ -221,10 +221,12 @@ def test_detach_and_wait(hybrid: Any) -> None:
 
 
 def test_steps_on_a_terminal(hybrid: Any) -> None:
-    """The running step stands there until it is done, then its line says how long it took."""
+    """The running step stands there until it is done, with what it moves; then its line says how long it took."""
     hybrid.steer("gate")
     terminal = hybrid.terminal("snap", "rollback", "blog", "60s", "--yes", colour=True)
     terminal.read_until("… stash")
+    hybrid.steer("move")
+    terminal.read_until("stash, 512M of 1.0G at 64M/s, 8.0s left")
     hybrid.steer("open")
     assert "\x1b[32m✓\x1b[0m stash" in terminal.read_until("done in")
     assert terminal.process.wait(timeout=20) == 0

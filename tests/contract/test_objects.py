@@ -14,6 +14,7 @@ import pytest
 import pytest_twisted
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 
 from hybrid.away.lines import chain_at, labels_of, streams
 from hybrid.away.memory import MemoryObjects
@@ -27,6 +28,7 @@ from hybrid.history import History
 from hybrid.model import Claim, NodeId, SiteId, SiteSpec, Version
 from hybrid.ports import Pool
 from hybrid_replicator.gate import Abort, Gate
+from hybrid_replicator.traffic import unlimited
 from tests.away.bucket import ACCESS, SECRET, serving
 
 SITE = SiteId("s-one")
@@ -153,7 +155,9 @@ async def test_a_real_history_goes_there_and_comes_back(pair: Any, objects: Obje
     await here.pool.create(f"sites/{SITE}")
     line = Line()
     chance, claim = random.Random(1), Claim(3, NodeId("n-a"))
-    shipping = Shipping("n1", here.pool, line, lambda site: claim, time.time, chance.randbytes, print)
+    shipping = Shipping(
+        "n1", here.pool, line, lambda site: claim, time.time, chance.randbytes, print, unlimited(Clock())
+    )
     store = store_at(1)
     content = {"a": chance.randbytes(2 * PIECE + 12345), "b": b"small"}
     for counter, (path, data) in enumerate(content.items(), 1):

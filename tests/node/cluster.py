@@ -33,6 +33,7 @@ from hybrid.storage.reserved import ReservedPool
 from hybrid.strict.ports import StrictDrivers
 from hybrid.view import SiteView
 from hybrid_containers.memory import MemoryContainers
+from hybrid_replicator.ports import Told, untold
 from tests.node.lives import Life, LifeClock
 
 T = TypeVar("T")
@@ -114,7 +115,7 @@ class NoFiles:
             raise OutOfSpace("no room")
         return 3
 
-    async def copy(self, root: str, live_root: str, path: str, copy: str) -> tuple[int, str]:
+    async def copy(self, root: str, live_root: str, path: str, copy: str, told: Told = untold) -> tuple[int, str]:
         """See `hybrid_replicator.ports.Files`."""
         return 1, path
 

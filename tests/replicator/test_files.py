@@ -26,9 +26,10 @@ from hybrid.errors import NoSuchPath, StorageError, StorageSick
 from hybrid.storage.children import Reactor
 from hybrid_replicator import jail
 from hybrid_replicator.children import ChildFiles
-from hybrid_replicator.copying import STAGING, Copying, TooMuch, beside
+from hybrid_replicator.copying import CHUNK, STAGING, Copying, TooMuch, beside, closing
 from hybrid_replicator.files import do
 from hybrid_replicator.filework import Copied, CopyTree, Counted, Listed, ListFolder, NotDone, ReadOut, Tidy
+from hybrid_replicator.tally import TELL_S, Tally, size_of
 
 REACTOR = cast(Reactor, reactor)
 ESCAPES = [
@@ -432,3 +433,27 @@ async def test_a_child_that_breaks_off_is_told(snapshot: Path) -> None:
     files = ChildFiles(REACTOR, REACTOR, command=[sys.executable, "-m", "hybrid_replicator.no_such_module"])
     with pytest.raises(StorageError, match="no_such_module"):
         await files.folder(str(snapshot), "a", "", 10)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_restore_tells_how_far_it_is(snapshot: Path, live: Path) -> None:
+    """Who waits for a large folder sees the bytes that came and how many there are; links count for nothing."""
+    (snapshot / "a" / "b" / "large").write_bytes(os.urandom(3 * CHUNK))
+    told: list[tuple[int, int | None]] = []
+    files = ChildFiles(REACTOR, REACTOR)
+    assert await files.copy(str(snapshot), str(live), "a", "", lambda *both: told.append(both)) == (3, "/a")
+    assert told and all(all_bytes == 3 * CHUNK + 2 for _, all_bytes in told)
+    assert 0 < told[0][0] <= 3 * CHUNK + 2
+
+
+def test_a_tally_tells_from_time_to_time(snapshot: Path) -> None:
+    """A thousand small files are no thousand reports; what cannot be measured soon is copied without its size."""
+    now_s, told = iter(range(100)), list[tuple[int, int | None]]()
+    tally = Tally(lambda *both: told.append(both), None, lambda: next(now_s) * TELL_S / 4)
+    for _ in range(10):
+        tally.copied(100)
+    assert [copied_bytes for copied_bytes, _ in told] == [100, 500, 900] or len(told) < 5
+    with closing(jail.open_root(str(snapshot))) as root:
+        assert size_of(root, "a") == 2 and size_of(root, "/a/one") == 1 and size_of(root, "../secret") is None
+        hours = iter(range(0, 3600 * 100, 3600))
+        assert size_of(root, "a", lambda: next(hours)) is None

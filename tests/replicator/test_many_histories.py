@@ -23,6 +23,7 @@ from hybrid.ports import ByteSource
 from hybrid.storage.memory import MemoryPool
 from hybrid.storage.memory_stream import Source
 from hybrid.view import NodeView, SiteView, View
+from hybrid_replicator.ports import Told, untold
 from hybrid_replicator.service import Replicator
 
 Run = Callable[[Coroutine[object, object, object]], object]
@@ -62,7 +63,7 @@ class NoFiles:
         """See `hybrid_replicator.ports.Files`."""
         return 0
 
-    async def copy(self, root: str, live_root: str, path: str, copy: str) -> tuple[int, str]:
+    async def copy(self, root: str, live_root: str, path: str, copy: str, told: Told = untold) -> tuple[int, str]:
         """See `hybrid_replicator.ports.Files`."""
         return 0, path
 

@@ -40,6 +40,7 @@ from hybrid.storage.memory import MemoryPool
 from hybrid.storage.memory_stream import Source
 from hybrid.view import NodeView, SiteState, SiteView, View
 from hybrid.wire import AskHistory, HistoryHeld, Offer, Refused, Taken
+from hybrid_replicator.ports import Told, untold
 from hybrid_replicator.service import Replicator
 
 Run = Callable[[Coroutine[object, object, object]], object]
@@ -103,7 +104,7 @@ class NoFiles:
         """See `hybrid_replicator.ports.Files`."""
         return 0
 
-    async def copy(self, root: str, live_root: str, path: str, copy: str) -> tuple[int, str]:
+    async def copy(self, root: str, live_root: str, path: str, copy: str, told: Told = untold) -> tuple[int, str]:
         """See `hybrid_replicator.ports.Files`."""
         return 1, path
 

@@ -21,6 +21,8 @@ from hybrid.storage.openzfs import OPENZFS
 from hybrid_replicator.index import HistoryIndex
 from hybrid_replicator.names import JOURNAL, site_dataset
 from hybrid_replicator.past import Past
+from hybrid_replicator.ports import Told, untold
+from hybrid_replicator.traffic import unlimited
 from hybrid_replicator.windows import AT_ONCE, KEEP_S, Windows
 
 T = TypeVar("T")
@@ -53,7 +55,7 @@ class NamedFiles:
         self.touched = touched
         return Differences((), complete=old_root != root)
 
-    async def copy(self, root: str, live_root: str, path: str, copy: str) -> tuple[int, str]:
+    async def copy(self, root: str, live_root: str, path: str, copy: str, told: Told = untold) -> tuple[int, str]:
         """See `hybrid_replicator.ports.Files`."""
         if self.breaks_off:
             raise StorageSick("the files do not answer")
@@ -78,7 +80,16 @@ class Desk:
         self.index = HistoryIndex(self.pool)
         numbers = count(int(clock.seconds()) * 1000)
         self.windows = Windows(clock, self.pool, self.index, Path("/nowhere"), lambda: next(numbers))
-        self.past = Past(clock, self.pool, self.index, self.files, lambda site: f"/live/{site}", self.windows)
+        self.past = Past(
+            clock,
+            self.pool,
+            self.index,
+            self.files,
+            lambda site: f"/live/{site}",
+            self.windows,
+            unlimited(clock),
+            ME,
+        )
 
     async def make(self, snapshots: int) -> History:
         """A site with a history."""

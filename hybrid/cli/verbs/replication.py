@@ -24,9 +24,12 @@ TRANSFERS = (
 
 def add(nouns: argparse._SubParsersAction[Any], common: argparse.ArgumentParser) -> None:
     """The noun."""
-    verbs = add_noun(nouns, common, "replication", "streams between nodes")
+    verbs = add_noun(nouns, common, "replication", "bytes on their way")
     listing = verbs.add(
-        "list", "streams under way at a node, those that take longest first", list_transfers, "hybrid replication list"
+        "list",
+        "what a node moves to and from others, stores and the past; what takes longest first",
+        list_transfers,
+        "hybrid replication list",
     )
     listing.add_argument("--node", help="default: the one that answers")
 

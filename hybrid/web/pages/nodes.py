@@ -74,13 +74,16 @@ async def one(read: Reader, visit: Visit) -> Page:
     return Page(title=name, body=body)
 
 
+WAYS = {"send": "to", "receive": "from", "copy": "within", "restore": "within", "store": "to", "fetch": "from"}
+
+
 async def _busy(read: Reader, name: str) -> list[Content]:
     """What a live server is doing."""
     transfers = await read.get(schema.Page[TransferAnswer], "/v1/transfers", node=name)
     operations = await read.get(schema.Page[schema.Operation], "/v1/operations", node=name, limit=10)
     rows: list[list[Content]] = [
         [
-            "to" if stream.way == "send" else "from",
+            WAYS[stream.way],
             stream.node,
             stream.site_name or stream.dataset,
             bar(stream.bytes, stream.size_bytes),
@@ -89,7 +92,7 @@ async def _busy(read: Reader, name: str) -> list[Content]:
         ]
         for stream in transfers.items
     ]
-    heads = ("", "Server", "What", "Done", "Rate", "Left")
+    heads = ("", "Where", "What", "Done", "Rate", "Left")
     return [
         section("Streams", table(heads, rows, "Nothing is being copied.")),
         section("Operations", running(operations.items, operations.as_of)),

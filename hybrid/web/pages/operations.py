@@ -7,6 +7,7 @@ from twisted.web.template import Tag, tags
 
 from hybrid.api import schema
 from hybrid.api.problems import Problem
+from hybrid.api.transfers import TransferAnswer
 from hybrid.web import words
 from hybrid.web.layout import Content, Page, facts, link, section, state
 from hybrid.web.pages.overview import running
@@ -40,6 +41,7 @@ async def one(read: Reader, visit: Visit) -> Page:
     body: list[Content] = [
         tags.p(state(operation.state), class_="lead"),
         tags.ol(*(step(part) for part in operation.steps), class_="steps"),
+        *(tags.p(moving(one)) for one in operation.transfers),
         facts(pairs),
     ]
     if operation.error is not None:
@@ -56,6 +58,13 @@ def step(part: schema.Step) -> Tag:
     return tags.li(
         part.name, " ", state(part.state), " ", words.duration(part.seconds) if part.seconds is not None else ""
     )
+
+
+def moving(transfer: TransferAnswer) -> str:
+    """How far it is, how fast it goes, how long it still takes."""
+    of = f" of {words.size(transfer.size_bytes)}" if transfer.size_bytes is not None else ""
+    left = f", {words.duration(transfer.left_s)} left" if transfer.left_s is not None else ""
+    return f"{words.size(transfer.bytes)}{of} at {words.size(transfer.bytes_per_s)}/s{left}"
 
 
 def problem(told: Problem) -> Tag:
