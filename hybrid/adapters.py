@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from hybrid.api.ports import IssuedJoinToken
 from hybrid.cluster.admission import Admission
 from hybrid.cluster.ledger import Ledger
 from hybrid.deeds import Progress
+from hybrid.dns_deeds import DnsZones, Edit
 from hybrid.model import NodeId, NodeRegister, Shared, image_dataset
 from hybrid.ports import Pool
 from hybrid.shelf import Shelf
@@ -111,6 +112,28 @@ class ImageImports:
             image = await self._builds.import_image(self._pool, name, self._mounts)
             await self._shelf.came(image_dataset(image))
         return image
+
+
+class TxtRecords:
+    """Zones of this cluster, as certificates need them. See `hybrid.certs.ports.TxtRecords`."""
+
+    def __init__(self, zones: DnsZones) -> None:
+        self._zones = zones
+
+    def add(self, name: str, text: str) -> bool:
+        """See `hybrid.certs.ports.TxtRecords`."""
+        return self._edited(name, text, "add")
+
+    def remove(self, name: str, text: str) -> None:
+        """See `hybrid.certs.ports.TxtRecords`."""
+        self._edited(name, text, "remove")
+
+    def _edited(self, name: str, text: str, do: Literal["add", "remove"]) -> bool:
+        found = [zone.name for zone in self._zones.zones() if name.endswith("." + zone.name)]
+        if found:
+            edit = Edit(name=name + ".", type="TXT", ttl_s=60, records=(f'"{text}"',), do=do)
+            self._zones.edit(max(found, key=len), (edit,))
+        return bool(found)
 
 
 def restore(ledger: Ledger, memory: Memory) -> None:

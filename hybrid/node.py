@@ -15,10 +15,12 @@ from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 
-from hybrid.adapters import ImageImports, JoinTokens
+from hybrid.adapters import ImageImports, JoinTokens, TxtRecords
 from hybrid.api.changes import Told
 from hybrid.api.service import ApiService
 from hybrid.away.s3 import S3Objects
+from hybrid.certs.http import TreqHttp
+from hybrid.certs.issuing import Issuing
 from hybrid.certs.service import Certificates
 from hybrid.certs.vault import Vault
 from hybrid.cluster.admission import Admission
@@ -63,6 +65,8 @@ RENEW_EVERY_S = 3600.0
 
 CERTIFICATES_EVERY_S = 2.0
 """How often a node looks for certificates that came to others."""
+ISSUE_EVERY_S = 10.0
+"""How often it looks for what is to be issued."""
 
 
 class Node(MultiService):
@@ -115,6 +119,16 @@ class Node(MultiService):
             reactor, settings, self._core.shared, lambda: self._core.outlook.view, self._certificates, time.time
         )
         self._core.shared.follow(self._names.heard)
+        self._issuing = Issuing(
+            reactor,
+            identity.node,
+            self._certificates,
+            self._core.shared,
+            TxtRecords(self._names.registry),
+            lambda: self._core.outlook.view,
+            lambda ca: TreqHttp(reactor, ca),
+            time.time,
+        )
         self._api_tls = identity.api_options()
         self._api = self._new_api(pool, admission)
         self._feed = FeedServer(reactor, f"{settings.run_dir}/view.sock", self._core.report)
@@ -178,6 +192,7 @@ class Node(MultiService):
             core.care.groups,
             self._names.registry,
             self._certificates,
+            self._issuing,
             time.time,
             os.urandom,
             interface=settings.address,
@@ -209,6 +224,7 @@ class Node(MultiService):
         self._loops.every(RENEW_EVERY_S, self._renew)
         self._loops.every(LOOK_EVERY_S, self._names.look)
         self._loops.every(CERTIFICATES_EVERY_S, self._certificates.look)
+        self._loops.every(ISSUE_EVERY_S, self._issuing.look)
         self._core.outlook.add(self._api.follow)
         self._core.outlook.add(Fronts(self._core.previews, self._feed.follow).follow)
 

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from hybrid.api.calls import Answer, Call
-from hybrid.api.certificates import CertificateDeeds
+from hybrid.api.certificates import CertificateDeeds, IssuingDeeds
 from hybrid.api.events import Events
 from hybrid.api.operations import Operations
 from hybrid.api.ports import AwayCopies, ClusterKeys, ImageStore, JoinTokens, Placement, RemoveNode, SharedMap
@@ -34,6 +34,7 @@ class Parts:
     groups: GroupDeeds
     dns: DnsZones
     certificates: CertificateDeeds
+    issuing: IssuingDeeds
     placement: Placement
     ask: Callable[[Call], Awaitable[Answer]]
     """Answers a call as the API does, wherever in the cluster that is: for what is done to many sites."""

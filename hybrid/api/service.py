@@ -20,7 +20,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from hybrid.api import changes
-from hybrid.api.certificates import CertificateDeeds
+from hybrid.api.certificates import CertificateDeeds, IssuingDeeds
 from hybrid.api.core import Core
 from hybrid.api.events import Events
 from hybrid.api.operations import Operations
@@ -85,6 +85,7 @@ class ApiService(Service):
         groups: GroupDeeds,
         dns: DnsZones,
         certificates: CertificateDeeds,
+        issuing: IssuingDeeds,
         wall_s: Callable[[], float],
         random: Callable[[int], bytes],
         placement: Placement = first_owner,
@@ -116,6 +117,7 @@ class ApiService(Service):
             groups=groups,
             dns=dns,
             certificates=certificates,
+            issuing=issuing,
             placement=placement,
             ask=lambda call: self.core.answer(call),
             wall_s=wall_s,

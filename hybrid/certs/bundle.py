@@ -55,7 +55,7 @@ def read(chain_pem: str, key_pem: str, now_s: float) -> Bundle:
         BadRequest: It does not fit, is not valid at this time, or is of a kind that clients do not take.
     """
     key = _key(key_pem)
-    chain = _ordered(_certificates(chain_pem), key)
+    chain = _ordered(certificates(chain_pem), key)
     leaf = chain[0]
     begins_s, ends_s = leaf.not_valid_before_utc.timestamp(), leaf.not_valid_after_utc.timestamp()
     if ends_s <= now_s:
@@ -93,7 +93,8 @@ def _key(pem: str) -> Key:
     )
 
 
-def _certificates(pem: str) -> list[x509.Certificate]:
+def certificates(pem: str) -> list[x509.Certificate]:
+    """Those in a PEM text. Raises `BadRequest`."""
     if len(pem) > MAX_PEM:
         raise BadRequest("the chain is too long", f"more than {MAX_PEM} characters", "the certificate and its issuers")
     try:

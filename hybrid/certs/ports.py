@@ -16,3 +16,13 @@ class Shared(Protocol):
 
     def prefix(self, prefix: str) -> dict[str, str]:
         """Keys that begin with `prefix`, with their values."""
+
+
+class TxtRecords(Protocol):
+    """TXT records in the zones that this cluster serves."""
+
+    def add(self, name: str, text: str) -> bool:
+        """Add a record; `False`: no zone here has the name. Raises `HybridError`."""
+
+    def remove(self, name: str, text: str) -> None:
+        """Remove it. Raises `HybridError`."""

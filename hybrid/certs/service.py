@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 from twisted.logger import Logger
 
-from hybrid.certs import bundle, records, vault
+from hybrid.certs import bundle, records, vault, wishes
 from hybrid.certs.names import covers
 from hybrid.certs.ports import Shared
 from hybrid.certs.records import Record, Shown
@@ -49,8 +49,6 @@ class Certificates:
         self._wall_s, self._show = wall_s, show
         self._opened: dict[str, tuple[str, str]] = {}
         self._told: dict[str, str] | None = None
-        self.more: dict[str, str] = {}
-        """What the front doors get besides, by name."""
 
     # --------------------------------------------------------------------------------------------- what there is
 
@@ -90,14 +88,11 @@ class Certificates:
     def keep(self, read: bundle.Bundle, source: records.Source, site: SiteId | None, by: str) -> Record:
         """Seal, replicate and show a checked certificate. Raises `BadRequest`."""
         name = read.names[0]
-        self._learn()
-        self._keys.make()
-        self._share_keys()
         record = Record(
             name=name,
             names=read.names,
             chain=read.chain,
-            key=self._keys.seal(read.key.encode(), name),
+            key=self.seal(read.key.encode(), name),
             not_before_s=read.not_before_s,
             not_after_s=read.not_after_s,
             issuer=read.issuer,
@@ -144,7 +139,8 @@ class Certificates:
             known = self._opened.get(place)
             if known is None or known[0] != value:
                 self._open(place, value)
-        told = {place: text for place, (_, text) in self._opened.items()} | self.more
+        told = {place: text for place, (_, text) in self._opened.items()}
+        told |= wishes.texts(self._shared.prefix(wishes.ANSWER))
         if told != self._told:
             self._told = told
             self._show(told)

@@ -16,11 +16,14 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 
+from hybrid.adapters import TxtRecords
 from hybrid.api.ports import IssuedJoinToken
 from hybrid.api.service import ApiService
 from hybrid.api.tokens import new_token
 from hybrid.away.lines import AwaySite, Stream
 from hybrid.away.stores import AwayStore, checked
+from hybrid.certs.http import TreqHttp
+from hybrid.certs.issuing import Issuing
 from hybrid.certs.service import Certificates
 from hybrid.certs.vault import Vault
 from hybrid.cluster import groups, keyring
@@ -660,6 +663,16 @@ class Node:
         keys = Keys(cluster.shared, self.certificates, lambda count: bytes(count))
         self.dns = Registry(cluster.shared, self.hosting.view, keys, lambda: NOW_S)
         cluster.shared.followers += [self.dns.heard, keys.heard]
+        self.issuing = Issuing(
+            cluster.reactor,
+            node,
+            self.certificates,
+            cluster.shared,
+            TxtRecords(self.dns),
+            lambda: cluster.world.view(node),
+            lambda ca: TreqHttp(cluster.reactor, ca),
+            lambda: NOW_S,
+        )
         self.api = self.make()
 
     def make(self) -> ApiService:
@@ -687,6 +700,7 @@ class Node:
             self.groups,
             self.dns,
             self.certificates,
+            self.issuing,
             wall_s=lambda: NOW_S + self.cluster.reactor.seconds(),
             random=random,
         )

@@ -13,6 +13,7 @@ from cryptography.x509.oid import NameOID
 NOW = datetime.datetime(2026, 11, 28, tzinfo=datetime.UTC)
 NOW_S = NOW.timestamp()
 Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
 
 
 def new_key() -> ec.EllipticCurvePrivateKey:
@@ -46,14 +47,14 @@ class Authority:
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         )
 
-    def issue(self, key: Key, *names: str, days: float = 90, begun_days: float = 1) -> x509.Certificate:
+    def issue(self, key: Key | PublicKey, *names: str, days: float = 90, begun_days: float = 1) -> x509.Certificate:
         """A certificate for host names, valid from `begun_days` ago for `days` from now."""
         common = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a site")])
         builder = (
             x509.CertificateBuilder()
             .subject_name(common)
             .issuer_name(self.name)
-            .public_key(key.public_key())
+            .public_key(key if isinstance(key, PublicKey) else key.public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(self._now - datetime.timedelta(days=begun_days))
             .not_valid_after(self._now + datetime.timedelta(days=days))

@@ -383,8 +383,12 @@ def test_certificates(hybrid: Any, tmp_path: Path) -> None:
     assert hybrid("cert", "upload", "--chain", f"{tmp_path}/none", "--key", f"{tmp_path}/pem").code == 2
     assert hybrid("cert", "remove", "x.test", "--yes").code == 3
     changed = hybrid("site", "http", "blog", "--redirect", "on", "--hsts", "1h", "--format", "json")
-    assert json.loads(changed.out) == {"redirect": True, "hsts_s": 3600}
+    assert json.loads(changed.out) == {"redirect": True, "certificate": False, "hsts_s": 3600}
     assert json.loads(hybrid("site", "http", "blog", "--format", "json").out)["redirect"] is True
+    assert hybrid("cert", "account", "--contact", "a@b.test").code == 2
+    assert hybrid("cert", "account", "--agree", "--contact", "a@b.test").code == 0
+    assert hybrid("cert", "issue", "blog.hybrid.test").code == 0
+    assert "waiting" in hybrid("cert", "wanted").out
 
 
 def test_accounts_and_packages(hybrid: Any) -> None:

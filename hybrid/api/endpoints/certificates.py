@@ -7,7 +7,16 @@ from msgspec import UNSET
 
 from hybrid.api import lookup, schema
 from hybrid.api.calls import Answer, Call, json_answer
-from hybrid.api.certificates import CertificateAnswer, HttpAnswer, HttpChanges, NewCertificate, shown
+from hybrid.api.certificates import (
+    AuthorityAnswer,
+    AuthorityChanges,
+    CertificateAnswer,
+    HttpAnswer,
+    HttpChanges,
+    NewCertificate,
+    authority,
+    shown,
+)
 from hybrid.api.endpoints.pages import page
 from hybrid.api.endpoints.sites import site_of
 from hybrid.api.jsonbody import decode
@@ -38,9 +47,30 @@ async def upload_certificate(parts: Parts, call: Call) -> Answer:
 
 
 async def remove_certificate(parts: Parts, call: Call) -> Answer:
-    """Show one no more."""
-    parts.certificates.remove(call.params["certificate"])
+    """Show one no more, and ask for no other one."""
+    parts.issuing.forget(call.params["certificate"])
     return Answer(204)
+
+
+async def issue_certificate(parts: Parts, call: Call) -> Answer:
+    """Have one issued, and renewed from then on."""
+    decode(call.body, schema.Empty)
+    parts.issuing.wish(call.params["certificate"])
+    return json_answer(_authority(parts), 202)
+
+
+async def show_authority(parts: Parts, call: Call) -> Answer:
+    """Who issues certificates, and which are wanted."""
+    return json_answer(_authority(parts))
+
+
+async def change_authority(parts: Parts, call: Call) -> Answer:
+    """Have an authority issue certificates from now on."""
+    wanted = decode(call.body, AuthorityChanges)
+    if not wanted.agree:
+        raise BadRequest("nobody agreed to the terms", "an authority issues to nobody else", '"agree": true')
+    parts.issuing.agree(wanted.directory, wanted.contact, wanted.ca)
+    return json_answer(_authority(parts))
 
 
 async def show_http(parts: Parts, call: Call) -> Answer:
@@ -62,6 +92,11 @@ async def change_http(parts: Parts, call: Call) -> Answer:
 
 def _shown(parts: Parts, record: Record) -> CertificateAnswer:
     return shown(record, parts.certificates.sites_of(record), parts.wall_s())
+
+
+def _authority(parts: Parts) -> AuthorityAnswer:
+    issued = frozenset(name for record in parts.certificates.all() for name in record.names)
+    return authority(parts.issuing.authority(), parts.issuing.wanted(), issued)
 
 
 def _http(http: Http) -> HttpAnswer:
@@ -96,9 +131,33 @@ ROUTES = (
         method="DELETE",
         template=CERTIFICATE,
         endpoint=remove_certificate,
-        summary="Show a certificate no more",
+        summary="Show a certificate no more, and have no other one issued in its place",
         answer=None,
         status=204,
+    ),
+    Route(
+        method="POST",
+        template=f"{CERTIFICATE}/issue",
+        endpoint=issue_certificate,
+        summary="Have a certificate issued for a host name, or a wildcard, and renewed; a failed one is tried at once",
+        body=schema.Empty,
+        answer=AuthorityAnswer,
+        status=202,
+    ),
+    Route(
+        method="GET",
+        template="/v1/authority",
+        endpoint=show_authority,
+        summary="Who issues certificates, and what became of each that is wanted",
+        answer=AuthorityAnswer,
+    ),
+    Route(
+        method="PATCH",
+        template="/v1/authority",
+        endpoint=change_authority,
+        summary="Agree to the terms of an ACME authority, which issues from then on",
+        body=AuthorityChanges,
+        answer=AuthorityAnswer,
     ),
     Route(
         method="GET",

@@ -20,6 +20,15 @@ LIST = (
     Column("issuer"),
 )
 
+WANTED = (
+    Column("name"),
+    Column("state"),
+    Column("failures", align="right"),
+    Column("why"),
+    Column("hint", "TRY"),
+    Column("next_at", "NEXT TRY"),
+)
+
 
 def add(nouns: argparse._SubParsersAction[Any], common: argparse.ArgumentParser) -> None:
     """The noun."""
@@ -35,6 +44,24 @@ def add(nouns: argparse._SubParsersAction[Any], common: argparse.ArgumentParser)
     upload.add_argument("--chain", type=Path, required=True, metavar="FILE", help="PEM: the certificate, its issuers")
     upload.add_argument("--key", type=Path, required=True, metavar="FILE", help="PEM: its private key")
     upload.add_argument("--site", help="show it for this site's domains only")
+    issue = verbs.add(
+        "issue",
+        "have one issued for a host name, and renewed; once more if it failed",
+        issue_certificate,
+        "hybrid cert issue www.example.org",
+    )
+    issue.add_argument("certificate", metavar="NAME", help="a domain of a site, or *. and a zone of this cluster")
+    verbs.add("wanted", "names that want an issued certificate, and what keeps them from it", list_wanted)
+    account = verbs.add(
+        "account",
+        "who issues certificates; or agree to an authority's terms",
+        authority,
+        "hybrid cert account --agree --contact me@example.org",
+    )
+    account.add_argument("--agree", action="store_true", help="to its terms of service; it issues from then on")
+    account.add_argument("--directory", metavar="URL", help="its ACME directory (Let's Encrypt)")
+    account.add_argument("--contact", metavar="ADDRESS", help="a mail address, told to it")
+    account.add_argument("--ca", type=Path, metavar="FILE", help="PEM: what its own server is trusted by")
     remove = verbs.add("remove", "show a certificate no more", remove_certificate, "hybrid cert remove www.example.org")
     _certificate(remove)
     ask_option(remove)
@@ -67,6 +94,34 @@ def upload_certificate(session: Session) -> int:
     if options.site:
         body["site"] = options.site
     session.out.one(session.api.post("/v1/certificates", body), LIST)
+    return 0
+
+
+def issue_certificate(session: Session) -> int:
+    """`hybrid cert issue`."""
+    session.api.post(f"{_path(session)}/issue", {})
+    session.out.say("it is asked for now: hybrid cert wanted")
+    return 0
+
+
+def list_wanted(session: Session) -> int:
+    """`hybrid cert wanted`."""
+    session.out.items(session.api.get("/v1/authority")["wanted"], WANTED)
+    return 0
+
+
+def authority(session: Session) -> int:
+    """`hybrid cert account`."""
+    options = session.options
+    given = {"directory": options.directory, "contact": options.contact, "ca": options.ca and _read(options.ca)}
+    body = {name: value for name, value in given.items() if value}
+    if body and not options.agree:
+        raise CliError("nobody agreed to the terms", "an authority issues to nobody else", "--agree", USAGE)
+    if options.agree:
+        found = session.api.call("PATCH", "/v1/authority", {"agree": True, **body}).json()
+    else:
+        found = session.api.get("/v1/authority")
+    session.out.one({name: value for name, value in found.items() if name != "wanted"}, name="directory")
     return 0
 
 

@@ -80,6 +80,7 @@ def add(nouns: argparse._SubParsersAction[Any], common: argparse.ArgumentParser)
     )
     _site(http)
     http.add_argument("--redirect", choices=("on", "off"), help="send who asks without TLS to https://")
+    http.add_argument("--certificate", choices=("on", "off"), help="have one issued for each of its domains")
     http.add_argument("--hsts", type=duration, metavar="TIME", help="browsers shall ask by HTTPS only for so long (0)")
     move = verbs.add("move", "hand a running site over to another node", move_site, "hybrid site move blog --to n2")
     _site(move)
@@ -172,8 +173,9 @@ def site_http(session: Session) -> int:
     """`hybrid site http`."""
     options, path = session.options, path_of(session, "/http")
     given: Json = {}
-    if options.redirect is not None:
-        given["redirect"] = options.redirect == "on"
+    for name in ("redirect", "certificate"):
+        if getattr(options, name) is not None:
+            given[name] = getattr(options, name) == "on"
     if options.hsts is not None:
         given["hsts_s"] = int(options.hsts)
     session.out.one(session.api.call("PATCH", path, given).json() if given else session.api.get(path))
