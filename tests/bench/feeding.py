@@ -1,8 +1,8 @@
 """
 Stands for the node process: feeds a proxy a view of many sites, for `tests.bench.proxy`.
 
-`python -m tests.bench.feeding FOLDER UPSTREAM_PORT TCP_PORT SITES`. Each line read from standard input is a new address
-of the site `HOST`; the answer is the monotonic time at which the view was changed.
+`python -m tests.bench.feeding FOLDER UPSTREAM_PORT UPSTREAM_TLS_PORT TCP_PORT SITES`. Each line read from
+standard input is a new address of the site `HOST`; the answer is the monotonic time at which the view was changed.
 """
 
 from __future__ import annotations
@@ -23,17 +23,22 @@ from hybrid.leaves import Leaves
 from hybrid.model import Claim, NodeId, Port, SiteId, SiteSpec, Version
 from hybrid.process import install_reactor
 from hybrid.view import SiteView, View
-from tests.bench.proxies import HOST
+from tests.bench.proxies import HOST, PASSED
 
 
-def site_view(number: int, me: NodeId, port: int, tcp_port: int) -> SiteView:
-    """One that runs here; the first has a TCP port too."""
-    ports = (Port("http", port), Port("plain", port, "tcp", tcp_port)) if number == 0 else (Port("http", port),)
+def site_view(number: int, me: NodeId, port: int, tls_port: int, tcp_port: int) -> SiteView:
+    """One that runs here; the first has a TCP port too, and one ends TLS itself."""
+    domain = f"www.site-{number}.test"
+    ports: tuple[Port, ...] = (Port("http", port),)
+    if number == 0:
+        ports += (Port("plain", port, "tcp", tcp_port),)
+    if domain == PASSED:
+        ports += (Port("tls", tls_port, "tls"),)
     spec = SiteSpec(
         id=SiteId(f"s-{number:026d}"),
         version=Version(1, 1),
         name=f"site-{number}",
-        domains=(f"www.site-{number}.test",),
+        domains=(domain,),
         image="static@1",
         number=number + 1,
         ports=ports,
@@ -71,11 +76,11 @@ class Orders(LineOnlyReceiver):
         reactor.stop()
 
 
-def main(folder: Path, port: int, tcp_port: int, count: int) -> None:
+def main(folder: Path, port: int, tls_port: int, tcp_port: int, count: int) -> None:
     """Feed until standard input ends."""
     reactor = install_reactor()
     identity = create_cluster(folder / "state", "one", "127.0.0.1", time.time())
-    views = [site_view(number, identity.node, port, tcp_port) for number in range(count)]
+    views = [site_view(number, identity.node, port, tls_port, tcp_port) for number in range(count)]
     sites = Leaves({seen.spec.id: seen for seen in views})
     view = View(me=identity.node, serial=1, zones=("test",), nodes={}, sites=sites)
     feed = FeedServer(cast(FeedReactor, reactor), str(folder / "run" / "view.sock"), lambda fact: None)
@@ -85,4 +90,4 @@ def main(folder: Path, port: int, tcp_port: int, count: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), *map(int, sys.argv[2:5]))
+    main(Path(sys.argv[1]), *map(int, sys.argv[2:6]))

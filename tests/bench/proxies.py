@@ -16,6 +16,8 @@ SMALL_BYTES = 1024
 BIG_BYTES = 10 * 1024 * 1024
 PROXY_CPU, LOAD_CPU = "0", "1"
 HOST = "www.site-77.test"
+PASSED = "www.site-78.test"
+"""A site that ends TLS itself."""
 PATIENCE_S = 60.0
 _ports = iter(range(21_000, 32_000))
 
@@ -113,34 +115,47 @@ def nginx(folder: Path, cpu: str, http: str, ports: dict[str, int], stream: str 
     return Nginx(folder, cpu, ["nginx", "-p", str(folder), "-c", str(folder / "nginx.conf")], open_ports)
 
 
-def backend(folder: Path, port: int) -> Nginx:
+def certificate(folder: Path) -> Path:
+    """A file with a key and a certificate (ECDSA P-256, as ours)."""
+    made, key = folder / "certificate.pem", folder / "key.pem"
+    argv = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=bench".split()
+    subprocess.run([*argv, "-keyout", str(key), "-out", str(made)], check=True, capture_output=True, timeout=60)
+    made.write_bytes(made.read_bytes() + key.read_bytes())
+    return made
+
+
+def backend(folder: Path, port: int, tls_port: int) -> Nginx:
     """What stands for the containers: `/small` has 1 kB, `/big` 10 MB from memory, `/where` the address asked."""
     (folder / "files").mkdir()
+    pem = certificate(folder)
     (folder / "files" / "big").write_bytes(os.urandom(BIG_BYTES))
     http = (
-        f"access_log off; sendfile on;\nserver {{ listen {port} backlog=4096;\n"
+        f"access_log off; sendfile on; ssl_certificate {pem}; ssl_certificate_key {pem};\n"
+        f"server {{ listen {port} backlog=4096; listen 127.0.0.1:{tls_port} ssl;\n"
         f"location = /where {{ default_type text/plain; return 200 $server_addr; }}\n"
         f'location = /small {{ default_type text/html; return 200 "{"x" * SMALL_BYTES}"; }}\n'
         f"location = /big {{ root {folder}/files; }} }}"
     )
-    return nginx(folder / "backend", LOAD_CPU, http, {"http": port})
+    return nginx(folder / "backend", LOAD_CPU, http, {"http": port, "https": tls_port})
 
 
 def nginx_proxy(folder: Path, behind: int) -> Nginx:
     """Nginx as the proxy."""
-    http_port, tcp_port = free_ports(2)
+    http_port, https_port, tcp_port = free_ports(3)
+    pem = folder / "certificate.pem"
     names = "".join(f"www.site-{number}.test behind;\n" for number in range(SITES))
     http = (
         f"access_log {folder}/nginx-access.log combined buffer=64k flush=1s; proxy_buffering on;\n"
+        f"ssl_certificate {pem}; ssl_certificate_key {pem};\n"
         f"map_hash_max_size 65536;\nmap $host $to {{ default none;\n{names} }}\n"
         f"upstream behind {{ server 127.0.0.1:{behind}; keepalive 128; keepalive_requests 1000000000; }}\n"
-        f"server {{ listen 127.0.0.1:{http_port} backlog=4096;\n"
+        f"server {{ listen 127.0.0.1:{http_port} backlog=4096; listen 127.0.0.1:{https_port} ssl;\n"
         "location / { proxy_pass http://$to; proxy_http_version 1.1;\n"
         'proxy_set_header Connection ""; proxy_set_header Host $http_host;\n'
         "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; } }"
     )
     stream = f"server {{ listen 127.0.0.1:{tcp_port} backlog=4096; proxy_pass 127.0.0.1:{behind}; }}"
-    return nginx(folder / "nginx", PROXY_CPU, http, {"http": http_port, "tcp": tcp_port}, stream)
+    return nginx(folder / "nginx", PROXY_CPU, http, {"http": http_port, "https": https_port, "tcp": tcp_port}, stream)
 
 
 class Haproxy(Server):
@@ -149,26 +164,33 @@ class Haproxy(Server):
     name = "haproxy"
 
 
-def haproxy(folder: Path, behind: int) -> Haproxy:
+def haproxy(folder: Path, behind: int, tls_behind: int) -> Haproxy:
     """Haproxy as the proxy."""
-    http_port, tcp_port = free_ports(2)
+    http_port, https_port, tcp_port, sni_port = free_ports(4)
     where = folder / "haproxy"
     where.mkdir()
     (where / "hosts").write_text("".join(f"www.site-{number}.test behind\n" for number in range(SITES)))
+    (where / "names").write_text("".join(f"www.site-{number}.test named\n" for number in range(SITES)))
     (where / "haproxy.cfg").write_text(
         "global\n  nbthread 1\n  maxconn 9400\n  log stdout format raw local0\ndefaults\n  log global\n"
         "  timeout connect 3s\n  timeout client 600s\n  timeout server 60s\n  timeout http-request 15s\n"
         "frontend web\n  mode http\n  option httplog\n  option forwardfor\n"
         f"  bind 127.0.0.1:{http_port} backlog 4096\n"
+        f"  bind 127.0.0.1:{https_port} ssl crt {folder}/certificate.pem alpn http/1.1\n"
         f"  timeout http-keep-alive 600s\n  use_backend %[req.hdr(host),lower,map({where}/hosts,none)]\n"
         f"backend behind\n  mode http\n  http-reuse always\n  server one 127.0.0.1:{behind}\n"
         "backend none\n  mode http\n"
         "frontend plain\n  mode tcp\n  option tcplog\n"
         f"  bind 127.0.0.1:{tcp_port} backlog 4096\n  default_backend plain\n"
         f"backend plain\n  mode tcp\n  server one 127.0.0.1:{behind}\n"
+        f"frontend named\n  mode tcp\n  option tcplog\n  bind 127.0.0.1:{sni_port}\n"
+        "  tcp-request inspect-delay 5s\n  tcp-request content accept if { req_ssl_hello_type 1 }\n"
+        f"  use_backend %[req.ssl_sni,lower,map({where}/names,none)]\n"
+        f"backend named\n  mode tcp\n  server one 127.0.0.1:{tls_behind}\n"
     )
     argv = ["haproxy", "-db", "-f", str(where / "haproxy.cfg")]
-    return Haproxy(where, PROXY_CPU, argv, {"http": http_port, "tcp": tcp_port})
+    ports = {"http": http_port, "https": https_port, "tcp": tcp_port, "sni": sni_port}
+    return Haproxy(where, PROXY_CPU, argv, ports)
 
 
 class Ours(Server):
@@ -199,7 +221,7 @@ class Ours(Server):
         self.feeding.wait(10)
 
 
-def ours(folder: Path, behind: int, sites: int = SITES, pure: bool = False) -> Ours:
+def ours(folder: Path, behind: int, tls_behind: int, sites: int = SITES, pure: bool = False) -> Ours:
     """Our front doors with so many sites in their view; `pure`: without the compiled parsers."""
     http_port, https_port, interior_port, tcp_port = free_ports(4)
     where = folder / f"ours-{sites}-{pure}"
@@ -208,9 +230,10 @@ def ours(folder: Path, behind: int, sites: int = SITES, pure: bool = False) -> O
         f'name = "one"\naddress = "127.0.0.1"\nstate_dir = "{where}/state"\nrun_dir = "{where}/run"\n'
         f"http_port = {http_port}\nhttps_port = {https_port}\ninterior_port = {interior_port}\n"
     )
-    argv = [sys.executable, "-m", "tests.bench.feeding", str(where), str(behind), str(tcp_port), str(sites)]
+    argv = [sys.executable, "-m", "tests.bench.feeding", str(where), *map(str, (behind, tls_behind, tcp_port, sites))]
     with (where / "feed.log").open("wb") as log:
         feeding = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log)
     assert feeding.stdout is not None
     feeding.stdout.readline()
-    return Ours(where, {"http": http_port, "tcp": tcp_port}, feeding, pure)
+    ports = {"http": http_port, "https": https_port, "tcp": tcp_port, "sni": https_port}
+    return Ours(where, ports, feeding, pure)

@@ -30,6 +30,7 @@ from tests.bench.proxies import (
     BIG_BYTES,
     HOST,
     LOAD_CPU,
+    PASSED,
     SITES,
     SMALL_BYTES,
     Ours,
@@ -63,6 +64,21 @@ def wrk(url: str, connections: int, seconds: float, *fields: str) -> int:
     given = [part for field in (f"Host: {HOST}", *BROWSER, *fields) for part in ("-H", field)]
     argv = ["taskset", "-c", LOAD_CPU, "wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", *given, url]
     out = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=120).stdout
+    return responses(url, out)
+
+
+def wrk_tls(folder: Path, port: int, host: str) -> int:
+    """The same over TLS that asks for `host`; its requests name that."""
+    hosts = folder / "hosts"
+    hosts.write_text(f"127.0.0.1 {host}\n")
+    given = [part for field in (f"Host: {host}", *BROWSER) for part in ("-H", field)]
+    load = ["taskset", "-c", LOAD_CPU, "wrk", "-t1", "-c48", f"-d{ROUND_S:g}s", *given, f"https://{host}:{port}/small"]
+    argv = ["unshare", "-m", "sh", "-c", 'mount --bind "$0" /etc/hosts; exec "$@"', str(hosts), *load]
+    return responses(host, subprocess.run(argv, capture_output=True, text=True, check=True, timeout=120).stdout)
+
+
+def responses(url: str, out: str) -> int:
+    """How many `wrk` counted. Raises `RuntimeError` when it did not go well."""
     found = re.search(r"(\d+) requests in", out)
     bad = re.search(r"Non-2xx or 3xx responses: (\d+)", out)
     if found is None or bad is not None or int(found[1]) == 0:
@@ -75,12 +91,12 @@ class Field:
 
     def __init__(self, folder: Path, stack: ExitStack) -> None:
         self.folder, self._stack = folder, stack
-        (self.port,) = free_ports(1)
-        self.open(backend(folder, self.port))
-        self.ours = ours(folder, self.port)
+        self.port, self.tls_port = free_ports(2)
+        self.open(backend(folder, self.port, self.tls_port))
+        self.ours = ours(folder, self.port, self.tls_port)
         self.open(self.ours)
-        self.pure = self.open(ours(folder, self.port, pure=True))
-        self.haproxy = self.open(haproxy(folder, self.port))
+        self.pure = self.open(ours(folder, self.port, self.tls_port, pure=True))
+        self.haproxy = self.open(haproxy(folder, self.port, self.tls_port))
         self.nginx = self.open(nginx_proxy(folder, self.port))
 
     def open(self, server: Server) -> Server:
@@ -173,6 +189,26 @@ def tcp(field: Field) -> list[Row]:
     return compared("TCP relay, 1 kB each way", "round trips per CPU s", figures, targets)
 
 
+def tls(field: Field) -> list[Row]:
+    """1 kB over TLS that ends in the proxy, connections kept."""
+
+    def load(server: Server) -> int:
+        return wrk_tls(field.folder, server.ports["https"], HOST)
+
+    figures = per_cpu_second([field.ours, field.haproxy, field.nginx], load)
+    return compared("TLS, 1 kB, keep-alive", "requests per CPU s", figures, {"haproxy": 0.95, "nginx": None})
+
+
+def sni(field: Field) -> list[Row]:
+    """1 kB over TLS that ends in the site, found by the name in the client's first message."""
+
+    def load(server: Server) -> int:
+        return wrk_tls(field.folder, server.ports["sni"], PASSED)
+
+    figures = per_cpu_second([field.ours, field.haproxy], load)
+    return compared("TLS passed on by name, 1 kB", "requests per CPU s", figures, {"haproxy": 0.95})
+
+
 def idle(field: Field) -> list[Row]:
     """Memory of connections that have had one request and now wait."""
     grown = {server.name: idle_bytes(server) for server in (field.ours, field.haproxy, field.nginx)}
@@ -235,7 +271,7 @@ def base(field: Field) -> list[Row]:
     """Memory of one worker that has done nothing yet."""
     rows = []
     for sites, target in ((1, 50.0), (SITES, None)):
-        fresh = ours(field.folder / "fresh", field.port, sites)
+        fresh = ours(field.folder / "fresh", field.port, field.tls_port, sites)
         try:
             mebibytes = fresh.pss_bytes / 2**20
         finally:
@@ -274,6 +310,8 @@ CASES: dict[str, Callable[[Field], list[Row]]] = {
     "closing": closing,
     "big": big,
     "tcp": tcp,
+    "tls": tls,
+    "sni": sni,
     "idle": idle,
     "base": base,
     "view": view,
