@@ -15,11 +15,8 @@ from twisted.internet.interfaces import (
     IHalfCloseableProtocol,
     IHandshakeListener,
     INegotiated,
-    IOpenSSLServerConnectionCreator,
-    IReactorTime,
 )
 from twisted.internet.protocol import Factory, Protocol, connectionDone
-from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -28,6 +25,7 @@ from hybrid_proxy.front import Front
 from hybrid_proxy.h2front import H2Front
 from hybrid_proxy.hello import UNRECOGNIZED_NAME, BadHello, Hello, parse_hello
 from hybrid_proxy.house import House
+from hybrid_proxy.lean.tls import Layer
 from hybrid_proxy.pool import Connect
 from hybrid_proxy.ports import hangs
 from hybrid_proxy.relay import IStream
@@ -43,7 +41,6 @@ class SecureFactory(Factory):
     Args:
         house: Shared.
         dial: Opens connections to sites that end TLS themselves.
-        clock: For TLS.
         opened: Called with each connection,
         closed: and with the end of each.
     """
@@ -54,14 +51,12 @@ class SecureFactory(Factory):
         self,
         house: House,
         dial: Connect,
-        clock: IReactorTime,
         opened: Callable[[], None],
         closed: Callable[[], None],
     ) -> None:
         self.house, self.dial, self.opened, self.closed = house, dial, opened, closed
         self.fronts: set[Front | H2Front] = set()
         self.callers: set[Caller] = set()
-        self._tls = TLSMemoryBIOFactory(_Contexts(), False, _Within(), clock)
 
     def buildProtocol(self, addr: IAddress | None) -> SecureReception | None:
         """See `IProtocolFactory`."""
@@ -80,10 +75,6 @@ class SecureFactory(Factory):
         """End all connections that are passed on."""
         for caller in list(self.callers):
             caller.cut()
-
-    def wrapped(self, inner: Negotiation) -> Protocol:
-        """TLS around `inner`."""
-        return TLSMemoryBIOProtocol(self._tls, inner)
 
 
 @implementer(IHalfCloseableProtocol)
@@ -139,7 +130,8 @@ class SecureReception(Protocol):
         early, self._buffer = self._buffer, b""
         if isinstance(house.routes.route_tls(host), Unknown):
             context = house.certificates.context(host, site)
-            self._inner = self._home.wrapped(Negotiation(self._home, self, host, context, (self.source, self._port)))
+            inner = Negotiation(self._home, self, host, (self.source, self._port))
+            self._inner = Layer(SSL.Connection(context, None), inner)
         else:
             self.settled()
             self._inner = PassedOn(self._home, host, (self.source, self._port), early)
@@ -179,10 +171,9 @@ class Negotiation(Protocol):
         home: SecureFactory,
         reception: SecureReception,
         host: str,
-        context: SSL.Context,
         source: tuple[str, int],
     ) -> None:
-        self._home, self._reception, self.context = home, reception, context
+        self._home, self._reception = home, reception
         self._host, self._source = host, source
         self._front: Front | H2Front | None = None
 
@@ -234,18 +225,3 @@ class PassedOn(Caller):
         """See `twisted.internet.protocol.Protocol`."""
         super().connectionLost(reason)
         self._callers.discard(self)
-
-
-class _Within(Factory):
-    """Stands for the factory of what is wrapped, which is made for each connection instead."""
-
-    noisy = False
-
-
-@implementer(IOpenSSLServerConnectionCreator)
-class _Contexts:
-    """The context is chosen by the name the client asked for, before TLS begins."""
-
-    def serverConnectionForTLS(self, protocol: TLSMemoryBIOProtocol) -> SSL.Connection:  # noqa: N802 (Twisted's name)
-        """See `IOpenSSLServerConnectionCreator`."""
-        return SSL.Connection(cast(Negotiation, protocol.wrappedProtocol).context, None)

@@ -72,7 +72,7 @@ class FrontDoors(MultiService):
         routes = self.house.routes
         self.house.tls = SharedTLS(self.house.certificates, routes.services.of_host, routes.main_zone)
         self._public = PublicFactory(self.house, self._opened, self._closed)
-        self._secure = SecureFactory(self.house, dialler.connect, reactor, self._opened, self._closed)
+        self._secure = SecureFactory(self.house, dialler.connect, self._opened, self._closed)
         self._interior = InteriorFactory(self.house, passage_of(self.house, dialler.connect))
         self._http: Listener | None = None
         self._https: Listener | None = None

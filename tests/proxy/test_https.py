@@ -42,7 +42,7 @@ class Https:
 
     def __init__(self, world: World) -> None:
         self.world, self.open = world, 0
-        self.factory = SecureFactory(world.house, world.connect, world.clock, self._opened, self._closed)
+        self.factory = SecureFactory(world.house, world.connect, self._opened, self._closed)
 
     def _opened(self) -> None:
         self.open += 1
