@@ -41,6 +41,7 @@ from tests.bench.proxies import (
     nginx_proxy,
     ours,
 )
+from tests.bench.proxy_crowd import BUSY, SLOW, slowed
 
 ROUNDS = int(os.environ.get("ROUNDS", "5"))
 ROUND_S = float(os.environ.get("ROUND_S", "1"))
@@ -283,6 +284,14 @@ def base(field: Field) -> list[Row]:
     return rows
 
 
+def crowd(field: Field) -> list[Row]:
+    """500 slow and 1,000 busy clients of one site: what those of another one feel."""
+    figures = {server.name: slowed(server, field.folder) for server in (field.ours, field.haproxy)}
+    name = f"p99 of another site, {SLOW} slow and {BUSY:,} busy clients"
+    line = row(name, "times that without them", figures["ours"], figures["haproxy"], "haproxy", None)
+    return [{**line, "target": 2.0, "ok": figures["ours"] < 2.0, "reason": "less is better; the target is of ours"}]
+
+
 def view(field: Field) -> list[Row]:
     """From a change of one of the sites in the node's view until a request goes to the new place."""
     found_s = sorted(reach_s(field.ours, f"127.0.0.{number + 2}") for number in range(20))
@@ -315,6 +324,7 @@ CASES: dict[str, Callable[[Field], list[Row]]] = {
     "idle": idle,
     "base": base,
     "view": view,
+    "crowd": crowd,
 }
 
 
