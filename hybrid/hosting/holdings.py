@@ -121,6 +121,8 @@ class Holdings:
         self._pool, self._past, self._registers, self._changed = pool, past, registers, changed
         self._held: dict[SiteId, Holding] = {}
         self._locks: dict[SiteId, DeferredLock] = {}
+        self._durable: dict[SiteId, Claim] = {}
+        """The largest claim that is known to be on disk as seen: a call that failed left it in mind alone."""
 
     # ------------------------------------------------------------------------------------------------ reading
 
@@ -186,6 +188,7 @@ class Holdings:
         if holding is None:
             self.log.warn("dataset {name} has no readable spec: left alone", name=dataset.name)
             return
+        self._durable[site] = holding.seen
         before = self._held.get(site)
         if before is not None:  # what a stash leaves as the main line has no properties yet
             holding = replace(holding, seen=max(holding.seen, before.seen), proof=holding.proof or before.proof)
@@ -194,6 +197,7 @@ class Holdings:
     def add(self, spec: SiteSpec, claim: Claim) -> None:
         """A new site, whose dataset is there and says what `owned_properties` does."""
         self._held[spec.id] = Holding(spec=spec, role="opening", claim=claim, seen=claim)
+        self._durable[spec.id] = claim
         self.publish(spec.id)
 
     async def claim(self, site: SiteId, claim: Claim) -> None:
@@ -243,7 +247,7 @@ class Holdings:
     async def saw(self, site: SiteId, claim: Claim) -> None:
         """Remember `claim` durably, so that nothing older is ever taken again."""
         holding = self._held.get(site)
-        if holding is not None and claim > holding.seen:
+        if holding is not None and claim > self._durable.get(site, NO_CLAIM):
             await self._write(site, claim, {})
             if site in self._held:
                 self.publish(site)
@@ -257,7 +261,9 @@ class Holdings:
         async with self.writing(site):
             holding = self.need(site)
             self._held[site] = replace(holding, seen=max(holding.seen, seen, self._registers.seen(site)))
-            await self._pool.set_properties(dataset_of(site), {"seen": str(self.need(site).seen), **properties})
+            largest = self.need(site).seen
+            await self._pool.set_properties(dataset_of(site), {"seen": str(largest), **properties})
+            self._durable[site] = max(largest, self._durable.get(site, NO_CLAIM))
 
     @asynccontextmanager
     async def writing(self, site: SiteId) -> AsyncIterator[None]:
@@ -303,6 +309,7 @@ class Holdings:
     def forget(self, site: SiteId) -> None:
         """The dataset is gone from `sites/`: publish that nothing is held."""
         self._held.pop(site, None)
+        self._durable.pop(site, None)
         self._registers.publish(site, SiteRegister(role="none", seen=self._registers.seen(site)))
         self._changed(site)
 

@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import LogLevel, capturedLogs
 from twisted.python.failure import Failure
 
+from hybrid.errors import StorageSick
 from hybrid.history import History
 from hybrid.hosting.holdings import Holdings, dataset_of, encode_spec, owned_properties
 from hybrid.hosting.observer import Observer
@@ -73,6 +74,18 @@ def owned(pool: MemoryPool) -> Holdings:
     made = holdings(pool)
     made.add(SPEC, Claim(1, A))
     return made
+
+
+def test_what_was_seen_is_written_again_where_writing_failed() -> None:
+    """A claim that is in mind alone, since the disk did not take it, is no reason to take a stream under it."""
+    pool = MemoryPool(lambda: 0.0)
+    held = owned(pool)
+    pool.fail_next("set_properties", StorageSick("it does not answer"))
+    with pytest.raises(StorageSick):
+        done(held.saw(SITE, Claim(7, B)))
+    assert (held.seen(SITE), holdings(pool).need(SITE).seen) == (Claim(7, B), Claim(1, A))
+    done(held.saw(SITE, Claim(7, B)))
+    assert holdings(pool).need(SITE).seen == Claim(7, B)
 
 
 def test_a_bid_never_changes() -> None:
