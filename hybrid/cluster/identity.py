@@ -211,7 +211,9 @@ class Identity:
             extraCertChain=[X509.from_cryptography(one) for one in self.chain[1:]],
             raiseMinimumTo=TLSVersion.TLSv1_2,
         )
-        return tls.ServerTLS(options.getContext())
+        context = options.getContext()
+        tls.accept_protocols(context, [b"http/1.1"])  # Twisted's own choice ends the handshake of who offers any
+        return tls.ServerTLS(context)
 
     def peer_line(self, transport: ITransport | None) -> tuple[NodeId, ...]:
         """

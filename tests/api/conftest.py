@@ -147,6 +147,8 @@ class FakeHosting:
                 name=request.name,
                 domains=request.domains or (f"{request.name}.hybrid.test",),
                 image=f"{request.image}@1",
+                account=request.account,
+                quota_bytes=request.quota_bytes,
                 number=len(self._world.sites) + 1,
             )
             self._world.add(spec, self._node)

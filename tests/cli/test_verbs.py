@@ -5,9 +5,12 @@ from __future__ import annotations
 import csv
 import json
 import signal
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 TITLES = ["NAME", "STATE", "OWNER", "COPIES", "ON", "LAG", "DATA", "HISTORY", "PROVEN", "DOMAINS", "TROUBLE"]
 
@@ -406,3 +409,15 @@ def test_accounts_and_packages(hybrid: Any) -> None:
     assert hybrid("account", "delete", "acme", "--yes").code == 0
     assert hybrid("package", "delete", "small").code == 0
     assert hybrid("account", "show", "acme").code == 3
+
+
+@pytest.mark.parametrize("offered", ["--http1.1", "--http2", "--no-alpn"])
+def test_any_client_is_answered(hybrid: Any, offered: str) -> None:
+    """curl, browsers and libraries offer HTTP/2 or not, as they like: all of them are served."""
+    told = json.loads((hybrid.directory / "admin.json").read_text())
+    ca = hybrid.directory / "ca.pem"
+    ca.write_text(told["ca"])
+    url = f"{told['urls'][-1]}/v1/openapi.json"
+    done = subprocess.run(["curl", "-sS", offered, "--cacert", str(ca), url], capture_output=True, timeout=30)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["openapi"] == "3.1.0"
