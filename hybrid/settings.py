@@ -105,6 +105,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     pop3s_port: int = 0
     ftp_port: int = 0
     ftps_port: int = 0
+    ftp_passive: tuple[int, int] = (49152, 65535)
+    """The first and the last port for data connections of FTP, for firewalls."""
     https_port: int = 443
     dns_port: int = 53
     proxies: int = 1

@@ -7,7 +7,7 @@ and `Secure` come last. What it has not understood yet it keeps, never more than
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -49,6 +49,19 @@ class Relay:
 class Patient:
     """From now on only silence ends it, not the time it takes."""
 
+    silent_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class OpenData:
+    """Let the client connect to a port of this node's own, which leads to a port that the site's server opened."""
+
+    port: int
+    private: bool
+    """The client speaks TLS on it."""
+    then: Callable[[str, int | None], Effects]
+    """Called with this node's address and the port; `None`: none is free."""
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -60,7 +73,7 @@ class End:
     """Close, when what was said is sent."""
 
 
-Effect = ToClient | ToSite | Secure | Find | Relay | Patient | Part | End
+Effect = ToClient | ToSite | Secure | Find | Relay | Patient | OpenData | Part | End
 Effects = Iterable[Effect]
 
 Trouble = Literal["stopped", "unavailable", "waited", "crowded", "slow", "unknown"]

@@ -12,7 +12,8 @@ from collections.abc import Callable
 
 from OpenSSL import SSL
 from twisted.internet.interfaces import IAddress, IHandshakeListener, ITLSTransport
-from twisted.internet.protocol import Factory
+from twisted.internet.protocol import Factory, connectionDone
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from hybrid_proxy import pages
@@ -21,6 +22,7 @@ from hybrid_proxy.dialogue import (
     Effects,
     End,
     Find,
+    OpenData,
     Part,
     Patient,
     Relay,
@@ -30,6 +32,7 @@ from hybrid_proxy.dialogue import (
     ToSite,
     Trouble,
 )
+from hybrid_proxy.ftpdata import DataFactory
 from hybrid_proxy.house import House
 from hybrid_proxy.pages import Page
 from hybrid_proxy.pool import Connect
@@ -125,8 +128,11 @@ class Guest(Caller):
         names = house.routes.services.speaking(service)
         trusted = house.sources.is_neighbour(source[0])
         self._dialogue = new(Setting(names, source[0], house.tls is not None, trusted, os.urandom(20)))
-        self._over = self._patient = False
+        self._over = False
+        self._silent_s = 0.0
+        """See `Patient`."""
         self._heard = self._heard_before = 0
+        self._data: DataFactory | None = None
 
     def _where(self) -> Route:
         return self._house.routes.route_site(self.site, service=self._service)
@@ -175,8 +181,10 @@ class Guest(Caller):
                 self.site = effect.site
                 self._look_for_site()
             elif isinstance(effect, Patient):
-                self._patient = True
-                self.due_s = self._house.deadlines.now_s + self._house.limits.body_idle_s
+                self._silent_s = effect.silent_s
+                self.due_s = self._house.deadlines.now_s + effect.silent_s
+            elif isinstance(effect, OpenData):
+                self._open_data(effect)
             elif isinstance(effect, Part):
                 self._leave_site()
             elif isinstance(effect, Secure):
@@ -189,6 +197,14 @@ class Guest(Caller):
             self._close()
         else:
             self.transport.startTLS(self._house.tls)
+
+    def _open_data(self, wanted: OpenData) -> None:
+        if self._data is not None:
+            self._data.end()
+        house, address = self._house, self.transport.getHost().host
+        data = self._data = DataFactory(house, self._dial, self.source[0], self.site, wanted.port, wanted.private)
+        data.opened = house.passive.open(address, data) if house.passive is not None else None
+        self._perform(wanted.then(address, data.opened.port if data.opened is not None else None))
 
     def _leave_site(self) -> None:
         splice = self._splice
@@ -237,13 +253,24 @@ class Guest(Caller):
         elif self._house.room.leave(self) or self._connecting is not None:
             self._stop_connecting()
             self._refuse(pages.WAITED)
-        elif self._patient and self._heard != self._heard_before:
-            self._heard_before = self._heard
-            self.due_s = self._house.deadlines.now_s + self._house.limits.body_idle_s
+        elif self._silent_s and self._progress != self._heard_before:
+            self._heard_before = self._progress
+            self.due_s = self._house.deadlines.now_s + self._silent_s
         elif not isinstance(splice, Spoken) or not splice.only_passing:
             self._perform((*self._dialogue.refused("slow"), End()))
         else:
             super().overdue()
+
+    @property
+    def _progress(self) -> int:
+        """Grows while anything is said, or data move."""
+        return self._heard + (self._data.moved_bytes if self._data is not None else 0)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """See `twisted.internet.protocol.Protocol`."""
+        super().connectionLost(reason)
+        if self._data is not None:
+            self._data.end()
 
     def cut(self) -> None:
         """See `Caller`."""

@@ -10,6 +10,7 @@ from twisted.internet.interfaces import IOpenSSLServerConnectionCreator, IReacto
 from hybrid_proxy.deadlines import Deadlines
 from hybrid_proxy.door import PublicDoor, SecureDoor, request_ids
 from hybrid_proxy.limits import Limits, Sources
+from hybrid_proxy.passive import Passive
 from hybrid_proxy.policy import Policy
 from hybrid_proxy.pool import Connect, Pool
 from hybrid_proxy.room import Room
@@ -40,6 +41,8 @@ class House:
         self.traffic = Traffic()
         self.tls: IOpenSSLServerConnectionCreator | None = None
         """What clients of shared ports are shown; `None`: they are offered no TLS."""
+        self.passive: Passive | None = None
+        """Where data connections of FTP come in."""
         self.draining = False
         """No request is taken after the one under way."""
         self._ids: Iterator[bytes] = request_ids(secrets.token_hex(4).encode())

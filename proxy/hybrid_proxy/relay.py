@@ -23,7 +23,7 @@ class IStream(ITCPTransport, IConsumer, IPushProducer):
 class Side:
     """One end of a splice; to the other end it is the producer."""
 
-    __slots__ = ("_fed", "_reader", "transport", "unread", "unwritten")
+    __slots__ = ("_fed", "_reader", "lost", "transport", "unread", "unwritten")
 
     def __init__(self, transport: IStream, framed: bool = False) -> None:
         self.transport = transport
@@ -33,6 +33,8 @@ class Side:
         """More may come from it."""
         self.unwritten = True
         """More may go to it."""
+        self.lost = False
+        """Its connection is no more: Twisted's transports with TLS bear no call then."""
 
     def feed_from(self, source: Side) -> None:
         """What `source` reads is written here."""
@@ -43,7 +45,8 @@ class Side:
         """Undo `feed_from`."""
         if self._fed:
             self._fed = False
-            self.transport.unregisterProducer()
+            if not self.lost:
+                self.transport.unregisterProducer()
 
     @property
     def framed(self) -> bool:
@@ -75,8 +78,9 @@ class Side:
     def close(self) -> None:
         """Close when what was written is sent."""
         self.unfeed()
-        self.transport.resumeProducing()
-        self.transport.loseConnection()
+        if not self.lost:
+            self.transport.resumeProducing()
+            self.transport.loseConnection()
 
     def pauseProducing(self) -> None:
         """The other end has enough for now."""
@@ -147,6 +151,11 @@ class Splice:
     def far_ended(self) -> None:
         """The site sends no more."""
         self._end(self._far, self._near)
+
+    def near_lost(self) -> None:
+        """The client is gone."""
+        self._near.lost = True
+        self.gone()
 
     def gone(self) -> None:
         """One end is lost: close the other when what it is owed has been sent."""

@@ -23,6 +23,7 @@ from hybrid_proxy.h2front import H2Front
 from hybrid_proxy.house import House
 from hybrid_proxy.limits import Limits
 from hybrid_proxy.listen import Listener
+from hybrid_proxy.passive import Passive, listen_with
 from hybrid_proxy.ports import PublicPorts
 from hybrid_proxy.secure import SecureFactory
 from hybrid_proxy.shared import shared_ports
@@ -71,6 +72,7 @@ class FrontDoors(MultiService):
         self.house = House(reactor, limits, dialler.connect)
         routes = self.house.routes
         self.house.tls = SharedTLS(self.house.certificates, routes.services.of_host, routes.main_zone)
+        self.house.passive = Passive(listen_with(reactor), settings.ftp_passive)
         self._public = PublicFactory(self.house, self._opened, self._closed)
         self._secure = SecureFactory(self.house, dialler.connect, self._opened, self._closed)
         self._interior = InteriorFactory(self.house, passage_of(self.house, dialler.connect))

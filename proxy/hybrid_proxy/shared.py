@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from hybrid.settings import Settings
+from hybrid_proxy.ftp import Ftp
 from hybrid_proxy.guest import New
 from hybrid_proxy.imap import Imap
 from hybrid_proxy.mysql import MySQL
@@ -20,6 +21,7 @@ DIALOGUES: Mapping[str, New] = {
     "submission": Submission,
     "imap": Imap,
     "pop3": Pop3,
+    "ftp": Ftp,
 }
 """By service."""
 
@@ -36,5 +38,7 @@ def shared_ports(settings: Settings) -> dict[int, tuple[str, bool]]:
         settings.imaps_port: ("imap", True),
         settings.pop3_port: ("pop3", False),
         settings.pop3s_port: ("pop3", True),
+        settings.ftp_port: ("ftp", False),
+        settings.ftps_port: ("ftp", True),
     }
     return {port: service for port, service in wanted.items() if port}

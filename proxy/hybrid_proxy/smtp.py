@@ -35,6 +35,7 @@ from hybrid_proxy.lines import Lines, TooLong
 MAX_LINE = 4096
 MAX_COMMANDS = 200
 """Without a message among them."""
+SILENT_S = 300.0
 _PATH = re.compile(
     rb"(?:FROM|TO):\s*<([^\x00-\x20<>\"]*|\"(?:[^\x00-\x1f\"\\]|\\[ -~])*\"@[^\x00-\x20<>\"]*)>(?: [!-~ ]*)?", re.I
 )
@@ -283,7 +284,7 @@ class Smtp:
 
     def _recipient_told(self, reply: bytes) -> Effects:
         self._recipients += reply[:1] == b"2"
-        return ToClient(reply), Patient()
+        return ToClient(reply), Patient(SILENT_S)
 
     def _data_told(self, reply: bytes) -> Effects:
         if reply[:1] == b"3":

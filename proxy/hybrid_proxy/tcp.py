@@ -8,6 +8,7 @@ Between two nodes the bytes are framed (see `hybrid_proxy.relay`); the owner fir
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IProtocol
@@ -220,7 +221,7 @@ class Caller(Protocol):
             self._house.sources.leave(self.source[0])
         self._stop_connecting()
         if self._splice is not None:
-            self._splice.gone()
+            self._splice.near_lost()
         elif self._callee is not None and self._callee.connected:
             self._callee.transport.abortConnection()
 
@@ -305,7 +306,10 @@ def passage_of(house: House, dial: Connect) -> Callable[[Passport], Caller]:
 
     def passage(passport: Passport) -> Caller:
         def route() -> Route:
-            return house.routes.admit(passport.site, passport.claim, passport.public_port, passport.service)
+            found = house.routes.admit(passport.site, passport.claim, passport.public_port, passport.service)
+            if isinstance(found, Here) and passport.service == "ftp" and passport.public_port >= 1024:
+                return replace(found, port=passport.public_port)
+            return found
 
         return Caller(house, dial, route, (passport.source, passport.source_port), framed=True)
 

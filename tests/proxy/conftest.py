@@ -88,6 +88,10 @@ class Wire(StringTransport):
         """See `ITCPTransport`."""
         return True
 
+    def getHost(self) -> IPv4Address:  # noqa: N802  (Twisted's name)
+        """See `ITransport`."""
+        return IPv4Address("TCP", "192.0.2.7", 80)
+
     def setTcpKeepAlive(self, enabled: bool) -> None:  # noqa: N802  (Twisted's name)
         """See `ITCPTransport`."""
 
