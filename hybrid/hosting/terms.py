@@ -26,7 +26,10 @@ from hybrid.ports import Containers, Pool
 from hybrid.settings import Settings
 
 ANSWER_WITHIN_S = 20.0
-"""A container that does not accept on its first port in this time did not start."""
+"""
+A container that does not accept on its first port in this time did not start. Where the image says how to tell that it
+works, as databases do that may have to recover first, it has as long as that (`Health.within_s`).
+"""
 GRACE_S = 3.0
 """A container asked to end is killed after so long."""
 DRAIN_S = 1.0
@@ -115,12 +118,13 @@ class Terms:
         if not spec.ports:
             return
         address, port = address_of(spec.number, self._settings.subnet), spec.ports[0].port
-        deadline_s = self._reactor.seconds() + ANSWER_WITHIN_S
+        within_s = max(ANSWER_WITHIN_S, spec.health.within_s) if spec.health.command else ANSWER_WITHIN_S
+        deadline_s = self._reactor.seconds() + within_s
         while not await self._accepts(address, port):
             if self._reactor.seconds() > deadline_s:
                 raise ContainerError(
                     f"the container of {spec.name} does not accept on port {port}",
-                    f"waited {ANSWER_WITHIN_S:.0f} s",
+                    f"waited {within_s:.0f} s",
                     f"hybrid site logs {spec.name}",
                 )
             await deferLater(self._reactor, 0.05, lambda: None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from twisted.internet.interfaces import IReactorSocket
+from twisted.internet.interfaces import IListeningPort, IReactorSocket, IReactorUDP
 from twisted.logger import Logger
 
 from hybrid_proxy.guest import GuestFactory
@@ -14,6 +14,11 @@ from hybrid_proxy.pool import Connect
 from hybrid_proxy.route import There
 from hybrid_proxy.shared import DIALOGUES
 from hybrid_proxy.tcp import Caller, PortFactory
+from hybrid_proxy.udp import UdpPort, listen_udp
+
+
+class Reactor(IReactorUDP, IReactorSocket):
+    """What public ports need of the reactor."""
 
 
 class PublicPorts:
@@ -33,7 +38,7 @@ class PublicPorts:
 
     def __init__(
         self,
-        reactor: IReactorSocket,
+        reactor: Reactor,
         house: House,
         dial: Connect,
         address: str,
@@ -43,6 +48,7 @@ class PublicPorts:
         self._reactor, self._house, self._dial = reactor, house, dial
         self._address, self._reserved, self._shared = address, reserved, shared
         self._open: dict[int, tuple[Listener, PortFactory | GuestFactory]] = {}
+        self._udp: dict[int, tuple[IListeningPort, UdpPort]] = {}
         self._complaints: set[object] = set()
 
     def follow(self) -> None:
@@ -54,6 +60,7 @@ class PublicPorts:
             self._close(port)
         for port in sorted(wanted - self._open.keys()):
             self._listen(port)
+        self._follow_udp()
         for port, site in self._house.routes.shadowed:
             self._complain((port, site), "port {port} has a site already, {site} does not get it", port=port, site=site)
         for _, factory in self._open.values():
@@ -61,13 +68,36 @@ class PublicPorts:
                 if hangs(caller, self._house):
                     caller.cut()
 
+    def _follow_udp(self) -> None:
+        wanted = self._house.routes.services.udp_ports()
+        for port in self._udp.keys() - wanted:
+            listening, flows = self._udp.pop(port)
+            listening.stopListening()
+            flows.cut()
+        for port in sorted(wanted - self._udp.keys()):
+            if port in self._reserved:
+                self._complain(("udp", port), "UDP port {port} is the platform's own, no site gets it", port=port)
+                continue
+            flows = UdpPort(self._reactor, self._house, self._dial, port)
+            try:
+                self._udp[port] = listen_udp(self._reactor, self._address, port, flows), flows
+            except OSError as error:
+                why = error.strerror
+                self._complain(("udp", port, why), "cannot listen on UDP port {port}: {why}", port=port, why=why)
+        for _, flows in self._udp.values():
+            flows.follow()
+
     def close(self) -> None:
         """Accept no more; connections there are stay."""
         for listener, _ in self._open.values():
             listener.close()
 
     def cut(self) -> None:
-        """End all connections."""
+        """End all connections, and flows of datagrams."""
+        for listening, flows in self._udp.values():
+            listening.stopListening()
+            flows.cut()
+        self._udp.clear()
         for _, factory in self._open.values():
             for caller in list(factory.callers):
                 caller.cut()

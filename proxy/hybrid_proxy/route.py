@@ -14,7 +14,7 @@ from hybrid.leaves import unlike
 from hybrid.model import NO_CLAIM, Claim, NodeId, Port, SiteId
 from hybrid.sitehttp import Http
 from hybrid.view import SiteView, View
-from hybrid_proxy.services import SERVICES, Services
+from hybrid_proxy.services import Services, service_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +253,5 @@ def _route(view: View, seen: SiteView, port: Port) -> Route:
     node = view.nodes.get(seen.owner)
     if node is None or not node.live:
         return Wait(site)
-    public = port.public_port or 0 if port.protocol == "tcp" else 0
-    service = port.protocol if port.protocol in SERVICES else ""
-    return There(node.id, node.address, node.interior_port, site, claim, public, service)
+    public = port.public_port or 0 if port.protocol in ("tcp", "udp") else 0
+    return There(node.id, node.address, node.interior_port, site, claim, public, service_of(port))

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IReactorSocket, IReactorTCP, IReactorTime
+from twisted.internet.interfaces import IReactorTCP, IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
@@ -23,18 +23,19 @@ from hybrid_proxy.h2front import H2Front
 from hybrid_proxy.house import House
 from hybrid_proxy.limits import Limits
 from hybrid_proxy.listen import Listener
+from hybrid_proxy.passage import passage_of
 from hybrid_proxy.passive import Passive, listen_with
 from hybrid_proxy.ports import PublicPorts
+from hybrid_proxy.ports import Reactor as PortsReactor
 from hybrid_proxy.secure import SecureFactory
 from hybrid_proxy.shared import shared_ports
 from hybrid_proxy.sharedtls import SharedTLS
-from hybrid_proxy.tcp import passage_of
 
 REPORT_S = 10.0
 DRAIN_LOOK_S = 0.1
 
 
-class Reactor(IReactorTCP, IReactorSocket, IReactorTime):
+class Reactor(IReactorTCP, PortsReactor, IReactorTime):
     """What the front doors need of the reactor."""
 
 
@@ -75,7 +76,7 @@ class FrontDoors(MultiService):
         self.house.passive = Passive(listen_with(reactor), settings.ftp_passive)
         self._public = PublicFactory(self.house, self._opened, self._closed)
         self._secure = SecureFactory(self.house, dialler.connect, self._opened, self._closed)
-        self._interior = InteriorFactory(self.house, passage_of(self.house, dialler.connect))
+        self._interior = InteriorFactory(self.house, passage_of(self.house, dialler.connect, reactor))
         self._http: Listener | None = None
         self._https: Listener | None = None
         self._inside: Listener | None = None

@@ -20,6 +20,17 @@ SERVICES = MAIL | {"postgres", "mysql", "ftp", "tls"}
 R = TypeVar("R")
 
 
+def service_of(port: Port) -> str:
+    """
+    The service that a port speaks: its protocol, or `udp:<public port>`; empty for HTTP, TCP and what is not public.
+
+    This is what front doors call it among each other.
+    """
+    if port.protocol == "udp":
+        return f"udp:{port.public_port}" if port.public_port else ""
+    return port.protocol if port.protocol in SERVICES else ""
+
+
 class Services(Generic[R]):
     """
     Names and routes of the sites that speak a service.
@@ -35,6 +46,7 @@ class Services(Generic[R]):
         self._numbers: dict[int, SiteId] = {}
         self._number_of: dict[SiteId, int] = {}
         self._routes: dict[tuple[str, SiteId], R] = {}
+        self._udp: dict[int, SiteId] = {}
         self._spoken: dict[SiteId, frozenset[str]] = {}
 
     def spoken(self) -> frozenset[str]:
@@ -45,6 +57,15 @@ class Services(Generic[R]):
         """The site that answers to the first of `names` that anybody answers to; case does not matter."""
         known = self._names.get(service, {})
         return next((known[name.lower()] for name in names if name.lower() in known), None)
+
+    def route_udp(self, public_port: int) -> R:
+        """Where datagrams to a public port go; of two sites that ask for one, the smallest id has it."""
+        site = self._udp.get(public_port)
+        return self._unknown if site is None else self.route(f"udp:{public_port}", site)
+
+    def udp_ports(self) -> frozenset[int]:
+        """Public UDP ports that some site asks for."""
+        return frozenset(self._udp)
 
     def of_host(self, host: str) -> SiteId | None:
         """The site that answers to `host` in any service."""
@@ -68,12 +89,14 @@ class Services(Generic[R]):
 
     def index(self, sites: Mapping[SiteId, SiteView]) -> None:
         """Names to sites anew; of two that claim one, the smallest id has it, and a domain goes before a short form."""
-        self._names, self._numbers, self._number_of = {}, {}, {}
+        self._names, self._numbers, self._number_of, self._udp = {}, {}, {}, {}
         ordered = sorted(sites.items())
         for names_of in (_domains, _short_forms):
             for site, seen in ordered:
                 for port in seen.spec.ports:
-                    if port.protocol in SERVICES:
+                    if port.protocol == "udp" and port.public_port:
+                        self._udp.setdefault(port.public_port, site)
+                    elif port.protocol in SERVICES:
                         known = self._names.setdefault(port.protocol, {})
                         for name in names_of(seen, port.protocol):
                             known.setdefault(name, site)
@@ -84,8 +107,8 @@ class Services(Generic[R]):
         """Take over what changed; returns sites whose route is not what it was."""
         changed: set[SiteId] = set()
         for site, seen in renewed.items():
-            fresh = {port.protocol: self._make(seen, port) for port in reversed(seen.spec.ports)}
-            if self._replace(site, {name: route for name, route in fresh.items() if name in SERVICES}):
+            fresh = {service_of(port): self._make(seen, port) for port in reversed(seen.spec.ports) if service_of(port)}
+            if self._replace(site, fresh):
                 changed.add(site)
         changed.update(site for site in gone if self._replace(site, {}))
         return changed

@@ -8,7 +8,6 @@ Between two nodes the bytes are framed (see `hybrid_proxy.relay`); the owner fir
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IProtocol
@@ -23,7 +22,6 @@ from hybrid_proxy.deadlines import NEVER
 from hybrid_proxy.house import House
 from hybrid_proxy.pages import Page
 from hybrid_proxy.pool import Connect, greeting
-from hybrid_proxy.proxyv2 import Passport
 from hybrid_proxy.relay import IStream, Side, Splice
 from hybrid_proxy.reply import BadReply, parse_reply
 from hybrid_proxy.route import Destination, Here, NotOwner, Route, There, Wait
@@ -299,21 +297,6 @@ class PortFactory(Factory):
 
     def _route(self) -> Route:
         return self._house.routes.route_port(self._public_port)
-
-
-def passage_of(house: House, dial: Connect) -> Callable[[Passport], Caller]:
-    """Makes the callers for raw TCP connections that other front doors pass on."""
-
-    def passage(passport: Passport) -> Caller:
-        def route() -> Route:
-            found = house.routes.admit(passport.site, passport.claim, passport.public_port, passport.service)
-            if isinstance(found, Here) and passport.service == "ftp" and passport.public_port >= 1024:
-                return replace(found, port=passport.public_port)
-            return found
-
-        return Caller(house, dial, route, (passport.source, passport.source_port), framed=True)
-
-    return passage
 
 
 class _Once(Factory):

@@ -8,7 +8,7 @@ import pytest
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone, ConnectionLost
-from twisted.internet.interfaces import IProtocol, IProtocolFactory, ITCPTransport
+from twisted.internet.interfaces import IProtocol, IProtocolFactory, IReactorUDP, ITCPTransport
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
@@ -21,9 +21,9 @@ from hybrid_proxy.doors import InteriorFactory
 from hybrid_proxy.front import Front
 from hybrid_proxy.house import House
 from hybrid_proxy.limits import Limits
+from hybrid_proxy.passage import passage_of
 from hybrid_proxy.relay import IStream
 from hybrid_proxy.route import Destination
-from hybrid_proxy.tcp import passage_of
 
 ME, OTHER, THIRD = NodeId("n-me"), NodeId("n-other"), NodeId("n-third")
 SHOP = SiteId("s-shop")
@@ -143,7 +143,7 @@ class World:
         self.calls: list[Call] = []
         self.house = House(self.clock, limits, self.connect)
         self.house.deadlines.start()
-        self._interior = InteriorFactory(self.house, passage_of(self.house, self.connect))
+        self._interior = InteriorFactory(self.house, passage_of(self.house, self.connect, cast(IReactorUDP, None)))
         self.nodes = {node: node_view(node) for node in (ME, OTHER, THIRD)}
         self.sites: dict[SiteId, SiteView] = {}
 
