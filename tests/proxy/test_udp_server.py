@@ -20,7 +20,7 @@ class Echo(DatagramProtocol):
 
     noisy = False
 
-    def datagramReceived(self, datagram: bytes, addr: object) -> None:
+    def datagramReceived(self, datagram: bytes, addr: tuple[str, int]) -> None:
         """See `DatagramProtocol`."""
         self.transport.write(datagram.upper(), addr)  # type: ignore[union-attr]  # it is listening
 
