@@ -18,10 +18,9 @@ def as_owner(look: Look, patience: Patience, timing: Timing, mine: SiteRegister,
     given = _given_away(look, mine, claim)
     if given is not None:
         return given
-    against = rivals(look.registers, look.live, look.me)
+    rivals_seen = rivals(look.registers, look.live, look.me)
+    against = {node: claim for node, claim in rivals_seen.items() if not _lost(look, node)}
     look = msgspec.structs.replace(look, spec=_agreed(look, against))
-    if look.asks:
-        against = {node: claim for node, claim in against.items() if not _lost(look, node)}
     if mine.awaiting or (against and look.asks):
         patience.over(look.site)
         asked = _picked(look, patience, mine, claim, against)
@@ -36,7 +35,11 @@ def as_owner(look: Look, patience: Patience, timing: Timing, mine: SiteRegister,
 
 
 def _lost(look: Look, node: NodeId) -> bool:
-    """Whether the storage of a claimant is gone: nobody is asked about its history until it is back."""
+    """
+    Whether the storage of a claimant is gone: it counts as dead until that is back.
+
+    It can neither serve, nor bid, nor give its claim up; who waits for it would never re-affirm a claim of its own.
+    """
     return node in look.sick and ailing(look.registers[node], storage_lost=True)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hybrid.cluster.confirming import confirmation, owner_seen, refuted
-from hybrid.cluster.decisions import Decision, Fence, Reaffirm, Stand, Stay
+from hybrid.cluster.decisions import Decision, Fence, PublishBid, Reaffirm, Stand, Stay
 from hybrid.cluster.election import Elections
 from hybrid.model import Claim, NodeId, SiteSpec
 
@@ -217,6 +217,14 @@ def test_reaffirms_at_once_above_a_loser(scene: MakeScene) -> None:
     """The winner of a conflict need not wait where the loser itself says that it gave up."""
     seen = scene("a", "a owner(3) 3.7 serving | b stashing 3.7 seen=5b")
     assert seen.decide(100.0) == Reaffirm(Claim(6, A))
+
+
+def test_reaffirms_beside_a_claimant_without_storage(scene: MakeScene) -> None:
+    """A server whose disk hangs can give nothing up: copies elsewhere are not kept from the owner by it."""
+    seen = scene("b", "a opening(3) 3.7 trouble=storage | b owner(4) 4.8 serving | c replica 3.7 seen=4c")
+    assert isinstance(seen.decide(), PublishBid)
+    seen.sick = frozenset({A})
+    assert seen.decide() == Reaffirm(Claim(5, B))
 
 
 def test_does_not_reaffirm_while_unsure(scene: MakeScene) -> None:
