@@ -8,13 +8,14 @@ import subprocess
 import sys
 import tarfile
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from hybrid.errors import ImageError
 from hybrid.lab.guest import children, payload, report, selection
-from hybrid.lab.guest.machine import GuestError, attend
+from hybrid.lab.guest.machine import GuestError, Ran, again, attend
 from hybrid.lab.guest.recipe import FOLDER, digest, load, requirements
 
 ROOT = Path(__file__).parents[2]
@@ -181,6 +182,26 @@ def test_a_run_that_is_stopped_tells_what_it_has(tmp_path: Path) -> None:
         children.end(begun)
     cases = report.read_junit((tmp_path / selection.junit(0)).read_text())
     assert ("test_it::test_a", report.PASSED) in [(case.test, case.outcome) for case in cases]
+
+
+def test_a_guest_over_which_qemu_tripped_is_booted_again(tmp_path: Path) -> None:
+    """Three times at most; a guest that falls over for any other reason is not, for that is a result."""
+    console, said, boots = tmp_path / "console", list[str](), list[int]()
+
+    def falls(times: int, words: str) -> Ran:
+        boots.append(len(boots))
+        if len(boots) > times:
+            return Ran(0, 1.0, 1.0, 1.0, {})
+        console.write_text(f"[    1.8] {words}: 0000 [#1]\n")
+        raise GuestError("the guest did not boot")
+
+    assert again(lambda: falls(2, "Oops: int3"), console, said.append).status == 0
+    assert (len(boots), len(said)) == (3, 2)
+    for times, words, expected in ((9, "Oops: int3", 3), (1, "Oops: general protection fault", 1)):
+        boots.clear()
+        with pytest.raises(GuestError, match="did not boot"):
+            again(partial(falls, times, words), console, said.append)
+        assert len(boots) == expected
 
 
 def pretend(script: str) -> list[str]:
