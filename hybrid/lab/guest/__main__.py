@@ -28,7 +28,7 @@ IMAGES = Path("/var/cache/hybrid/images")
 BROUGHT = ("static.tar", "static.toml", "static.built")
 TURN_S = 3600.0
 """How long to wait for others who have the guest."""
-RUN_S = 1800.0
+RUN_S = 2700.0
 _BEGUN_S = time.monotonic()
 
 

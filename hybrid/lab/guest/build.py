@@ -109,6 +109,7 @@ def _bootstrap(work: Path, recipe: Recipe, log: Path, say: Say) -> None:
     say("Debian packages, and the module from its sources")
     children.run(
         [
+            *("unshare", "--mount", "--propagation=private"),  # who is killed leaves no mount for `_sweep` to meet
             *("mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory"),
             *("--include=" + ",".join(recipe.packages), '--aptopt=Apt::Install-Recommends "false"'),
             *(f"--aptopt={work / 'apt.conf'}", f"--setup-hook={ramdisk}"),
