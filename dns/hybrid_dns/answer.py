@@ -1,9 +1,8 @@
 """
 From the bytes of a DNS query to the bytes of its reply. Pure.
 
-Plain queries for names that exist are answered from a table of finished replies, filled as they are asked for: only the
-id, the RD bit, the question (in the letter case of the client) and the OPT record differ. All else goes through
-dnspython. RFC 1035, 2308 (negative answers), 6891 (EDNS), 8482 (ANY), 3225 (DO is echoed).
+Plain queries for names that exist are answered from a table of finished replies; all else goes through dnspython.
+ RFC 1035, 2308 (negative answers), 6891 (EDNS), 8482 (ANY), 3225 (DO is echoed).
 """
 
 from __future__ import annotations
@@ -22,21 +21,14 @@ from dns.rdatatype import RdataType
 
 from hybrid_dns.lookup import Match, Zones
 from hybrid_dns.options import ROOM
+from hybrid_dns.table import HEADER_SIZE, UDP_SIZE, Table
 
-UDP_SIZE = 1232
-TABLE_LIMIT = 200_000
-HEADER_SIZE = 12
 ELSEWHERE = b""
 """In place of a reply: only the node process can answer."""
 MAX_CHAIN = 8
 """CNAMEs that are followed."""
-SHORT = 512 - ROOM
-"""Replies in the table fit every client, with our options in them too."""
 
 _REFUSED_TYPES = frozenset({RdataType.AXFR, RdataType.IXFR, RdataType.MAILA, RdataType.MAILB, RdataType.OPT})
-_OPT = {do: b"\0\0\x29" + UDP_SIZE.to_bytes(2, "big") + bytes([0, 0, do, 0, 0, 0]) for do in (0, 0x80)}
-_Entry = tuple[bytes, bytes, bytes]
-"""Header bytes 2..12 without and with an OPT record to follow, and all that follows the question."""
 
 
 class Answers:
@@ -46,9 +38,10 @@ class Answers:
     Immutable to its callers: a change of the zones is another `Answers`.
     """
 
-    def __init__(self, zones: Zones | None) -> None:
+    def __init__(self, zones: Zones | None, before: Answers | None = None, changed: set[str] | None = None) -> None:
         self._zones = zones
-        self._table: dict[bytes, _Entry] = {}
+        self._table: Table = Table(zones, before._table if before is not None else None, changed)
+        self.quick, self.exact = self._table.quick, self._table.exact
 
     def answer(self, query: bytes, stream: bool = False) -> bytes | None:
         """
@@ -58,14 +51,7 @@ class Answers:
             query: One message, without the length that goes before it on TCP.
             stream: It came by TCP: the reply may be up to 65,535 bytes.
         """
-        end = query.find(b"\0", HEADER_SIZE) + 5
-        if end >= 17 and not query[2] & 0xFE and query[4:10] == b"\0\1\0\0\0\0":
-            entry = self._table.get(query[HEADER_SIZE : end - 4].lower() + query[end - 4 : end])
-            if entry is not None:
-                reply = _from_entry(query, end, entry)
-                if reply is not None:
-                    return reply
-        return self._slow(query, stream)
+        return self._table.quick(query) or self._slow(query, stream)
 
     def _slow(self, query: bytes, stream: bool) -> bytes | None:
         """Everything that is not in the table."""
@@ -111,7 +97,7 @@ class Answers:
 
     def _resolve(self, zones: Zones, question: dns.rrset.RRset, reply: dns.message.Message) -> None:
         """Fill `reply` from `zones`."""
-        if _fill(zones, question, reply) and len(self._table) < TABLE_LIMIT:
+        if _fill(zones, question, reply):
             self._remember(zones, question)
 
     def _remember(self, zones: Zones, question: dns.rrset.RRset) -> None:
@@ -122,11 +108,8 @@ class Answers:
         _fill(zones, question, plain)
         wire = plain.to_wire(want_shuffle=False)
         name = question.name.to_wire()
-        if name is not None and len(wire) + len(_OPT[0]) <= SHORT:
-            end = HEADER_SIZE + len(name) + 4
-            key = name.lower() + wire[end - 4 : end]
-            additional = int.from_bytes(wire[10:12], "big") + 1
-            self._table[key] = (wire[2:12], wire[2:10] + additional.to_bytes(2, "big"), wire[end:])
+        if name is not None:
+            self._table.keep(name.lower() + wire[HEADER_SIZE + len(name) :][:4], wire)
 
 
 def _is_for_the_node(query: bytes, opcode: int, stream: bool) -> bool:
@@ -138,21 +121,6 @@ def _is_for_the_node(query: bytes, opcode: int, stream: bool) -> bool:
     end = query.find(b"\0", HEADER_SIZE) + 5
     kind = int.from_bytes(query[end - 4 : end - 2], "big")
     return kind == RdataType.IXFR or (kind == RdataType.AXFR and stream)
-
-
-def _from_entry(query: bytes, end: int, entry: _Entry) -> bytes | None:
-    """The reply to `query`, whose question ends at `end`; `None` when its tail is not none or one plain OPT."""
-    plain, with_opt, tail = entry
-    rd = query[2] & 1
-    if query[10:12] == b"\0\0" and len(query) == end:
-        return query[:2] + bytes([plain[0] | rd]) + plain[1:] + query[HEADER_SIZE:end] + tail
-    opt = query[end:]
-    if query[10:12] != b"\0\1" or len(opt) < 11 or opt[:3] != b"\0\0\x29" or opt[5] or opt[6]:
-        return None
-    if int.from_bytes(opt[9:11], "big") != len(opt) - 11:
-        return None
-    head = query[:2] + bytes([with_opt[0] | rd]) + with_opt[1:]
-    return head + query[HEADER_SIZE:end] + tail + _OPT[opt[7] & 0x80]
 
 
 def _fill(zones: Zones, question: dns.rrset.RRset, reply: dns.message.Message) -> bool:

@@ -24,10 +24,11 @@ from dns.rcode import Rcode
 from hybrid.dns_deeds import Edit
 from hybrid.errors import HybridError
 from hybrid_dns import transfer, update
-from hybrid_dns.answer import HEADER_SIZE, Answers, bare
+from hybrid_dns.answer import Answers, bare
 from hybrid_dns.lookup import Zones, name_text
 from hybrid_dns.records import Sets
 from hybrid_dns.rules import Platform
+from hybrid_dns.table import HEADER_SIZE
 from hybrid_dns.transfer import Versions
 from hybrid_dns.tsigkeys import KeyRecord
 

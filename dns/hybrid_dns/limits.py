@@ -11,12 +11,10 @@ from __future__ import annotations
 import ipaddress
 from typing import Literal
 
-from hybrid_dns.answer import HEADER_SIZE
+from hybrid_dns.table import HEADER_SIZE
 
 Verdict = Literal["send", "slip", "drop"]
-_Key = tuple[str, int] | tuple[str, int, bytes]
-_GOOD = -1
-"""In place of an rcode: an answer with records."""
+_Key = str | tuple[str, int] | tuple[str, int, bytes] | tuple[str, bytes]
 
 
 class Limits:
@@ -37,13 +35,32 @@ class Limits:
         self._second = 0
         self._counts: dict[_Key, int] = {}
 
+    def begin(self, second: int) -> bool:
+        """Count in `second`, before calls of `passes`; whether there are limits at all."""
+        if second != self._second:
+            self._second, self._counts = second, {}
+        return bool(self._errors)
+
+    def passes(self, source: str, key: bytes) -> bool:
+        """
+        Whether the answer to question `key` is one of the first few to a network in a second; then it is counted.
+
+        Otherwise it is not, and `judge` is to be asked.
+        """
+        counts, network = self._counts, source.rpartition(".")[0]
+        all_of_it = counts.get(network, 0)
+        same = (network, key)
+        count = counts.get(same, 0)
+        if count >= self._errors or all_of_it >= self._answers or not network or len(counts) >= self._size:
+            return False
+        counts[network], counts[same] = all_of_it + 1, count + 1
+        return True
+
     def judge(self, source: str, reply: bytes, now_s: float) -> Verdict:
         """What to do with `reply` to `source` (an address as text) at `now_s`."""
         if not self._errors:
             return "send"
-        if int(now_s) != self._second:
-            self._second = int(now_s)
-            self._counts = {}
+        self.begin(int(now_s))
         network, rcode = _network(source), reply[3] & 15
         if rcode:
             over = self._count((network, rcode)) - self._errors
@@ -52,7 +69,7 @@ class Limits:
             question = reply[HEADER_SIZE : question_end(reply)].lower()
             over = self._count((network, 0, question)) - (self._same if is_good else self._errors)
             if is_good:
-                over = max(over, self._count((network, _GOOD)) - self._answers)
+                over = max(over, self._count(network) - self._answers)
         if over <= 0:
             return "send"
         return "slip" if over % self._slip == 0 else "drop"
@@ -74,7 +91,12 @@ def _network(source: str) -> str:
 
 def question_end(reply: bytes) -> int:
     """Where the question of a reply of ours ends: after the header when it has none."""
-    return reply.find(b"\0", HEADER_SIZE) + 5 if reply[5] else HEADER_SIZE
+    if not reply[5]:
+        return HEADER_SIZE
+    at = HEADER_SIZE
+    while reply[at]:
+        at += reply[at] + 1  # names in our questions are never compressed
+    return at + 5
 
 
 def truncated(reply: bytes) -> bytes:

@@ -41,12 +41,30 @@ class Match:
 class Zones:
     """RRsets of `contents` under one SOA `serial`."""
 
-    def __init__(self, contents: Contents, serial: int) -> None:
+    def __init__(self, contents: Contents, serial: int, like: Zones | None = None) -> None:
+        """`like`: the state before, from which is taken what did not change."""
         self.contents = contents
         self.serial = serial
-        self._origins = frozenset(contents.origins)
-        self._inner = set(self._inner_names())
-        self._cuts = {name for name, sets in contents.records.items() if "NS" in sets}
+        known = like if like is not None and _same_names(like.contents, contents) else None
+        self._origins: frozenset[str] = known._origins if known else frozenset(contents.origins)
+        self._inner: set[str] = known._inner if known else set(self._inner_names())
+        cuts = (name for name, sets in contents.records.items() if "NS" in sets)
+        self._cuts: set[str] = known._cuts if known else set(cuts)
+
+    def is_origin(self, name: str) -> bool:
+        """Whether `name` is the top of a zone."""
+        return name in self._origins
+
+    def is_own_server(self, origin: str) -> bool:
+        """Whether the first name server of that zone is named within it."""
+        return f"ns1.{origin}" in self.contents.hosts
+
+    def hosts_only(self, name: str) -> Hosts | None:
+        """The hosts of `name` where nothing else is there to be thought of: no delegation above it."""
+        hosts = self.contents.hosts.get(name)
+        if hosts is None or (self._cuts and any(parent in self._cuts for parent in with_parents(name))):
+            return None
+        return hosts
 
     def _inner_names(self) -> Iterator[str]:
         """Names that exist because of names below them (RFC 4592 §2.2.2), up to their apex."""
@@ -143,6 +161,23 @@ class Zones:
                     rrset = _own_rrset(name, own[kind.name])
                 found += [rrset] if rrset else []
         return found
+
+
+def _same_names(one: Contents, other: Contents) -> bool:
+    return one.records is other.records and one.origins == other.origins and one.hosts.keys() == other.hosts.keys()
+
+
+def changed_names(before: Zones | None, now: Zones) -> set[str] | None:
+    """Names whose hosts differ; `None` where more than that does."""
+    if before is None or before.contents.records is not now.contents.records:
+        return None
+    old, new = before.contents, now.contents
+    if old.origins != new.origins:
+        return None
+    if old.hosts is new.hosts:
+        return set()
+    gone = old.hosts.keys() - new.hosts.keys()
+    return {name for name, hosts in new.hosts.items() if old.hosts.get(name) != hosts} | gone
 
 
 def name_text(name: dns.name.Name) -> str:

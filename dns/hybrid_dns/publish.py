@@ -7,14 +7,14 @@ not, the contents are the same object; where only addresses of some sites did, t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from hybrid.leaves import unlike
 from hybrid.model import SiteId
 from hybrid.view import NodeView, SiteView, View
 from hybrid_dns.records import Book
-from hybrid_dns.zone import NOTHING, Contents, Hosts, contents, hosts_of, node_order
+from hybrid_dns.zone import NOTHING, Contents, Hosts, contents_in_steps, hosts_of, node_order
 
 _Nodes = tuple[tuple[object, ...], ...]
 
@@ -31,25 +31,35 @@ class Publisher:
 
     def follow(self, view: View, book: Book) -> Contents:
         """What is published by `view` and `book`."""
+        for _ in self.steps(view, book):
+            pass
+        return self.contents
+
+    def steps(self, view: View, book: Book) -> Iterator[None]:
+        """The same with pauses, after which `contents` is what it was; another view may come only after the end."""
         before, self._view = self._view, view
         nodes = _published(view.nodes.values())
         is_same = before is not None and before.zones == view.zones and nodes == self._nodes and book is self._book
         self._nodes, self._book = nodes, book
         if before is None or not is_same:
-            self._renew(view, book)
+            yield from self._renew(view, book)
         elif before.sites is not view.sites:
             changed, gone = unlike(view.sites, before.sites)
             names = _same_names(before, changed, gone)
             if names is None:
-                self._renew(view, book)
+                yield from self._renew(view, book)
             else:
                 self._move(view, names)
-        return self.contents
 
-    def _renew(self, view: View, book: Book) -> None:
-        sites = sorted(view.sites, reverse=True)  # as in `contents`: the smallest id has a domain
-        self._whose = {domain: site for site in sites for domain in view.sites[site].spec.domains}
-        new = contents(view, book)
+    def _renew(self, view: View, book: Book) -> Iterator[None]:
+        new = yield from contents_in_steps(view, book)
+        self._whose = {}
+        for site, seen in view.sites.items():
+            for domain in seen.spec.domains:  # as in `contents`: the smallest id has a domain
+                self._whose[domain] = min(site, self._whose.get(domain, site))
+        yield
+        if new.records == self.contents.records:
+            new = replace(new, records=self.contents.records)
         if new != self.contents:
             self.contents = new
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Mapping
-from typing import cast
+from collections.abc import Callable, Iterator, Mapping
 
 from twisted.application.service import Service
-from twisted.internet.address import IPv4Address
-from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
-from twisted.internet.interfaces import IListeningPort, IReactorSocket, IReactorTime
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.interfaces import IDelayedCall, IListeningPort, IReactorFDSet, IReactorSocket, IReactorTime
 from twisted.logger import Logger
 
 from hybrid.settings import Settings
@@ -18,17 +16,19 @@ from hybrid.view import View
 from hybrid_dns import records, serials
 from hybrid_dns.answer import Answers
 from hybrid_dns.limits import Limits
-from hybrid_dns.lookup import Zones
+from hybrid_dns.lookup import Zones, changed_names
 from hybrid_dns.options import MAX_NSID, SECRET_BYTES, Cookies
 from hybrid_dns.publish import Publisher
 from hybrid_dns.respond import Responder
 from hybrid_dns.server import MAX_QUERY, DnsDatagrams, DnsStreams, PassOn, nobody
-from hybrid_dns.zone import NOTHING
+from hybrid_dns.udp import UdpReader
+from hybrid_dns.zone import NOTHING, Contents
 
+SLICE_S = 0.005
 UDP_BUFFER = 4 * 1024 * 1024
 
 
-class DnsReactor(IReactorSocket, IReactorTime):
+class DnsReactor(IReactorFDSet, IReactorSocket, IReactorTime):
     """A reactor with sockets and time."""
 
 
@@ -59,12 +59,17 @@ class DnsService(Service):
         """To the node process; set by who wires it."""
         self._serial = 0
         self._people: dict[str, str] = {}
-        self._ports: list[IListeningPort] = []
+        self._is_behind = False
+        self._work: Iterator[None] | None = None
+        self._later: IDelayedCall | None = None
+        self._udp: UdpReader | None = None
+        self._tcp: IListeningPort | None = None
 
     @property
     def port(self) -> int:
         """The port in use (the settings may say 0 for any)."""
-        return cast(IPv4Address, self._ports[0].getHost()).port
+        assert self._udp is not None, "not listening"
+        return self._udp.getHost()[1]
 
     def follow(self, view: View) -> None:
         """Answer from `view` from now on."""
@@ -85,34 +90,57 @@ class DnsService(Service):
 
         The SOA serial is the cluster's (`hybrid_dns.serials`); until it has one, the wall time of the last change here.
         """
-        if self._view is None:
-            return
-        found = self._publisher.follow(self._view, self._book)
+        self._is_behind = True
+        if self._work is None:
+            self._work = self._renewing()
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Work for a few milliseconds; the rest is done between the answers to come."""
+        until_s = self._reactor.seconds() + SLICE_S
+        try:
+            for _ in self._work or ():
+                if self._reactor.seconds() > until_s:
+                    self._later = self._reactor.callLater(0, self._go_on)
+                    return
+        except Exception:
+            self.log.failure("the zones of a view could not be made; those before stand")
+        self._work = None
+
+    def _renewing(self) -> Iterator[None]:
+        while self._is_behind:
+            self._is_behind = False
+            if self._view is None:
+                return
+            yield from self._publisher.steps(self._view, self._book)
+            self._publish(self._publisher.contents)
+
+    def _publish(self, found: Contents) -> None:
         is_other = self._zones is None or found is not self._zones.contents
         serial = max(self._serial, self._kept_serial)
         if is_other and not self._kept_serial:
             serial = max(self._serial + 1, int(self._wall_s()))
         if not is_other and serial == self._serial:
             return
-        self._serial = serial
-        self._zones = Zones(found, serial)
-        self._answers = Answers(self._zones)
+        before, self._serial = self._zones, serial
+        self._zones = Zones(found, serial, before)
+        self._answers = Answers(self._zones, self._answers, changed_names(before, self._zones))
+        if self._udp is not None:
+            self._udp.answers = self._answers
         self.log.debug("zones changed: {names} names, serial {serial}", names=len(found.hosts), serial=serial)
 
     def privilegedStartService(self) -> None:
         """Bind, while this process still may."""
-        if self._ports:
+        if self._udp is not None:
             return
         address, port = self._settings.address, self._settings.dns_port
         udp, tcp = _pair(address, port)
         tcp.listen(100)
         protocol = DnsDatagrams(self._respond, self._limits, self._reactor.seconds, self._pass_on)
         streams = DnsStreams(self._respond, self._reactor, self._pass_on)
-        self._ports = [
-            self._reactor.adoptDatagramPort(udp.fileno(), socket.AF_INET, protocol, maxPacketSize=MAX_QUERY),
-            self._reactor.adoptStreamPort(tcp.fileno(), socket.AF_INET, streams),
-        ]
-        udp.close()
+        reactor, seconds = self._reactor, self._reactor.seconds
+        self._udp = UdpReader(reactor, udp, protocol, self._limits, seconds, MAX_QUERY, self._answers)
+        self._tcp = reactor.adoptStreamPort(tcp.fileno(), socket.AF_INET, streams)
         tcp.close()
         self.log.info("DNS at {address}:{port}", address=address, port=self.port)
 
@@ -121,11 +149,16 @@ class DnsService(Service):
         super().startService()
         self.privilegedStartService()
 
-    def stopService(self) -> Deferred[list[object]]:
+    def stopService(self) -> Deferred[object]:
         """Stop listening; fires when the sockets are closed."""
         super().stopService()
-        ports, self._ports = self._ports, []
-        return gatherResults([maybeDeferred(port.stopListening) for port in ports])
+        if self._later is not None and self._later.active():
+            self._later.cancel()
+        udp, self._udp = self._udp, None
+        tcp, self._tcp = self._tcp, None
+        if udp is not None:
+            udp.stop()
+        return maybeDeferred(tcp.stopListening) if tcp is not None else succeed(None)
 
     def _pass_on(self, message: bytes, source: str, stream: bool, tell: Callable[[bytes | None], None]) -> bool:
         return self.pass_on(message, source, stream, tell)

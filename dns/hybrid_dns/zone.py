@@ -10,7 +10,8 @@ that a customer may delegate it to the cluster; a domain below such an apex belo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import dns.exception
@@ -25,6 +26,8 @@ MAX_SERVERS = 4
 MAX_ADDRESSES = 4
 INFRASTRUCTURE_TTL_S = 300
 NOTHING = Book()
+STEP = 200
+_ORDINARY = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +55,30 @@ class Contents:
 
 def contents(view: View, book: Book = NOTHING) -> Contents:
     """What `view` publishes. Of two sites with one domain the smaller id has it; names of the cluster's own win."""
-    sites = [view.sites[key] for key in sorted(view.sites, reverse=True)]
+    steps = contents_in_steps(view, book)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            found: Contents = end.value
+            return found
+
+
+def contents_in_steps(view: View, book: Book) -> Generator[None, None, Contents]:
+    """The same, with a pause after every few hundred sites."""
+    sites = [site for _, site in sorted(view.sites.items(), reverse=True, key=_first)]
+    yield
     own = tuple(zone for zone in view.zones if _is_host_name(zone))
     made = tuple(zone for zone in sorted(book.zones) if zone not in own and canonical(zone) == zone)
-    origins = own + made + _foreign_origins(own + made, (domain for site in sites for domain in site.spec.domains))
+    foreign = yield from _foreign_origins(own + made, (domain for site in sites for domain in site.spec.domains))
+    origins = own + made + foreign
     order = node_order(view)
-    hosts = {
-        domain: hosts_of(view, site, order) for site in sites for domain in site.spec.domains if _is_host_name(domain)
-    }
+    hosts: dict[str, Hosts] = {}
+    for number, site in enumerate(sites):
+        drawn = hosts_of(view, site, order)
+        hosts.update((domain, drawn) for domain in site.spec.domains if _is_host_name(domain))
+        if number % STEP == STEP - 1:
+            yield
     servers: dict[str, tuple[str, ...]] = {}
     machines: dict[str, Hosts] = {}
     assigned = _name_servers(view.nodes.values())
@@ -69,12 +88,17 @@ def contents(view: View, book: Book = NOTHING) -> Contents:
         servers[zone] = live or tuple(f"{label}.{zone}" for label in assigned)
     main = servers[own[0]] if own else ()
     hosts.update(machines)
+    yield
     records = _own_records(book, frozenset(origins), hosts)
     all_servers = {
         origin: servers.get(origin, main) + (book.zones[origin].servers if origin in book.zones else ())
         for origin in origins
     }
     return Contents(origins, all_servers, hosts, records, frozenset(machines))
+
+
+def _first(pair: tuple[str, object]) -> str:
+    return pair[0]
 
 
 def platform_of(view: View, found: Contents) -> Platform:
@@ -161,11 +185,13 @@ def hosts_of(view: View, site: SiteView, order: dict[str | None, tuple[NodeId, .
     return Hosts(site.spec.ttl_s, tuple(view.nodes[node].address for node in chosen))
 
 
-def _foreign_origins(own: tuple[str, ...], domains: Iterable[str]) -> tuple[str, ...]:
+def _foreign_origins(own: tuple[str, ...], domains: Iterable[str]) -> Generator[None, None, tuple[str, ...]]:
     """Domains that are in no zone of `own` and not below another such domain. A bare top-level name is none."""
     taken = set(own)
     found: list[str] = []
-    for domain in sorted(set(domains), key=lambda name: (name.count("."), name)):
+    for number, domain in enumerate(sorted(set(domains), key=lambda name: (name.count("."), name))):
+        if number % STEP == STEP - 1:
+            yield
         if "." in domain and _is_host_name(domain) and not any(parent in taken for parent in with_parents(domain)):
             taken.add(domain)
             found.append(domain)
@@ -174,6 +200,8 @@ def _foreign_origins(own: tuple[str, ...], domains: Iterable[str]) -> tuple[str,
 
 def _is_host_name(name: str) -> bool:
     """Whether `name` can be put on the wire as it is."""
+    if len(name) < 250 and _ORDINARY.fullmatch(name):
+        return True
     try:
         return name not in ("", ".") and dns.name.from_text(name).canonicalize().to_text(omit_final_dot=True) == name
     except (dns.exception.DNSException, UnicodeError):

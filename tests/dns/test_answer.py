@@ -16,8 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hybrid.view import View
-from hybrid_dns.answer import UDP_SIZE, Answers
+from hybrid_dns.answer import Answers
 from hybrid_dns.lookup import Zones
+from hybrid_dns.table import UDP_SIZE
 from hybrid_dns.zone import Hosts, contents
 
 MakeView = Callable[..., View]

@@ -7,10 +7,11 @@ import dns.message
 import dns.rcode
 import pytest
 
-from hybrid_dns.answer import UDP_SIZE, Answers
+from hybrid_dns.answer import Answers
 from hybrid_dns.lookup import Zones
 from hybrid_dns.options import CLIENT_BYTES, Cookies, siphash24
 from hybrid_dns.respond import Responder
+from hybrid_dns.table import UDP_SIZE
 from hybrid_dns.zone import Contents, Hosts
 
 SECRET = bytes.fromhex("e5e973e5a6b2a43f48e7dc849e37bfcf")

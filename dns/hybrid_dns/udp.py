@@ -1,0 +1,111 @@
+"""
+Reading a UDP socket without Twisted's port between: many datagrams a turn, plain queries answered on the spot. Shell.
+
+What is not plain goes to the protocol, as a port would give it. Works on every reactor that has `addReader`.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+
+from twisted.internet.interfaces import IReactorFDSet, IReadDescriptor
+from twisted.internet.protocol import DatagramProtocol
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from hybrid_dns.answer import Answers
+from hybrid_dns.limits import Limits
+
+UNPRIVILEGED = 1024
+"""From this port on no service is known that answers whatever it gets."""
+BATCH = 64
+"""Datagrams read before the reactor looks after others."""
+
+
+@implementer(IReadDescriptor)
+class UdpReader:
+    """
+    Reads `bound` until `stop`.
+
+    Args:
+        reactor: With readers.
+        bound: A socket that does not block; closed at the end.
+        protocol: Gets what is not plain; writes through this.
+        limits: Of replies.
+        seconds: A clock, any epoch.
+        size: No query is larger.
+
+    Attributes:
+        answers: Those of now.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: IReactorFDSet,
+        bound: socket.socket,
+        protocol: DatagramProtocol,
+        limits: Limits,
+        seconds: Callable[[], float],
+        size: int,
+        answers: Answers,
+    ) -> None:
+        self._reactor, self._socket, self._protocol, self._size = reactor, bound, protocol, size
+        self._limits, self._seconds = limits, seconds
+        self.answers = answers
+        protocol.transport = self  # type: ignore[assignment]  # as much of a port as the protocol uses
+        reactor.addReader(self)
+
+    def fileno(self) -> int:
+        """See `IReadDescriptor`."""
+        return self._socket.fileno()
+
+    def logPrefix(self) -> str:  # noqa: N802  # Twisted's name
+        """See `IReadDescriptor`."""
+        return "dns"
+
+    def connectionLost(self, reason: Failure) -> None:
+        """See `IReadDescriptor`."""
+        self.stop()
+
+    def doRead(self) -> None:  # noqa: N802  # Twisted's name
+        """Answer what has come."""
+        answers, receive, send, size = self.answers, self._socket.recvfrom, self._socket.sendto, self._size
+        find, passes, join = answers.exact.get, self._limits.passes, b"".join
+        is_limited = self._limits.begin(int(self._seconds()))
+        for _ in range(BATCH):
+            try:
+                query, place = receive(size)
+            except OSError:  # nothing more, or word of an earlier reply that did not arrive
+                return
+            key = query[4:].lower()
+            found = find(key)
+            if found is None or query[2] > 1 or place[1] < UNPRIVILEGED or (is_limited and not passes(place[0], key)):
+                self._protocol.datagramReceived(query, place)
+                continue
+            heads, end, tail = found
+            try:
+                send(join((query[:2], heads[query[2]], query[12:end], tail)), place)
+            except OSError:
+                continue
+
+    def write(self, data: bytes, place: tuple[str, int]) -> None:
+        """What the protocol replies. What does not fit now is lost, as datagrams may be."""
+        try:
+            self._socket.sendto(data, place)
+        except OSError as error:
+            self.log.debug("no reply to {place}: {error}", place=place, error=str(error))
+
+    def getHost(self) -> tuple[str, int]:  # noqa: N802  # Twisted's name
+        """Address and port."""
+        host: tuple[str, int] = self._socket.getsockname()
+        return host
+
+    def stop(self) -> None:
+        """Read no more."""
+        self._reactor.removeReader(self)
+        self._protocol.transport = None
+        self._socket.close()
