@@ -48,8 +48,8 @@ def asked(query: bytes) -> Asked | None:
     """
     if query[10:12] != b"\0\1" or (query[-2:] == b"\0\0" and query[-11:-8] == b"\0\0\x29"):
         return None  # mostly so, and cheap to see
-    start = query.find(b"\0", 12) + 5
-    if start < 17 or query[start : start + 3] != b"\0\0\x29":
+    start = _question_end(query)
+    if not start or query[start : start + 3] != b"\0\0\x29":
         return None
     options = query[start + 11 :]
     if int.from_bytes(query[start + 9 : start + 11], "big") != len(options):
@@ -65,6 +65,16 @@ def asked(query: bytes) -> Asked | None:
     return Asked(nsid, cookie) if nsid or cookie else None
 
 
+def _question_end(query: bytes) -> int:
+    """Where the question ends; 0 when its name is cut or compressed."""
+    at = 12
+    while at < len(query) and query[at] < 64:
+        if not query[at]:
+            return at + 5
+        at += query[at] + 1
+    return 0
+
+
 def _parted(options: bytes) -> Iterable[tuple[int, bytes]]:
     at = 0
     while at < len(options):
@@ -76,7 +86,9 @@ def _parted(options: bytes) -> Iterable[tuple[int, bytes]]:
 
 
 def with_options(reply: bytes, options: Iterable[tuple[int, bytes]]) -> bytes:
-    """`reply`, which ends with an empty OPT record of ours, with `options` in that."""
+    """`reply` with `options` in the empty OPT record of ours at its end, where it has one."""
+    if reply[-11:-8] != b"\0\0\x29" or reply[-2:] != b"\0\0":
+        return reply
     data = b"".join(code.to_bytes(2, "big") + len(value).to_bytes(2, "big") + value for code, value in options)
     return reply[:-2] + len(data).to_bytes(2, "big") + data
 

@@ -70,7 +70,7 @@ class Table:
     def quick(self, query: bytes) -> bytes | None:
         """The reply to `query`; `None` where it is not plain, or not in the table."""
         end = query.find(b"\0", HEADER_SIZE) + 5
-        if query[4:10] != _ONE_QUESTION or query[2] & 0xFE or end < 17:
+        if query[4:10] != _ONE_QUESTION or query[2] & 0xFE or end < 17 or len(query) < end:
             return None
         key = query[HEADER_SIZE : end - 4].lower() + query[end - 4 : end]
         entry = self._entries.get(key)

@@ -36,6 +36,7 @@ from hybrid.api.ports import (
     RemoveNode,
     SharedMap,
 )
+from hybrid.api.powerdns import PowerDns
 from hybrid.api.requests import BoundedConnections, bounded_site
 from hybrid.api.tokens import Tokens
 from hybrid.api.web import ApiResource, Root
@@ -126,6 +127,7 @@ class ApiService(Service):
         self.core = Core(parts, peers, random)
         self._resource = ApiResource(reactor, node, self.core, tokens, self.events, random)
         self.root = Root(self._resource)
+        self.root.putChild(b"api", PowerDns(dns, tokens))
         self.factory = BoundedConnections(bounded_site(self.root, reactor))
         self._view: View | None = None
         self._listening: IListeningPort | None = None
