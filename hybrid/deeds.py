@@ -12,7 +12,7 @@ import msgspec
 
 from hybrid.history import History
 from hybrid.manifest import Extract
-from hybrid.model import Claim, Guid, Manifest, Mark, NodeId, Proof, SiteId, SiteSpec, Snapshot, Stash
+from hybrid.model import Claim, Guid, Manifest, Mark, NodeId, Port, Proof, SiteId, SiteSpec, Snapshot, Stash
 from hybrid.ports import ByteSource, Executed
 from hybrid.view import Pending, View
 
@@ -328,8 +328,15 @@ class Preview(msgspec.Struct, frozen=True, kw_only=True):
     host: str
     node: NodeId
     port: int
+    """That answers HTTP; 0: none does."""
     until_s: int
     by: str
+    name: str = ""
+    """Of its site."""
+    label: str = ""
+    """Logins name it by `#` and this, or its id: what was asked for."""
+    ports: tuple[Port, ...] = ()
+    """Of its site, all there are."""
 
 
 class DiscardedStash(msgspec.Struct, frozen=True, kw_only=True):
@@ -461,9 +468,12 @@ class Hosting(Protocol):
     async def content(self, token: str) -> ByteSource:
         """The result of an extract made on this node. Raises `NoSuchPath` when it is not kept (any more)."""
 
-    async def preview(self, site: SiteId, guid: Guid, seconds: int, by: str, progress: Progress) -> Preview:
+    async def preview(
+        self, site: SiteId, guid: Guid, seconds: int, by: str, progress: Progress, label: str = ""
+    ) -> Preview:
         """
-        On any node that holds the snapshot: run it apart from all others, reachable by HTTP under a name of its own.
+        On any node that holds the snapshot: run it apart from all others, reachable by HTTP under a name of its own,
+        and by logins at shared ports that name it or its `label`.
 
         Raises `BadRequest`, `Conflict`, `ContainerError`.
         """

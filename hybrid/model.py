@@ -526,6 +526,14 @@ class Served(msgspec.Struct, frozen=True, tag=True):
     bytes: int
 
 
+class Wished(msgspec.Struct, frozen=True, tag=True):
+    """Somebody logs in to a past moment of a site, of which no preview is known to the front doors."""
+
+    site: SiteId
+    moment: str
+    """As it was said: `2h`, `2026-11-20T14:05`, …"""
+
+
 Fact = (
     Snapshotted
     | Replicated
@@ -539,4 +547,5 @@ Fact = (
     | HistoryThinned
     | StreamBroken
     | Served
+    | Wished
 )

@@ -18,6 +18,7 @@ from twisted.logger import Logger
 from hybrid.adapters import ImageImports, JoinTokens, TxtRecords
 from hybrid.api.changes import Told
 from hybrid.api.service import ApiService
+from hybrid.api.wishes import Wishes
 from hybrid.away.s3 import S3Objects
 from hybrid.certs.http import TreqHttp
 from hybrid.certs.issuing import Issuing
@@ -133,6 +134,8 @@ class Node(MultiService):
         self._api = self._new_api(pool, admission)
         self._feed = FeedServer(reactor, f"{settings.run_dir}/view.sock", self._core.report)
         self._core.observed.append(self._api.report)
+        wishes = Wishes(self._core.hosting, lambda: self._core.outlook.view, time.time)
+        self._core.observed.append(wishes.observe)
         self._core.told.append(self._event)
 
     def _drivers(self, pool: Pool) -> Drivers:

@@ -56,37 +56,43 @@ class Previews:
         self.changed: list[Callable[[], None]] = []
         """Called when there are others than before."""
 
-    async def open(self, spec: SiteSpec, guid: Guid, seconds: int, by: str, progress: Progress) -> Preview:
+    async def open(
+        self, spec: SiteSpec, guid: Guid, seconds: int, by: str, progress: Progress, label: str = ""
+    ) -> Preview:
         """
         Run a snapshot of `spec` that is held here.
 
         Raises:
-            BadRequest: Its site has no HTTP port, or it cannot be for so long.
+            BadRequest: Its site has no port but UDP's, or it cannot be for so long.
             ContainerError: It does not answer.
             Conflict, StorageError: See `Sandboxes.open`.
         """
-        port = next((port.port for port in spec.ports if port.protocol == "http"), None)
-        if port is None or not self._zones:
-            raise BadRequest(f"site {spec.name} cannot be previewed", "it answers no HTTP, or there is no zone")
+        ports = tuple(Port(port.name, port.port, port.protocol) for port in spec.ports if port.protocol != "udp")
+        port = next((port.port for port in ports if port.protocol == "http"), 0)
+        if not ports or not self._zones:
+            raise BadRequest(f"site {spec.name} cannot be previewed", "it answers nobody, or there is no zone")
         if not 60 <= seconds <= LONGEST_S:
             raise BadRequest("a preview cannot be for so long", f"from a minute to {LONGEST_S // 3600} hours")
         sandbox = await self._sandboxes.open(spec, guid, {"HYBRID_PREVIEW": "1"}, progress, reachable=True)
         try:
             with progress.step("wait for an answer"):
-                await self._answering(sandbox, port)
+                await self._answering(sandbox, port or ports[0].port)
         except BaseException:
             await self._sandboxes.close(sandbox)
             raise
-        label = "preview-" + base64.b32encode(self._bits(80).to_bytes(10)).decode().lower()
+        own = "preview-" + base64.b32encode(self._bits(80).to_bytes(10)).decode().lower()
         preview = Preview(
-            id=SiteId(label),
+            id=SiteId(own),
             site=spec.id,
             guid=guid,
-            host=f"{label}.{self._zones[0]}",
+            host=f"{own}.{self._zones[0]}",
             node=self._me,
             port=port,
             until_s=int(self._wall_s()) + seconds,
             by=by,
+            name=spec.name,
+            label=label,
+            ports=ports,
         )
         self._running[preview.id] = sandbox
         self._shared.put(KEY + preview.id, msgspec.json.encode(preview).decode())
@@ -137,12 +143,13 @@ class Previews:
         spec = SiteSpec(
             id=preview.id,
             version=Version(1, 0),
-            name=preview.id,
+            name=f"{preview.name}#{preview.label or preview.id}",
             domains=(preview.host,),
             image="",
             number=0,
-            ports=(Port("http", preview.port),),
+            ports=preview.ports or (Port("http", preview.port),),
             copies=0,
+            clone_of=preview.site,
         )
         return SiteView(
             spec=spec,

@@ -222,9 +222,11 @@ class HostingService:
         """See `hybrid.deeds.Hosting`."""
         return await self._extracts.content(token)
 
-    async def preview(self, site: SiteId, guid: Guid, seconds: int, by: str, progress: Progress) -> Preview:
+    async def preview(
+        self, site: SiteId, guid: Guid, seconds: int, by: str, progress: Progress, label: str = ""
+    ) -> Preview:
         """See `hybrid.deeds.Hosting`."""
-        return await self._previews.open(self._holdings.need(site).spec, guid, seconds, by, progress)
+        return await self._previews.open(self._holdings.need(site).spec, guid, seconds, by, progress, label)
 
     def previews(self, site: SiteId) -> list[Preview]:
         """See `hybrid.deeds.Hosting`."""

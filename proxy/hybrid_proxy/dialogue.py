@@ -7,6 +7,7 @@ and `Secure` come last. What it has not understood yet it keeps, never more than
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -38,6 +39,8 @@ class Find:
     """Connect to this site, waiting where its owner changes; `Dialogue.joined` or `Dialogue.refused` follows."""
 
     site: SiteId
+    past: str = ""
+    """A moment of it, as the login named it; empty: now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +72,16 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
+class Again:
+    """The site's server takes nobody just now, and the client was told nothing: look again in a moment, as `Find`."""
+
+
+@dataclass(frozen=True, slots=True)
 class End:
     """Close, when what was said is sent."""
 
 
-Effect = ToClient | ToSite | Secure | Find | Relay | Patient | OpenData | Part | End
+Effect = ToClient | ToSite | Secure | Find | Relay | Patient | OpenData | Part | Again | End
 Effects = Iterable[Effect]
 
 Trouble = Literal["stopped", "unavailable", "waited", "crowded", "slow", "unknown"]
@@ -142,7 +150,19 @@ class Dialogue(Protocol):
 
         Args:
             last: The end of what it sent last; empty when the client said something since, so that an answer is owed.
+
+        Returns:
+            `Again`, where it has said nothing yet: it stops, or starts.
         """
+
+
+_MOMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9:.+-]{0,63}")
+
+
+def split_moment(name: str) -> tuple[str, str]:
+    """`name#moment` as `(name, moment)`; without a moment that is empty."""
+    before, _, after = name.rpartition("#")
+    return (before, after) if before and _MOMENT.fullmatch(after) else (name, "")
 
 
 def login_names(user: str) -> tuple[str, str]:

@@ -13,6 +13,7 @@ import re
 
 from hybrid_proxy.dialogue import (
     TEXTS,
+    Again,
     Effect,
     Effects,
     End,
@@ -26,6 +27,7 @@ from hybrid_proxy.dialogue import (
     ToSite,
     Trouble,
     login_names,
+    split_moment,
 )
 from hybrid_proxy.lines import Lines, TooLong
 
@@ -144,16 +146,17 @@ class Ftp:
     def _find(self, password: str) -> Effects:
         if not self._user:
             return self._failed("503 USER first")
-        user, named = login_names(self._user)
+        full, past = split_moment(self._user)
+        user, named = login_names(full)
         names = self._setting.names
         by_user = names.site([named]) if named else None
         site = by_user or names.site([self._host])
         if site is None:
             return self._failed(f"530 {TEXTS['unknown']}: log in as user@site")
-        self._own_user, self._password = (user if by_user else self._user), password
+        self._own_user, self._password = (user if by_user else full), password
         self._looking, self._stage = True, 0
         self._server = Lines(MAX_LINE)
-        return (Find(site),)
+        return (Find(site, past),)
 
     def _failed(self, text: str) -> list[Effect]:
         self._looking = False
@@ -249,6 +252,9 @@ class Ftp:
 
     def farewell(self, last: bytes) -> Effects:
         """See `Dialogue`: 421 at any time, as RFC 959 has it."""
+        if self._looking and self._stage == 0:
+            self._server = Lines(MAX_LINE)
+            return (Again(),)
         if not self._logged_in:
             return self._lost()
         return _say("421 the site moves to another server, connect again"), End()

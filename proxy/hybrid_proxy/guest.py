@@ -17,7 +17,9 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from hybrid_proxy import pages
+from hybrid_proxy.deadlines import NEVER
 from hybrid_proxy.dialogue import (
+    Again,
     Dialogue,
     Effects,
     End,
@@ -37,8 +39,8 @@ from hybrid_proxy.house import House
 from hybrid_proxy.pages import Page
 from hybrid_proxy.pool import Connect
 from hybrid_proxy.relay import IStream, Side, Splice
-from hybrid_proxy.route import Route
-from hybrid_proxy.tcp import Caller
+from hybrid_proxy.route import Route, Wait
+from hybrid_proxy.tcp import Callee, Caller
 
 TAIL = 64
 """Bytes of what the site sent last that are kept for `Dialogue.farewell`."""
@@ -80,9 +82,12 @@ class Spoken(Splice):
             self.moved_bytes += len(data)
             self._guest.hear(data, of_site=source is self._far)
 
-    def far_ended(self) -> None:
-        """See `Splice`: a server that sends no more is gone, in all of these protocols."""
-        self.gone()
+    def _end(self, source: Side, sink: Side) -> None:
+        """A server that sends no more is gone, in all of these protocols."""
+        if source is self._far:
+            self.gone()
+        else:
+            super()._end(source, sink)
 
     def gone(self) -> None:
         """See `Splice`: a client that is still there is told."""
@@ -132,10 +137,19 @@ class Guest(Caller):
         self._silent_s = 0.0
         """See `Patient`."""
         self._heard = self._heard_before = 0
+        self._wanted = Find(self.site)
+        self._found_by_s = NEVER
+        """When the site must have been found."""
         self._data: DataFactory | None = None
 
     def _where(self) -> Route:
-        return self._house.routes.route_site(self.site, service=self._service)
+        wanted, house = self._wanted, self._house
+        if not wanted.past:
+            return house.routes.route_site(wanted.site, service=self._service)
+        route = house.routes.route_past(self._service, wanted.site, wanted.past)
+        if isinstance(route, Wait):
+            house.wish(wanted.site, wanted.past)
+        return route
 
     def _greet(self) -> None:
         self.due_s = self._house.deadlines.now_s + self._house.limits.greet_s
@@ -178,8 +192,14 @@ class Guest(Caller):
                     splice.only_passing = True
                     self.due_s = self._house.deadlines.now_s + self._house.limits.tunnel_idle_s
             elif isinstance(effect, Find):
-                self.site = effect.site
+                self.site, self._wanted = effect.site, effect
+                self._found_by_s = self._house.deadlines.now_s + self._house.limits.hold_s
                 self._look_for_site()
+            elif isinstance(effect, Again):
+                self._leave_site()
+                self.transport.pauseProducing()
+                self.due_s = self._found_by_s
+                self.try_later()
             elif isinstance(effect, Patient):
                 self._silent_s = effect.silent_s
                 self.due_s = self._house.deadlines.now_s + effect.silent_s
@@ -216,6 +236,8 @@ class Guest(Caller):
     def _close(self) -> None:
         """When what was said is sent."""
         self._over = True
+        self._house.room.leave(self)
+        self._stop_connecting()
         passing = isinstance(self._splice, Spoken) and self._splice.only_passing
         self._leave_site()
         limits = self._house.limits
@@ -224,6 +246,13 @@ class Guest(Caller):
         self.transport.loseConnection()
 
     # -------------------------------------------------------------------------------------------------- the site
+
+    def join(self, callee: Callee, framed: bool, early: bytes) -> None:
+        """See `Caller`: too late for who was sent away meanwhile."""
+        if self._over:
+            callee.transport.abortConnection()
+        else:
+            super().join(callee, framed, early)
 
     def _new_splice(self, near: Side, far: Side) -> Splice:
         return Spoken(self, near, far, self._count)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator, IReactorTime
 
+from hybrid.model import SiteId
 from hybrid_proxy.deadlines import Deadlines
 from hybrid_proxy.door import PublicDoor, SecureDoor, request_ids
 from hybrid_proxy.limits import Limits, Sources
@@ -41,6 +42,8 @@ class House:
         self.traffic = Traffic()
         self.tls: IOpenSSLServerConnectionCreator | None = None
         """What clients of shared ports are shown; `None`: they are offered no TLS."""
+        self.wish: Callable[[SiteId, str], None] = lambda site, moment: None
+        """Somebody wants to log in to a past moment of a site, which is not there."""
         self.passive: Passive | None = None
         """Where data connections of FTP come in."""
         self.draining = False

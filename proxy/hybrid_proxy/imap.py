@@ -11,6 +11,7 @@ import re
 
 from hybrid_proxy.dialogue import (
     TEXTS,
+    Again,
     Effect,
     Effects,
     End,
@@ -22,6 +23,7 @@ from hybrid_proxy.dialogue import (
     ToClient,
     ToSite,
     Trouble,
+    split_moment,
 )
 from hybrid_proxy.lines import Credentials, Lines, TooLong, read_plain
 
@@ -164,12 +166,14 @@ class Imap:
         return self._bad(self._tag, b"BAD that is not understood") if login is None else self._find(login)
 
     def _find(self, login: Credentials) -> Effects:
+        user, past = split_moment(login.user)
+        login = Credentials(user, login.password)
         site = self._setting.names.site([login.domain or self._host])
         if site is None or not login.fits_a_line:
             return self._failed(b"NO [AUTHENTICATIONFAILED] " + TEXTS["unknown"].encode() + b": log in as user@domain")
         self._login, self._greeted = login, False
         self._server = Lines(MAX_LINE)
-        return (Find(site),)
+        return (Find(site, past),)
 
     def _bad(self, tag: bytes, text: bytes) -> Effects:
         self._attempts += 1
@@ -236,6 +240,9 @@ class Imap:
 
     def farewell(self, last: bytes) -> Effects:
         """See `Dialogue`: BYE, where it is not amidst an answer."""
+        if self._login is not None and not self._greeted and not self._relayed:
+            self._server = Lines(MAX_LINE)
+            return (Again(),)
         if not self._relayed:
             return self._lost()
         bye = ToClient(b"* BYE [UNAVAILABLE] the mailbox moves to another server, connect again\r\n")

@@ -15,7 +15,7 @@ from hybrid.cluster.identity import Identity
 from hybrid.feed import FeedClient
 from hybrid.feed import Reactor as FeedReactor
 from hybrid.loops import Loops
-from hybrid.model import Served
+from hybrid.model import Served, Wished
 from hybrid.privileges import CODE, drop_root
 from hybrid.process import run_service
 from hybrid.settings import Settings, load
@@ -57,8 +57,8 @@ class ProxyProcess(MultiService):
         self._doors.setServiceParent(self)
         self._feed.setServiceParent(self)
 
-    def _report(self, served: Served) -> None:
-        self._feed.report(served)
+    def _report(self, fact: Served | Wished) -> None:
+        self._feed.report(fact)
 
     def startService(self) -> None:
         """Leave root behind, with the ports bound, then follow the view."""

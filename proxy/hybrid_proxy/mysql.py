@@ -6,18 +6,20 @@ is thrown away. When the site's server has greeted too, the client is asked agai
 scramble and plugin, and its answer goes to the server: no password is known here. Packets of the authentication are
 numbered anew on the way; after it the numbers of each command begin at 0 and bytes only pass.
 
-The site is, in this order: what follows the `@` of the user (taken off), the host of TLS, the database, the user.
+The site is, in this order: what follows the `@` of the user (taken off), the host of TLS, the database, the user. A
+`#moment` behind user or database means the site as it was then.
 """
 
 from __future__ import annotations
 
 import re
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hybrid.model import SiteId
 from hybrid_proxy.dialogue import (
     TEXTS,
+    Again,
     Effect,
     Effects,
     End,
@@ -29,6 +31,7 @@ from hybrid_proxy.dialogue import (
     ToSite,
     Trouble,
     login_names,
+    split_moment,
 )
 
 MAX_CLIENT = 8192
@@ -56,6 +59,7 @@ _ERRORS: dict[Trouble, tuple[int, bytes]] = {
     "slow": (1159, b"08S01"),
     "unknown": (1049, b"42000"),
 }
+SHUTDOWN = b"\xff" + struct.pack("<H", 1053)
 BAD_HANDSHAKE = 1043, b"08S01"
 
 
@@ -155,20 +159,22 @@ class MySQL:
                 return (Secure(),)
             raise Broken("no TLS here")
         login = read_login(payload)
-        user, named = login_names(login.user)
+        full, past = split_moment(login.user)
+        user, named = login_names(full)
+        database, its_past = split_moment(login.database or "")
         names = self._setting.names
         by_user = names.site([named]) if named else None
-        site = by_user or names.site([self._host, login.database or "", login.user])
+        site = by_user or names.site([self._host, database, full])
         if site is None:
             text = f"{TEXTS['unknown']}: log in as USER@SITE, or to a database that is called like the site"
             return self._fail(_ERRORS["unknown"], text)
-        self._login = Login(login.capabilities, login.head, user if by_user else login.user, login.database, login.rest)
-        return self._find(site)
+        self._login = replace(login, user=user if by_user else full, database=database or None)
+        return self._find(site, past or its_past)
 
-    def _find(self, site: SiteId) -> Effects:
+    def _find(self, site: SiteId, past: str) -> Effects:
         if self._client:
             raise Broken("more was said than was asked")
-        return (Find(site),)
+        return (Find(site, past),)
 
     def secured(self, host: str) -> Effects:
         """See `Dialogue`."""
@@ -193,13 +199,15 @@ class MySQL:
                 if isinstance(effects[-1], Relay):
                     effects.insert(-1, ToClient(self._server))
                     break
-                if isinstance(effects[-1], End):
+                if isinstance(effects[-1], End | Again):
                     break
         except Broken as broken:
             effects += self._fail(BAD_HANDSHAKE, f"the site's server cannot be understood: {broken}")
         return effects
 
     def _answered(self, payload: bytes) -> Effects:
+        if payload[:3] == SHUTDOWN and self._greeting is None:
+            return self._again()
         if payload[:1] == b"\xff":
             return self._say(without_state(payload) if self._greeting is None else payload), End()
         if self._greeting is None:
@@ -207,6 +215,11 @@ class MySQL:
         if self._shift is None:
             raise Broken("it speaks out of turn")
         return (self._say(payload), Relay()) if payload[:1] == b"\0" else (self._say(payload),)
+
+    def _again(self) -> Effects:
+        """It shuts down."""
+        self._server = b""
+        return (Again(),)
 
     def _ask_again(self, payload: bytes) -> Effects:
         assert self._login is not None
@@ -225,6 +238,8 @@ class MySQL:
     def farewell(self, last: bytes) -> Effects:
         """See `Dialogue`: told to those who wait for nothing."""
         text = "the site moves to another server, connect again"
+        if self._greeting is None:
+            return self._again()
         if self._shift is None:
             return self._fail(_ERRORS["waited"], text)
         return (ToClient(packet(0, error(*_ERRORS["waited"], text))), End()) if ends_answer(last) else (End(),)

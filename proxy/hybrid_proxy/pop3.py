@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from hybrid_proxy.dialogue import (
     TEXTS,
+    Again,
     Effect,
     Effects,
     End,
@@ -20,6 +21,7 @@ from hybrid_proxy.dialogue import (
     ToClient,
     ToSite,
     Trouble,
+    split_moment,
 )
 from hybrid_proxy.lines import Credentials, Lines, TooLong, read_plain
 
@@ -120,6 +122,8 @@ class Pop3:
         return self._failed("that is not understood") if login is None else self._find(login)
 
     def _find(self, login: Credentials) -> Effects:
+        user, past = split_moment(login.user)
+        login = Credentials(user, login.password)
         site = self._setting.names.site([login.domain or self._host])
         if site is None or not login.fits_a_line or " " in login.user:
             return self._failed(f"[AUTH] {TEXTS['unknown']}: log in as user@domain")
@@ -127,7 +131,7 @@ class Pop3:
         lines = (f"USER {login.user}\r\n", f"PASS {login.password}\r\n")
         self._to_say = [line.encode("utf-8", "surrogateescape") for line in lines]
         self._server = Lines(MAX_LINE)
-        return (Find(site),)
+        return (Find(site, past),)
 
     def _failed(self, text: str) -> list[Effect]:
         self._login = None
@@ -176,4 +180,7 @@ class Pop3:
 
     def farewell(self, last: bytes) -> Effects:
         """See `Dialogue`: a server says nothing of its own accord."""
+        if self._login is not None and len(self._to_say) == 2:
+            self._server = Lines(MAX_LINE)
+            return (Again(),)
         return (End(),) if self._relayed else self._lost()

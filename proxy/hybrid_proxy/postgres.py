@@ -4,7 +4,7 @@ PostgreSQL: the start of a connection (PostgreSQL's manual, "Frontend/Backend Pr
 The client speaks first and names user and database, so no password is needed to find the site: its StartupMessage is
 sent on and the authentication passes through. The site is, in this order: what follows the `@` of the user (taken off
 before it is sent on; md5 passwords hash the user's name and so do not work then, SCRAM does), the host of TLS, the
-database, the user.
+database, the user. A `#moment` behind user or database means the site as it was then.
 
 A CancelRequest comes on a connection of its own, maybe to another process: it has only the key that the server gave
 out. The upper 15 bits of its process id therefore say the site's number, as long as process ids are below 2**17.
@@ -17,6 +17,7 @@ import struct
 from hybrid.model import SiteId
 from hybrid_proxy.dialogue import (
     TEXTS,
+    Again,
     Effect,
     Effects,
     End,
@@ -28,6 +29,7 @@ from hybrid_proxy.dialogue import (
     ToSite,
     Trouble,
     login_names,
+    split_moment,
 )
 
 MAX_STARTUP = 10000
@@ -65,7 +67,7 @@ class Postgres:
         """What the site's server is told first."""
         self._number_bits = 0
         self._cancel = False
-        self._found = self._ready = False
+        self._found = self._joined = self._heard = self._ready = False
 
     def begin(self) -> Effects:
         """See `Dialogue`."""
@@ -73,8 +75,11 @@ class Postgres:
 
     def heard_client(self, data: bytes) -> Effects:
         """See `Dialogue`."""
-        if self._found:
+        if self._joined:
             return (ToSite(data),)
+        if self._found:
+            self._first += data  # what came in one piece of TLS with the login
+            return () if len(self._first) <= 2 * MAX_STARTUP else (End(),)
         self._client += data
         if len(self._client) < 8:
             return ()
@@ -120,28 +125,32 @@ class Postgres:
         said = parameters(packet[8:]) if code >> 16 == _PROTOCOL_3 else None
         if said is None or not said.get("user"):
             return ToClient(error("0A000", "this is no start of protocol 3")), End()
-        user, named = login_names(said["user"])
+        full, past = split_moment(said["user"])
+        user, named = login_names(full)
+        if said.get("database") == said["user"]:
+            del said["database"]  # the client's default, where none was named
+        database, its_past = split_moment(said.get("database", ""))
         names = self._setting.names
         by_user = names.site([named]) if named else None
-        site = by_user or names.site([self._host, said.get("database", ""), said["user"]])
+        site = by_user or names.site([self._host, database, full])
         if site is None:
             text = f"{TEXTS['unknown']}: log in as USER@SITE, or to a database that is called like the site"
             return ToClient(error(_CODES["unknown"], text)), End()
-        if by_user is not None:
-            said.setdefault("database", user)
-            said["user"] = user
-        return self._find(site, startup(code, said))
+        said["user"] = user if by_user is not None else full
+        said["database"] = database or said["user"]
+        return self._find(site, startup(code, said), past or its_past)
 
-    def _find(self, site: SiteId, first: bytes) -> Effects:
+    def _find(self, site: SiteId, first: bytes, past: str = "") -> Effects:
         self._found, self._first = True, first
         self._number_bits = self._setting.names.number(site) << PID_BITS
         early, self._client = self._client, b""
         if early:
             self._first += early
-        return (Find(site),)
+        return (Find(site, past),)
 
     def joined(self) -> Effects:
         """See `Dialogue`."""
+        self._joined = True
         first = ToSite(self._first)
         return (first, Relay()) if self._cancel else (first,)
 
@@ -157,6 +166,9 @@ class Postgres:
             if len(self._server) <= length:
                 break
             message, self._server = self._server[: length + 1], self._server[length + 1 :]
+            if not self._heard and kind == b"E" and b"\0C57P03\0" in message:
+                return self._again()
+            self._heard = True
             passed += self._renumbered(message) if kind == b"K" and length == 12 else message
             ready = kind == b"Z"
         if ready:
@@ -165,6 +177,11 @@ class Postgres:
             self._server = b""
             effects.append(Relay())
         return [ToClient(bytes(passed)), *effects] if passed else effects
+
+    def _again(self) -> Effects:
+        """It starts up, or shuts down."""
+        self._server, self._joined = b"", False
+        return (Again(),)
 
     def _renumbered(self, message: bytes) -> bytes:
         (pid,) = struct.unpack_from("!I", message, 5)
@@ -178,6 +195,8 @@ class Postgres:
 
     def farewell(self, last: bytes) -> Effects:
         """See `Dialogue`: told to those who wait for nothing, as the server itself does when it stops."""
+        if not self._heard and not self._cancel:
+            return self._again()
         idle = last[-6:-1] == b"Z\0\0\0\x05" if self._ready else not self._server
         if not idle or self._cancel:
             return (End(),)

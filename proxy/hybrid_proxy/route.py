@@ -14,7 +14,7 @@ from hybrid.leaves import unlike
 from hybrid.model import NO_CLAIM, Claim, NodeId, Port, SiteId
 from hybrid.sitehttp import Http
 from hybrid.view import SiteView, View
-from hybrid_proxy.services import Services, service_of
+from hybrid_proxy.services import Services, service_of, waiting_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +152,11 @@ class Routes:
         seen = self._view.sites.get(site) if self._view is not None else None
         return (seen.claim if seen is not None else None) or NO_CLAIM
 
+    def route_past(self, service: str, site: SiteId, moment: str) -> Route:
+        """Where a past moment of `site` is; `Wait` while it is not there."""
+        past = self.services.past(site, moment)
+        return Wait(waiting_name(site, moment)) if past is None else self.services.route(service, past)
+
     def main_zone(self) -> str:
         """The cluster's own zone; `localhost` without one."""
         return self._view.zones[0] if self._view is not None and self._view.zones else "localhost"
@@ -170,7 +175,7 @@ class Routes:
         Take a new view.
 
         Returns:
-            Sites whose HTTP or TCP route is not what it was.
+            Sites whose HTTP or TCP route is not what it was; and what those wait for who want a preview among them.
         """
         old, self._view = self._view, view
         known = old.sites if old is not None else {}
@@ -183,7 +188,8 @@ class Routes:
         if turned:
             renewed |= {site: seen for site, seen in view.sites.items() if seen.owner in turned}
         changed = self._renew_http(view, renewed, gone) | self._renew_tcp(view)
-        return changed | self.services.renew(renewed, gone)
+        changed |= self.services.renew(renewed, gone)
+        return changed | self.services.waiting_names(changed)
 
     def _service_route(self, seen: SiteView, port: Port) -> Route:
         assert self._view is not None

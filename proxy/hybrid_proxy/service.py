@@ -13,7 +13,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
-from hybrid.model import NodeId, Served
+from hybrid.model import NodeId, Served, Wished
 from hybrid.settings import Settings
 from hybrid.view import View
 from hybrid_proxy.dial import Dialler, Identity, InteriorTLS
@@ -30,6 +30,7 @@ from hybrid_proxy.ports import Reactor as PortsReactor
 from hybrid_proxy.secure import SecureFactory
 from hybrid_proxy.shared import shared_ports
 from hybrid_proxy.sharedtls import SharedTLS
+from hybrid_proxy.wishes import Wishes
 
 REPORT_S = 10.0
 DRAIN_LOOK_S = 0.1
@@ -47,7 +48,7 @@ class FrontDoors(MultiService):
         reactor: For sockets and time.
         settings: Ports, subnet.
         identity: For links between nodes.
-        report: Hears `Served` every ten seconds, once per site.
+        report: Hears `Served` every ten seconds, once per site, and `Wished`.
         bind_address: To listen on; empty for all IPv4 addresses.
         limits: Deadlines and bounds.
     """
@@ -59,7 +60,7 @@ class FrontDoors(MultiService):
         reactor: Reactor,
         settings: Settings,
         identity: Identity,
-        report: Callable[[Served], None],
+        report: Callable[[Served | Wished], None],
         bind_address: str = "",
         limits: Limits | None = None,
     ) -> None:
@@ -73,6 +74,7 @@ class FrontDoors(MultiService):
         self.house = House(reactor, limits, dialler.connect)
         routes = self.house.routes
         self.house.tls = SharedTLS(self.house.certificates, routes.services.of_host, routes.main_zone)
+        self.house.wish = Wishes(report, reactor.seconds).wish
         self.house.passive = Passive(listen_with(reactor), settings.ftp_passive)
         self._public = PublicFactory(self.house, self._opened, self._closed)
         self._secure = SecureFactory(self.house, dialler.connect, self._opened, self._closed)

@@ -47,6 +47,7 @@ class Services(Generic[R]):
         self._number_of: dict[SiteId, int] = {}
         self._routes: dict[tuple[str, SiteId], R] = {}
         self._udp: dict[int, SiteId] = {}
+        self._pasts: dict[tuple[SiteId, str], SiteId] = {}
         self._spoken: dict[SiteId, frozenset[str]] = {}
 
     def spoken(self) -> frozenset[str]:
@@ -66,6 +67,15 @@ class Services(Generic[R]):
     def udp_ports(self) -> frozenset[int]:
         """Public UDP ports that some site asks for."""
         return frozenset(self._udp)
+
+    def past(self, site: SiteId, moment: str) -> SiteId | None:
+        """The preview of `site` that logins name by `moment`: its id, or what was asked for."""
+        return self._pasts.get((site, moment))
+
+    def waiting_names(self, sites: Iterable[SiteId]) -> set[SiteId]:
+        """By which those wait who want one of `sites` that is a preview."""
+        wanted = set(sites)
+        return {waiting_name(site, moment) for (site, moment), past in self._pasts.items() if past in wanted}
 
     def of_host(self, host: str) -> SiteId | None:
         """The site that answers to `host` in any service."""
@@ -89,8 +99,13 @@ class Services(Generic[R]):
 
     def index(self, sites: Mapping[SiteId, SiteView]) -> None:
         """Names to sites anew; of two that claim one, the smallest id has it, and a domain goes before a short form."""
-        self._names, self._numbers, self._number_of, self._udp = {}, {}, {}, {}
+        self._names, self._numbers, self._number_of, self._udp, self._pasts = {}, {}, {}, {}, {}
         ordered = sorted(sites.items())
+        for site, seen in ordered:
+            _, mark, moment = seen.spec.name.partition("#")
+            if mark and seen.spec.clone_of is not None:  # as the node process has it for previews
+                self._pasts.setdefault((seen.spec.clone_of, moment), site)
+                self._pasts[seen.spec.clone_of, site] = site
         for names_of in (_domains, _short_forms):
             for site, seen in ordered:
                 for port in seen.spec.ports:
@@ -100,8 +115,9 @@ class Services(Generic[R]):
                         known = self._names.setdefault(port.protocol, {})
                         for name in names_of(seen, port.protocol):
                             known.setdefault(name, site)
-                        self._numbers.setdefault(seen.spec.number, site)
-                        self._number_of[site] = seen.spec.number
+                        if seen.spec.number:
+                            self._numbers.setdefault(seen.spec.number, site)
+                            self._number_of[site] = seen.spec.number
 
     def renew(self, renewed: Mapping[SiteId, SiteView], gone: Iterable[SiteId]) -> set[SiteId]:
         """Take over what changed; returns sites whose route is not what it was."""
@@ -126,6 +142,11 @@ class Services(Generic[R]):
         if fresh:
             self._spoken[site] = frozenset(fresh)
         return changed
+
+
+def waiting_name(site: SiteId, moment: str) -> SiteId:
+    """What `Wait` calls a past moment of `site` that is not there yet."""
+    return SiteId(f"{site}#{moment}")
 
 
 class Speaking:

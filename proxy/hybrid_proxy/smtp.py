@@ -18,6 +18,7 @@ from collections.abc import Callable
 from hybrid.model import SiteId
 from hybrid_proxy.dialogue import (
     TEXTS,
+    Again,
     Effect,
     Effects,
     End,
@@ -321,6 +322,9 @@ class Smtp:
 
     def farewell(self, last: bytes) -> Effects:
         """See `Dialogue`: 421, or nothing between two messages."""
+        if self._reply == self._server_ready:
+            self._server, self._waiting, self._reply = Lines(MAX_LINE), True, None
+            return (Again(),)
         return self._away()
 
 

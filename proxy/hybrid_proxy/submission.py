@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from hybrid_proxy.dialogue import (
     TEXTS,
+    Again,
     Effect,
     Effects,
     End,
@@ -20,6 +21,7 @@ from hybrid_proxy.dialogue import (
     ToClient,
     ToSite,
     Trouble,
+    split_moment,
 )
 from hybrid_proxy.lines import Credentials, Lines, TooLong, read_plain, read_word
 
@@ -144,12 +146,14 @@ class Submission:
         return self._find(Credentials(self._user, word))
 
     def _find(self, login: Credentials) -> Effects:
+        user, past = split_moment(login.user)
+        login = Credentials(user, login.password)
         site = self._setting.names.site([login.domain or self._host])
         if site is None or not login.fits_a_line:
             return self._failed(f"535 5.7.8 {TEXTS['unknown']}: log in as user@domain")
         self._login, self._stage, self._reply = login, 0, b""
         self._server = Lines(MAX_LINE)
-        return (Find(site),)
+        return (Find(site, past),)
 
     def _failed(self, text: str) -> list[Effect]:
         self._login = None
@@ -205,6 +209,9 @@ class Submission:
 
     def farewell(self, last: bytes) -> Effects:
         """See `Dialogue`: 421 at any time, as RFC 5321 §3.8 has it, but not amidst a reply."""
+        if self._login is not None and self._stage == 0:
+            self._server = Lines(MAX_LINE)
+            return (Again(),)
         if not self._relayed:
             return self._lost()
         if last and not last.endswith(b"\r\n"):

@@ -293,7 +293,9 @@ class FakeHosting:
             raise NoSuchPath("it is not kept any more")
         return Content(self.extracted[token], None)
 
-    async def preview(self, site: SiteId, guid: Guid, seconds: int, by: str, progress: Progress) -> Preview:
+    async def preview(
+        self, site: SiteId, guid: Guid, seconds: int, by: str, progress: Progress, label: str = ""
+    ) -> Preview:
         """See `Hosting`."""
         with progress.step("start container"):
             await self._act("preview", site, guid, seconds)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from hybrid.api.wishes import Wishes
 from hybrid.deeds import Preview
 from hybrid.errors import BadRequest, ContainerError, NoSuchPath
 from hybrid.hosting.previews import Fronts
-from hybrid.model import Guid, SiteSpec
+from hybrid.model import Guid, SiteId, SiteSpec, Wished
 from hybrid.view import SiteView, View
 from tests.node.cluster import Cluster, Member, Steps
 
@@ -118,3 +119,28 @@ def test_front_doors_are_told_when_one_comes_and_goes(cluster: Cluster) -> None:
     a.core.hosting.end_preview(spec.id, preview.id)
     cluster.wait(1)
     assert len(told) > count and preview.id not in told[-1].sites and told[-1].sites == a.core.outlook.view.sites
+
+
+def test_a_login_opens_the_moment_it_asks_for(cluster: Cluster) -> None:
+    """On the node it came to, once, for half an hour; not for a site or a moment that is not there, nor without end."""
+    spec = cluster.create()
+    cluster.members["a"].write(spec.id, "data", b"1")
+    cluster.wait(20)
+    b = cluster.members["b"]
+    wishes = Wishes(b.core.hosting, lambda: b.core.outlook.view, cluster.wall_s)
+    for site, moment in ((spec.id, "5s"), (spec.id, "5s"), (spec.id, "nonsense!"), (SiteId("s-none"), "5s")):
+        wishes.observe(Wished(site, moment))
+    cluster.wait(10)
+    (preview,) = b.core.hosting.previews(spec.id)
+    assert (preview.node, preview.label, preview.by, preview.name) == (b.id, "5s", "a login", spec.name)
+    for member in cluster.members.values():
+        told = seen(member, preview)
+        assert told is not None
+        assert (told.spec.name, told.spec.clone_of) == (f"{spec.name}#5s", spec.id)
+        assert [port.port for port in told.spec.ports] == [port.port for port in spec.ports]
+    for moment in ("5s", "6s", "7s"):
+        wishes.observe(Wished(spec.id, moment))
+    cluster.wait(10)
+    assert sorted(one.label for one in b.core.hosting.previews(spec.id)) == ["5s", "6s"]
+    cluster.wait(1800)
+    assert b.core.hosting.previews(spec.id) == [] and clones(cluster, b) == []

@@ -125,6 +125,21 @@ def test_a_mailbox_that_is_away(mail: World, service: str, state: str, text: byt
     mail.call()
 
 
+@pytest.mark.parametrize("service", ["imap", "pop3", "submission", "smtp"])
+def test_a_server_that_closes_before_it_greets_is_tried_again(mail: World, service: str) -> None:
+    """It stops, or does not run yet: the client waits as for an owner."""
+    mail.follow(mail.site(ports=(*PORTS, Port("x", 25, "smtp")), domains=("mail.shop.test",)))
+    wire = client(mail, service)
+    wire.send(LOGINS.get(service, b"EHLO x\r\nMAIL FROM:<>\r\nRCPT TO:<ann@shop.test>\r\n"))
+    wire.clear()
+    mail.call().accept().hang_up(clean=True)
+    mail.pass_time(1)
+    assert wire.taken() == b""
+    site = mail.call().accept()
+    site.send({"imap": b"* OK\r\n", "pop3": b"+OK\r\n"}.get(service, b"220 a\r\n"))
+    assert site.taken() != b"" and not wire.closed
+
+
 LOGINS = {
     "imap": b"a LOGIN ann@shop.test x\r\n",
     "pop3": b"USER ann@shop.test\r\nPASS x\r\n",

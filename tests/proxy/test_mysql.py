@@ -172,6 +172,19 @@ def test_an_answer_nobody_asked_for_ends_it(database: World) -> None:
     assert wire.taken()[4:7] == b"\xff\x13\x04" and wire.closed and not site.taken()
 
 
+@pytest.mark.parametrize("said", [b"", packet(0, b"\xff\x1d\x04Server shutdown in progress")])
+def test_a_server_that_stops_is_tried_again(database: World, said: bytes) -> None:
+    """Its client waits as for an owner."""
+    wire = client(database)
+    wire.send(hello("app@shop.test"))
+    site = database.call().accept()
+    site.send(said) if said else site.hang_up(clean=True)
+    assert wire.taken() == b"" and not wire.closed
+    database.pass_time(2)
+    database.call().accept().send(packet(0, THEIRS))
+    assert wire.taken().startswith(packet(2, b"\xfemysql_native_password\0" + read_greeting(THEIRS).scramble + b"\0"))
+
+
 @pytest.mark.parametrize("said", [b"SSH-2.0-x\r\n", packet(0, THEIRS) + packet(1, OK), packet(0, b"\x09old\0")])
 def test_a_server_that_is_none_is_not_believed(database: World, said: bytes) -> None:
     """Also one that says OK before anybody logged in."""

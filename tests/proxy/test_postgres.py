@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hybrid.model import Claim, NodeId, Port, SiteId
-from hybrid_proxy.body import chunk
+from hybrid_proxy.body import LAST_CHUNK, chunk
 from hybrid_proxy.guest import GuestFactory
 from hybrid_proxy.postgres import Postgres, error, parameters, startup
 from hybrid_proxy.proxyv2 import Passport, header_bytes, parse_header
@@ -93,6 +93,20 @@ def test_what_a_client_says_early_comes_after_its_login(database: World) -> None
     wire.send(hello("app@shop.test") + b"p\0\0\0\x05\0")
     database.follow(database.site(ports=PORTS))
     assert database.call().accept().taken() == hello("app") + b"p\0\0\0\x05\0"
+
+
+def test_what_comes_while_the_site_is_looked_for_is_kept(database: World) -> None:
+    """TLS gives out what it has even when it is told to wait; too much of it ends the connection."""
+    wire = client(database)
+    wire.send(hello("app@shop.test"))
+    wire.send(b"p\0\0\0\x05\0")
+    call = database.call()
+    assert call.accept().taken() == hello("app") + b"p\0\0\0\x05\0"
+    wire = client(database)
+    wire.send(hello("app@shop.test"))
+    call = database.call()
+    wire.send(b"x" * 30000)
+    assert wire.closed and call.cancelled
 
 
 def test_an_unknown_site_is_told_how_to_log_in(database: World) -> None:
@@ -197,6 +211,30 @@ def test_a_large_process_id_stays_as_it_is(database: World) -> None:
     assert wire.taken() == key(1 << 18) + READY
 
 
+@pytest.mark.parametrize("said", [b"", error("57P03", "the database system is shutting down")])
+def test_a_server_that_stops_or_starts_is_tried_again(database: World, said: bytes) -> None:
+    """Its client waits as for an owner, and hears nothing of it but when that takes too long."""
+    wire = client(database)
+    wire.send(hello("app@shop.test"))
+    for _ in range(3):
+        site = database.call().accept()
+        site.send(said) if said else site.hang_up(clean=True)
+        assert site.closed and not wire.closed and not database.calls
+        database.pass_time(2)
+    site = database.call().accept()
+    assert site.taken() == hello("app")
+    site.send(AUTHENTICATED + READY)
+    assert wire.taken() == AUTHENTICATED + READY
+    wire = client(database)
+    wire.send(hello("app@shop.test"))
+    while not wire.closed:
+        for call in database.calls[-1:]:
+            call.accept().send(error("57P03", "starting up"))
+        database.calls.clear()
+        database.pass_time(0.25)
+    assert b"C57P03" in wire.taken() and database.clock.seconds() < 30
+
+
 def test_a_server_that_is_none_is_not_believed(database: World) -> None:
     """The client gets an error of its protocol."""
     wire = client(database)
@@ -224,6 +262,22 @@ def test_an_idle_client_is_told_that_its_server_is_gone(database: World) -> None
     wire.clear()
     site.hang_up()
     assert (wire.taken(), wire.closed) == (b"", True)
+
+
+def test_an_idle_client_is_told_through_another_node_too(database: World) -> None:
+    """There the end of the server is a last chunk, and what other end there is."""
+    for ends in (True, False):
+        database.follow(database.site(owner=OTHER, ports=PORTS))
+        wire = client(database)
+        wire.send(hello("app@shop.test"))
+        node = database.call().accept()
+        node.send(JOINED + chunk(AUTHENTICATED + READY))
+        wire.clear()
+        if ends:
+            node.send(LAST_CHUNK)
+        else:
+            node.hang_up()
+        assert b"C57P01" in wire.taken() and wire.closed and node.closed
 
 
 def test_through_another_node(database: World) -> None:

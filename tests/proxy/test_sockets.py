@@ -30,7 +30,7 @@ from hybrid.certs.records import Shown
 from hybrid.cluster.certificates import new_key
 from hybrid.cluster.founding import create_cluster
 from hybrid.cluster.identity import Identity
-from hybrid.model import Claim, NodeId, Port, Served, SiteId, SiteSpec, Version
+from hybrid.model import Claim, NodeId, Port, Served, SiteId, SiteSpec, Version, Wished
 from hybrid.settings import Settings
 from hybrid.view import NodeView, SiteState, SiteView, View
 from hybrid_proxy.limits import Limits
@@ -199,7 +199,7 @@ class Pair:
         issuers = first.admit(key.public_key(), time.time())
         second = Identity.begin(first.cluster, key, issuers, first.root, "two", "127.0.0.1", time.time())
         self.identities = (first, second)
-        self.served: list[Served] = []
+        self.served: list[Served | Wished] = []
         self.listening: list[IListeningPort] = [self._listen(Website), self._listen(Database)]
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -499,7 +499,7 @@ async def test_a_graceful_end(pair: Pair) -> None:
     await talker.until(NEVER_HEARD)
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", port)) != 0
-    assert [(served.site, served.requests) for served in pair.served] == [(SHOP, 1)]
+    assert [(served.site, served.requests) for served in pair.served if isinstance(served, Served)] == [(SHOP, 1)]
 
 
 def _turn() -> Deferred[None]:
