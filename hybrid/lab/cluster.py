@@ -20,6 +20,18 @@ PATIENCE_S = 180.0
 """For what takes seconds on an idle machine: a loaded one is slow, not wrong."""
 POOL_BYTES = 4 * 1024**3
 BASE = Path("/var/tmp/hybrid-lab")
+SHARED_PORTS = """\
+smtp_port = 25
+submission_port = 587
+submissions_port = 465
+imap_port = 143
+imaps_port = 993
+pop3_port = 110
+pop3s_port = 995
+ftp_port = 21
+ftps_port = 990
+"""
+"""Settings: nothing else listens in a node's namespace."""
 HYBRID = [sys.executable, "-m", "hybrid.main"]
 _PLACES = ("paris", "paris", "london", "london", "oslo", "oslo")
 
@@ -104,7 +116,7 @@ class Lab:
             self._say(f"{node.name} in {node.dc}, {node.address}: " + ("founds" if node is self.first else "joins"))
             self._admit(node)
             with (node.state_dir / "hybrid.toml").open("a") as file:
-                file.write(self._settings(self.network))
+                file.write(SHARED_PORTS + self._settings(self.network))
             self.start(node.name)
         self.wait(
             lambda: all(self.sees_all(node) for node in self.nodes.values()), "all nodes see each other", PATIENCE_S
