@@ -39,6 +39,8 @@ class ZoneSeen(msgspec.Struct, frozen=True, kw_only=True):
     """RRsets that people keep there."""
     secondaries: tuple[str, ...] = ()
     """Addresses of others' name servers that copy the zone and are told of changes."""
+    ds: tuple[str, ...] = ()
+    """The DS record that the parent zone is to have; empty where this one is not signed."""
 
 
 class ZoneChanges(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -48,6 +50,8 @@ class ZoneChanges(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """`address` or `address:port`."""
     servers: tuple[str, ...] | UnsetType = UNSET
     """Names that are told as name servers besides the cluster's."""
+    dnssec: Literal["on", "off", "roll", "finish"] | UnsetType = UNSET
+    """`on`, `off`: sign the zone or do not. `roll`: sign with a new key too. `finish`: with the new one alone."""
 
 
 class RecordSeen(msgspec.Struct, frozen=True, kw_only=True):
@@ -127,7 +131,7 @@ class DnsZones(Protocol):
         """Make one. Raises `Conflict` where there is one, `BadRecord` for what cannot be a zone."""
 
     def change(self, name: str, changes: ZoneChanges) -> ZoneSeen:
-        """Change one. Raises `NoSuchZone`, `BadRecord`."""
+        """Change one. Raises `NoSuchZone`, `BadRecord`, `Conflict`."""
 
     def remove(self, name: str) -> None:
         """Remove one with what people keep in it. Raises `NoSuchZone`, `ManagedRecord`."""

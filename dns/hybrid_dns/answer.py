@@ -2,10 +2,12 @@
 From the bytes of a DNS query to the bytes of its reply. Pure.
 
 Plain queries for names that exist are answered from a table of finished replies; all else goes through dnspython.
- RFC 1035, 2308 (negative answers), 6891 (EDNS), 8482 (ANY), 3225 (DO is echoed).
+ RFC 1035, 2308 (negative answers), 6891 (EDNS), 8482 (ANY), 3225 (DO is echoed), 4035 (signed zones).
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import dns.edns
 import dns.exception
@@ -19,14 +21,14 @@ import dns.rrset
 from dns.rdataclass import RdataClass
 from dns.rdatatype import RdataType
 
-from hybrid_dns.lookup import Match, Zones
+from hybrid_dns.dnssec import Signers, secure
+from hybrid_dns.lookup import Zones
 from hybrid_dns.options import ROOM
+from hybrid_dns.resolve import resolve
 from hybrid_dns.table import HEADER_SIZE, UDP_SIZE, Table
 
 ELSEWHERE = b""
 """In place of a reply: only the node process can answer."""
-MAX_CHAIN = 8
-"""CNAMEs that are followed."""
 
 _REFUSED_TYPES = frozenset({RdataType.AXFR, RdataType.IXFR, RdataType.MAILA, RdataType.MAILB, RdataType.OPT})
 
@@ -38,9 +40,27 @@ class Answers:
     Immutable to its callers: a change of the zones is another `Answers`.
     """
 
-    def __init__(self, zones: Zones | None, before: Answers | None = None, changed: set[str] | None = None) -> None:
-        self._zones = zones
-        self._table: Table = Table(zones, before._table if before is not None else None, changed)
+    def __init__(
+        self,
+        zones: Zones | None,
+        before: Answers | None = None,
+        changed: set[str] | None = None,
+        signers: Signers | None = None,
+        wall_s: Callable[[], float] = float,
+    ) -> None:
+        """
+        From one state of the zones.
+
+        Args:
+            zones: That state.
+            before: The answers from the state before; what still holds is taken from them.
+            changed: Names whose hosts differ. `None`: more than that does.
+            signers: Of the zones that are signed.
+            wall_s: Seconds since the epoch, for signatures.
+        """
+        self._zones, self._signers, self._wall_s = zones, signers or {}, wall_s
+        kept = before._table if before is not None and before._signers is self._signers else None
+        self._table: Table = Table(zones, kept, changed, frozenset(self._signers))
         self.quick, self.exact = self._table.quick, self._table.exact
 
     def answer(self, query: bytes, stream: bool = False) -> bytes | None:
@@ -92,24 +112,27 @@ class Answers:
         elif self._zones is None:
             reply.set_rcode(dns.rcode.SERVFAIL)
         else:
-            self._resolve(self._zones, question, reply)
+            self._resolve(self._zones, question, reply, bool(query.ednsflags & dns.flags.DO))
         return reply
 
-    def _resolve(self, zones: Zones, question: dns.rrset.RRset, reply: dns.message.Message) -> None:
+    def _resolve(self, zones: Zones, question: dns.rrset.RRset, reply: dns.message.Message, wants_proof: bool) -> None:
         """Fill `reply` from `zones`."""
-        if _fill(zones, question, reply):
-            self._remember(zones, question)
+        steps = resolve(zones, self._signers, question, reply)
+        if steps and all(match.exists and not match.wild and not match.cut for _, match in steps):
+            self._remember(zones, question, any(match.origin in self._signers for _, match in steps))
+        if wants_proof and self._signers:
+            secure(zones, self._signers, reply, steps, self._wall_s())
 
-    def _remember(self, zones: Zones, question: dns.rrset.RRset) -> None:
+    def _remember(self, zones: Zones, question: dns.rrset.RRset, is_signed: bool) -> None:
         """Put the reply to a plain query of `question` in the table (not when it would be too long for any client)."""
         plain = dns.message.QueryMessage(id=0)
         plain.flags = dns.flags.Flag(dns.flags.QR)
         plain.question.append(dns.rrset.RRset(question.name, RdataClass.IN, question.rdtype))
-        _fill(zones, question, plain)
+        resolve(zones, self._signers, question, plain)
         wire = plain.to_wire(want_shuffle=False)
         name = question.name.to_wire()
         if name is not None:
-            self._table.keep(name.lower() + wire[HEADER_SIZE + len(name) :][:4], wire)
+            self._table.keep(name.lower() + wire[HEADER_SIZE + len(name) :][:4], wire, is_signed)
 
 
 def _is_for_the_node(query: bytes, opcode: int, stream: bool) -> bool:
@@ -121,57 +144,6 @@ def _is_for_the_node(query: bytes, opcode: int, stream: bool) -> bool:
     end = query.find(b"\0", HEADER_SIZE) + 5
     kind = int.from_bytes(query[end - 4 : end - 2], "big")
     return kind == RdataType.IXFR or (kind == RdataType.AXFR and stream)
-
-
-def _fill(zones: Zones, question: dns.rrset.RRset, reply: dns.message.Message) -> bool:
-    """
-    The sections and flags of the answer to `question`; follows CNAMEs as long as they lead to what is ours.
-
-    Returns:
-        Whether the reply may be remembered: there are endless names that do not exist or that a wildcard answers for.
-    """
-    name, kind, is_exact = question.name, question.rdtype, True
-    for step in range(MAX_CHAIN):
-        match = zones.find(name)
-        if match is None:
-            if not step:
-                reply.set_rcode(dns.rcode.REFUSED)
-            return is_exact and step > 0
-        if match.cut and not (kind == RdataType.DS and match.records):
-            _refer(zones, match.cut, reply)
-            return False
-        reply.flags |= dns.flags.AA
-        is_exact = is_exact and match.exists and not match.is_wild
-        if kind == RdataType.ANY and match.exists:
-            reply.answer.append(dns.rrset.from_text(name, 3600, "IN", "HINFO", '"RFC8482" ""'))
-            return is_exact
-        rrset = zones.rrset(name, match, kind)
-        alias = None if rrset else zones.rrset(name, match, RdataType.CNAME)
-        if alias is None:
-            _conclude(zones, match, rrset, reply)
-            return is_exact
-        reply.answer.append(alias)
-        name = alias[0].target
-    return is_exact
-
-
-def _conclude(zones: Zones, match: Match, rrset: dns.rrset.RRset | None, reply: dns.message.Message) -> None:
-    """The RRset at the end of the way, or that there is none, with the SOA that says how long to believe it."""
-    if rrset is not None:
-        reply.answer.append(rrset)
-        if rrset.rdtype == RdataType.NS:
-            reply.additional.extend(zones.glue(rrset))
-        return
-    reply.authority.append(zones.soa(dns.name.from_text(match.origin)))
-    if not match.exists:
-        reply.set_rcode(dns.rcode.NXDOMAIN)
-
-
-def _refer(zones: Zones, cut: str, reply: dns.message.Message) -> None:
-    """Who answers below `cut` (RFC 1034 §4.2.1)."""
-    servers = zones.referral(cut)
-    reply.authority.append(servers)
-    reply.additional.extend(zones.glue(servers))
 
 
 def bare(query: bytes, rcode: dns.rcode.Rcode) -> bytes:

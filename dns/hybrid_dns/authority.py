@@ -46,6 +46,9 @@ class Zonekeeper(Protocol):
     def is_settled(self) -> bool:
         """Whether the serial stands for just that."""
 
+    def signed(self) -> set[str]:
+        """Zones that are signed."""
+
     def kept(self, zone: str) -> Sets:
         """People's own records."""
 
@@ -145,6 +148,9 @@ class Authority:
         if zone not in zones.contents.servers:
             return dns.rcode.NOTAUTH
         if not key.allows("transfer", zone, source):
+            return dns.rcode.REFUSED
+        if zone in self._keeper.signed():
+            self._log(f"{zone} is signed as it is answered: it cannot be transferred")
             return dns.rcode.REFUSED
         return dns.rcode.NOERROR if self._keeper.is_settled else dns.rcode.SERVFAIL
 

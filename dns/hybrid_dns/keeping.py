@@ -22,6 +22,7 @@ from hybrid_dns.notify import Reactor as NotifyReactor
 from hybrid_dns.records import Shared
 from hybrid_dns.registry import Registry
 from hybrid_dns.tsigkeys import Seals
+from hybrid_dns.zonekeys import ZoneKeys
 
 LOOK_EVERY_S = 1.0
 
@@ -52,14 +53,15 @@ class NameKeeping:
     ) -> None:
         """`shared`: the cluster's shared map. `seals`: seals secrets in it. `wall_s`: seconds since the epoch."""
         self._keys = Keys(shared, seals, os.urandom)
-        self.registry = Registry(shared, view, self._keys, wall_s)
+        self._signing = ZoneKeys(shared, seals)
+        self.registry = Registry(shared, view, self._keys, self._signing, wall_s)
         self._reactor, self._view = reactor, view
         self._notifier = Notifier(reactor)
         self._port: IListeningPort | None = None
         self._told: dict[str, tuple[Zones, tuple[str, ...]]] = {}
         self._authority = Authority(self.registry, self._keys.opened, lambda text: self.log.info("{text}", text=text))
         path = f"{settings.run_dir}/dns.sock"
-        self.desk = Desk(reactor, path, lambda: self.registry.entries, self._authority.answer)
+        self.desk = Desk(reactor, path, self.registry.told, self._authority.answer)
         self.registry.changed.append(self.desk.changed)
 
     def _say(self, text: str) -> None:
@@ -68,10 +70,13 @@ class NameKeeping:
     def heard(self, key: str) -> None:
         """The shared map has a new value of `key`."""
         self._keys.heard(key)
+        self._signing.heard(key)
         self.registry.heard(key)
 
     def look(self) -> None:
         """Each second: the serial, and whom to tell of what changed. The leader does both."""
+        if self._signing.is_behind:  # a cluster key came that opens more
+            self.desk.changed()
         self.registry.look()
         if not self.registry.is_led_here or not self.registry.is_settled:
             self._told = {}

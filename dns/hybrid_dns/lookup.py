@@ -32,8 +32,10 @@ class Match:
     """False: NXDOMAIN. A name that only has names below it exists."""
     hosts: Hosts | None = None
     records: Mapping[str, RecordSet] = field(default_factory=dict)
-    is_wild: bool = False
-    """A wildcard answers for it."""
+    wild: str = ""
+    """The wildcard that answers for it."""
+    encloser: str = ""
+    """The closest name above it that exists; of names that do not, or that a wildcard answers for."""
     cut: str = ""
     """The name at or above it at which the zone is delegated to others."""
 
@@ -91,12 +93,13 @@ class Zones:
         encloser = next(parent for parent in parents[: depth + 1] if parent in self._inner)
         wild = f"*.{encloser}"
         if wild in self._inner:
-            return self._match(origin, wild, is_wild=True)
-        return Match(origin, False)
+            found = self._match(origin, wild)
+            return Match(origin, True, found.hosts, found.records, wild, encloser)
+        return Match(origin, False, encloser=encloser)
 
-    def _match(self, origin: str, text: str, is_wild: bool = False) -> Match:
+    def _match(self, origin: str, text: str) -> Match:
         found = self.contents
-        return Match(origin, True, found.hosts.get(text), found.records.get(text, _NONE), is_wild)
+        return Match(origin, True, found.hosts.get(text), found.records.get(text, _NONE))
 
     def names(self, zone: str) -> Iterator[tuple[dns.name.Name, Match]]:
         """All names of a zone that have records, the top first, then sorted; also those below a delegation."""
@@ -144,9 +147,10 @@ class Zones:
         texts = [f"{server}." for server in self.contents.servers[origin]]
         return dns.rrset.from_text_list(name, INFRASTRUCTURE_TTL_S, "IN", "NS", texts) if texts else None
 
-    def referral(self, cut: str) -> dns.rrset.RRset:
-        """The NS RRset at which a zone is delegated."""
-        return _own_rrset(dns.name.from_text(cut), self.contents.records[cut]["NS"])
+    def cut_rrset(self, cut: str, kind: str) -> dns.rrset.RRset | None:
+        """NS or DS of a name at which a zone is delegated."""
+        own = self.contents.records[cut].get(kind)
+        return _own_rrset(dns.name.from_text(cut), own) if own else None
 
     def glue(self, servers: dns.rrset.RRset) -> list[dns.rrset.RRset]:
         """Addresses of the name servers named in an NS RRset, as far as they are ours."""

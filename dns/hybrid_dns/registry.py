@@ -17,12 +17,13 @@ from twisted.logger import Logger
 from hybrid.dns_deeds import DnsKeys, Edit, Imported, RecordSeen, ZoneChanges, ZoneKind, ZoneSeen
 from hybrid.errors import BadRecord, Conflict, ManagedRecord, NoSuchZone
 from hybrid.view import View
-from hybrid_dns import records, serials, zonefile
+from hybrid_dns import records, serials, zonefile, zonekeys
 from hybrid_dns.lookup import Zones
 from hybrid_dns.publish import Publisher
 from hybrid_dns.records import Book, RecordSet, Sets, Shared, ZoneEntry, canonical
 from hybrid_dns.rules import Platform, edited, zone_checked
 from hybrid_dns.zone import Contents, platform_of
+from hybrid_dns.zonekeys import ZoneKeys
 
 
 class Registry:
@@ -33,14 +34,18 @@ class Registry:
         shared: The cluster's shared map.
         view: The newest view.
         keys: For updates and transfers.
+        signing: Keys of signed zones.
         wall_s: Seconds since the epoch.
     """
 
     log = Logger()
 
-    def __init__(self, shared: Shared, view: Callable[[], View], keys: DnsKeys, wall_s: Callable[[], float]) -> None:
+    def __init__(
+        self, shared: Shared, view: Callable[[], View], keys: DnsKeys, signing: ZoneKeys, wall_s: Callable[[], float]
+    ) -> None:
         self.keys = keys
         self._shared, self._view, self._wall_s = shared, view, wall_s
+        self.signing = signing
         self._entries: Mapping[str, str] | None = None
         self._book: Book | None = None
         self._publisher = Publisher()
@@ -63,8 +68,17 @@ class Registry:
             self._entries = None
             if key != serials.KEY:
                 self._book = None
-            for tell in self.changed:
-                tell()
+            self._tell()
+        elif key.startswith(zonekeys.KEY):
+            self._tell()
+
+    def _tell(self) -> None:
+        for tell in self.changed:
+            tell()
+
+    def told(self) -> Mapping[str, str]:
+        """What name servers are to know."""
+        return {**self.entries, **self.signing.told()}
 
     def look(self) -> None:
         """Where this node leads, write a new serial when the contents are others than before."""
@@ -109,6 +123,10 @@ class Registry:
             self._book = records.read(self.entries)
         return self._book
 
+    def signed(self) -> set[str]:
+        """Zones that are signed."""
+        return self.signing.zones()
+
     def kept(self, zone: str) -> Sets:
         """People's own records in a zone."""
         return self.book.names(zone)
@@ -140,8 +158,12 @@ class Registry:
         zone = self._known(name)
         entry = self.book.zones.get(zone, ZoneEntry(name=zone))
         wanted = {key: value for key, value in msgspec.structs.asdict(changes).items() if value is not UNSET}
+        wanted.pop("dnssec", None)
         new = zone_checked(msgspec.structs.replace(entry, **wanted))
         self._write({records.ZONE + zone: new})
+        if changes.dnssec is not UNSET:
+            self.signing.change(zone, changes.dnssec)
+            self._tell()
         return self.zone(zone)
 
     def remove(self, name: str) -> None:
@@ -153,6 +175,8 @@ class Registry:
             raise ManagedRecord(
                 f"{zone} cannot be removed", "it is there for a site", "remove the domain from the site"
             )
+        if zone in self.signing.zones():
+            self.signing.change(zone, "off")
         gone = {one.key: None for sets in book.names(zone).values() for one in sets.values()}
         self._write({**gone, records.ZONE + zone: None})
 
@@ -205,8 +229,17 @@ class Registry:
         kind: ZoneKind = "cluster" if zone in view.zones else "own" if zone in book.zones else "site"
         sets = sum(map(len, book.names(zone).values()))
         servers = zones.contents.servers[zone]
+        ds = self.signing.ds(zone)
         secondaries = book.zones[zone].secondaries if zone in book.zones else ()
-        return ZoneSeen(name=zone, kind=kind, serial=zones.serial, servers=servers, sets=sets, secondaries=secondaries)
+        return ZoneSeen(
+            name=zone,
+            kind=kind,
+            serial=zones.serial,
+            servers=servers,
+            sets=sets,
+            secondaries=secondaries,
+            ds=ds,
+        )
 
     def _rrsets(self, zone: str) -> Iterator[tuple[dns.rrset.RRset, bool]]:
         """All that is answered in `zone`, SOA first, and whether it is the platform's."""

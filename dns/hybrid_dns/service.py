@@ -13,8 +13,9 @@ from twisted.logger import Logger
 
 from hybrid.settings import Settings
 from hybrid.view import View
-from hybrid_dns import records, serials
+from hybrid_dns import records, serials, zonekeys
 from hybrid_dns.answer import Answers
+from hybrid_dns.dnssec import Signers, ZoneSigner
 from hybrid_dns.limits import Limits
 from hybrid_dns.lookup import Zones, changed_names
 from hybrid_dns.options import MAX_NSID, SECRET_BYTES, Cookies
@@ -61,6 +62,9 @@ class DnsService(Service):
         """To the node process; set by who wires it."""
         self._serial = 0
         self._people: dict[str, str] = {}
+        self._keys: dict[str, str] = {}
+        self._signers: Signers = {}
+        self._signed: Signers = self._signers
         self._is_behind = False
         self._work: Iterator[None] | None = None
         self._later: IDelayedCall | None = None
@@ -81,7 +85,10 @@ class DnsService(Service):
     def follow_entries(self, entries: Mapping[str, str]) -> None:
         """Answer from these zones and records of people too."""
         self._kept_serial = serials.read(entries.get(serials.KEY)).serial
-        people = {key: value for key, value in entries.items() if key != serials.KEY}
+        keys = {key: value for key, value in entries.items() if key.startswith(zonekeys.TOLD)}
+        if keys != self._keys:
+            self._keys, self._signers = keys, _signers(keys, self._keys, self._signers)
+        people = {key: value for key, value in entries.items() if key != serials.KEY and key not in keys}
         if people != self._people:
             self._people, self._book = people, records.read(people)
         self._renew()
@@ -122,11 +129,14 @@ class DnsService(Service):
         serial = max(self._serial, self._kept_serial)
         if is_other and not self._kept_serial:
             serial = max(self._serial + 1, int(self._wall_s()))
-        if not is_other and serial == self._serial:
+        if not is_other and serial == self._serial and self._signed is self._signers:
             return
+        self._signed = self._signers
         before, self._serial = self._zones, serial
         self._zones = Zones(found, serial, before)
-        self._answers = Answers(self._zones, self._answers, changed_names(before, self._zones))
+        self._answers = Answers(
+            self._zones, self._answers, changed_names(before, self._zones), self._signers, self._wall_s
+        )
         if self._udp is not None:
             self._udp.answers = self._answers
         self.log.debug("zones changed: {names} names, serial {serial}", names=len(found.hosts), serial=serial)
@@ -167,6 +177,15 @@ class DnsService(Service):
 
     def _answer(self, query: bytes, stream: bool = False) -> bytes | None:
         return self._answers.answer(query, stream)
+
+
+def _signers(keys: Mapping[str, str], old: Mapping[str, str], known: Signers) -> Signers:
+    """By zone; those whose keys are the same stay, with the signatures they made."""
+    found = {}
+    for key, text in keys.items():
+        zone = key.removeprefix(zonekeys.TOLD)
+        found[zone] = known[zone] if old.get(key) == text else ZoneSigner(zone, zonekeys.read(text))
+    return found
 
 
 def _pair(address: str, port: int) -> tuple[socket.socket, socket.socket]:

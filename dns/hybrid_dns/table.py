@@ -12,6 +12,8 @@ from __future__ import annotations
 import ipaddress
 from functools import lru_cache
 
+import dns.name
+
 from hybrid_dns.lookup import NEGATIVE_TTL_S, Zones
 from hybrid_dns.options import ROOM
 
@@ -33,12 +35,16 @@ _Entry = tuple[bytes, bytes, bytes, bytes, bytes, bytes, bytes]
 """Bytes 2..12: by RD; with an OPT record, by RD. What follows the question: alone, with OPT, with OPT and DO."""
 
 
-def entry_of(wire: bytes, end: int) -> _Entry:
-    """The entry of `wire`: a reply without OPT whose id does not matter, RD clear, its question ending at `end`."""
+def entry_of(wire: bytes, end: int, is_signed: bool) -> _Entry:
+    """
+    The entry of `wire`: a reply without OPT whose id does not matter, RD clear, its question ending at `end`.
+
+    Where its zone `is_signed`, who wants proof gets the long way's.
+    """
     head, tail = wire[2:HEADER_SIZE], wire[end:]
     more = head[:8] + (int.from_bytes(head[8:], "big") + 1).to_bytes(2, "big")
     set_rd, more_rd = bytes([head[0] | 1]) + head[1:], bytes([more[0] | 1]) + more[1:]
-    return head, set_rd, more, more_rd, tail, tail + OPT[0], tail + OPT[0x80]
+    return head, set_rd, more, more_rd, tail, tail + OPT[0], b"" if is_signed else tail + OPT[0x80]
 
 
 class Table:
@@ -49,10 +55,17 @@ class Table:
         zones: What to make replies from; `None`: of nothing.
         before: The table of the state before; what still holds is taken from it.
         changed: Names whose hosts differ between both. `None`: nothing of it still holds.
+        signed: Zones that are signed.
     """
 
-    def __init__(self, zones: Zones | None, before: Table | None = None, changed: set[str] | None = None) -> None:
-        self._zones = zones
+    def __init__(
+        self,
+        zones: Zones | None,
+        before: Table | None = None,
+        changed: set[str] | None = None,
+        signed: frozenset[str] = frozenset(),
+    ) -> None:
+        self._zones, self._signed = zones, signed
         self._entries: dict[bytes, _Entry] = {}
         self.exact: dict[bytes, Exact] = {}
         """What follows the flags of a query, in lower case, to how it is answered; for who wants no call for each."""
@@ -85,6 +98,8 @@ class Table:
             if opt[5] or opt[6]:
                 return None
             exact: Exact = (entry[2:4], end, entry[6 if opt[7] & 0x80 else 5])
+            if not exact[2]:
+                return None
         elif query[10:12] == b"\0\0":
             exact = (entry[:2], end, entry[4])
         else:
@@ -100,10 +115,10 @@ class Table:
                 self.exact.clear()
             self.exact[query[4:].lower()] = exact
 
-    def keep(self, key: bytes, wire: bytes) -> None:
+    def keep(self, key: bytes, wire: bytes, is_signed: bool) -> None:
         """Remember `wire`, the reply to the plain question `key` (name in lower case, type, class)."""
         if len(self._entries) < LIMIT and len(wire) + OPT_SIZE <= SHORT:
-            self._entries[key] = entry_of(wire, HEADER_SIZE + len(key))
+            self._entries[key] = entry_of(wire, HEADER_SIZE + len(key), is_signed)
             self._dated.append(key)
 
     def _made(self, key: bytes) -> _Entry | None:
@@ -124,12 +139,20 @@ class Table:
             counts, tail = b"\0\0\0\1\0\0", self._soa(zones, labels)
         if tail == b"" or HEADER_SIZE + len(key) + len(tail) + OPT_SIZE > SHORT:
             return None
-        entry = entry_of(b"\0\0\x84\0\0\1" + counts + key + tail, HEADER_SIZE + len(key))
+        entry = entry_of(
+            b"\0\0\x84\0\0\1" + counts + key + tail, HEADER_SIZE + len(key), self._is_signed(zones, labels)
+        )
         if len(self._entries) < LIMIT:
             self._entries[key] = entry
             if not packed:
                 self._dated.append(key)
         return entry
+
+    def _is_signed(self, zones: Zones, labels: list[bytes]) -> bool:
+        if not self._signed:
+            return False
+        match = zones.find(dns.name.Name((*labels, b"")))
+        return match is not None and match.origin in self._signed
 
     def _soa(self, zones: Zones, labels: list[bytes]) -> bytes:
         """The SOA at the end of "no such data" for a name of `labels`; `b""` where its names need more thought."""

@@ -75,6 +75,7 @@ from hybrid.view import NodeView, Pending, SiteView, View
 from hybrid.web.resource import Pages
 from hybrid_dns.keys import Keys
 from hybrid_dns.registry import Registry
+from hybrid_dns.zonekeys import ZoneKeys
 
 N1, N2, N3 = NodeId("n-aaaaaaaaaaaaaaaa"), NodeId("n-bbbbbbbbbbbbbbbb"), NodeId("n-cccccccccccccccc")
 NAMES = {N1: "n1", N2: "n2", N3: "n3"}
@@ -665,8 +666,9 @@ class Node:
             lambda secrets: None,
         )
         keys = Keys(cluster.shared, self.certificates, lambda count: bytes(count))
-        self.dns = Registry(cluster.shared, self.hosting.view, keys, lambda: NOW_S)
-        cluster.shared.followers += [self.dns.heard, keys.heard]
+        signing = ZoneKeys(cluster.shared, self.certificates)
+        self.dns = Registry(cluster.shared, self.hosting.view, keys, signing, lambda: NOW_S)
+        cluster.shared.followers += [signing.heard, self.dns.heard, keys.heard]
         self.issuing = Issuing(
             cluster.reactor,
             node,

@@ -19,11 +19,13 @@ import dns.name
 import dns.tsig
 import dns.update
 
-from hybrid.dns_deeds import Edit, NewKey
+from hybrid.dns_deeds import Edit, NewKey, ZoneChanges
 from hybrid.model import NodeId, SiteId, SiteSpec, Version
 from hybrid.view import NodeView, SiteView, View
+from hybrid_dns import zonekeys
 from hybrid_dns.answer import ELSEWHERE, Answers
 from hybrid_dns.authority import Authority
+from hybrid_dns.dnssec import ZoneSigner
 from hybrid_dns.limits import Limits, truncated
 from hybrid_dns.options import Cookies
 from hybrid_dns.respond import Responder
@@ -52,6 +54,9 @@ def world() -> World:
     ):
         made.registry.edit("own.example", [Edit(name=name, type=kind, records=(text,))])
     made.keys.add(NewKey(name="k"))
+    made.registry.create("signed.example")
+    made.registry.edit("signed.example", [Edit(name="*.w", type="A", records=("192.0.2.1",))])
+    made.registry.change("signed.example", ZoneChanges(dnssec="on"))
     made.registry.look()
     return made
 
@@ -60,9 +65,18 @@ def corpus(ring: dict[dns.name.Name, dns.tsig.Key]) -> list[bytes]:
     """Good messages to begin with."""
     cookie = dns.edns.GenericOption(dns.edns.OptionType.COOKIE, bytes(8))
     nsid = dns.edns.GenericOption(dns.edns.OptionType.NSID, b"")
-    names = ["a.t", "b.ex", "own.example", "x.own.example", "c.own.example", "loop.own.example", "y.sub.own.example"]
+    names = [
+        "a.t",
+        "b.ex",
+        "own.example",
+        "x.own.example",
+        "c.own.example",
+        "loop.own.example",
+        "y.sub.own.example",
+        "x.w.signed.example",
+    ]
     found: list[dns.message.Message] = []
-    for name in [*names, "big.own.example", "none.t", "elsewhere.org", "."]:
+    for name in [*names, "big.own.example", "none.t", "signed.example", "no.signed.example", "elsewhere.org", "."]:
         for kind in ("A", "AAAA", "MX", "TXT", "NS", "SOA", "ANY", "HTTPS", "AXFR", "IXFR"):
             found.append(dns.message.make_query(name, kind, use_edns=-1))
             found.append(dns.message.make_query(name, kind, use_edns=0, options=[cookie, nsid], want_dnssec=True))
@@ -103,7 +117,10 @@ class Target:
 
     def __init__(self) -> None:
         self.world = world()
-        self.answers = Answers(self.world.registry.now)
+        (text,) = self.world.signing.told().values()
+        signers = {"signed.example": ZoneSigner("signed.example", zonekeys.read(text))}
+        self.answers = Answers(self.world.registry.now, signers=signers, wall_s=lambda: 1e9)
+        self._plain = Answers(self.world.registry.now, signers=signers, wall_s=lambda: 1e9)
         self._respond = Responder(self.answers.answer, b"n1", Cookies([bytes(16)]), lambda: 1e9)
         self._limits = Limits()
         self._authority = Authority(self.world.registry, self.world.keys.opened, lambda text: None)
@@ -112,7 +129,7 @@ class Target:
         """One message. Raises `AssertionError` where the reply is not one to it."""
         quick = self.answers.quick(message)
         if quick is not None:
-            assert quick == Answers(self.world.registry.now)._slow(message, False), message.hex()
+            assert quick == self._plain._slow(message, False), message.hex()
         found = self._respond(message, SOURCE, stream)
         if found is None:
             return

@@ -155,6 +155,53 @@ async def test_nsupdate_and_dig(tmp_path: Path, make_view: MakeView) -> None:
             await site.update("zone shop.example", "update add shop.example 60 A 192.0.2.1", place=tmp_path)
 
 
+@pytest_twisted.ensureDeferred
+async def test_delv_validates(tmp_path: Path, make_view: MakeView) -> None:
+    """A validating resolver, given the key that the parent would point to, believes every answer and every "no"."""
+    async with served(tmp_path, make_view()) as site:
+        registry = site.keeping.registry
+        for name, kind, text in (
+            ("www", "A", "192.0.2.1"),
+            ("c", "CNAME", f"www.{ORIGIN}."),
+            ("*.wild", "A", "192.0.2.9"),
+            ("a.deep", "TXT", '"x"'),
+        ):
+            site.set(name, kind, text)
+        registry.change(ORIGIN, ZoneChanges(dnssec="on"))
+        await believed(site, tmp_path)
+        first = (tmp_path / "anchors").read_text()
+        registry.change(ORIGIN, ZoneChanges(dnssec="roll"))
+        await believed(site, tmp_path, first)
+        await believed(site, tmp_path)
+        registry.change(ORIGIN, ZoneChanges(dnssec="finish"))
+        await believed(site, tmp_path)
+
+
+async def believed(site: Site, place: Path, anchors: str = "") -> None:
+    """`delv` validates all sorts of answers; `anchors`: what it trusts, by default what the parent would point to."""
+    tag, algorithm, kind, digest = site.keeping.registry.zone(ORIGIN).ds[0].split()
+    now = f'trust-anchors {{ "{ORIGIN}." static-ds {tag} {algorithm} {kind} "{digest}"; }};'
+    (place / "anchors").write_text(anchors or now)
+    base = ("-a", str(place / "anchors"), f"+root={ORIGIN}", "-p", str(site.server.port), "@127.0.0.1")
+
+    async def validates(name: str, wanted: str, says: str) -> bool:
+        return says in await ran("delv", *base, f"{name}.{ORIGIN}", wanted)
+
+    await until(lambda: validates("www", "A", "; fully validated"))
+    for name, wanted, says in (
+        ("c", "A", "; fully validated"),
+        ("x.wild", "A", "; fully validated"),
+        ("none", "A", "; negative response, fully validated"),
+        ("a.b.none", "A", "; negative response, fully validated"),
+        ("www", "MX", "; negative response, fully validated"),
+        ("deep", "A", "; negative response, fully validated"),
+        ("x.wild", "MX", "; negative response, fully validated"),
+    ):
+        assert await validates(name, wanted, says), f"{name} {wanted}: " + await ran(
+            "delv", *base, f"{name}.{ORIGIN}", wanted
+        )
+
+
 NSD = """
 server:
   ip-address: 127.0.0.1@{port}

@@ -15,20 +15,21 @@ from hybrid_dns.keys import Keys
 from hybrid_dns.lookup import Zones
 from hybrid_dns.registry import Registry
 from hybrid_dns.zone import contents
+from hybrid_dns.zonekeys import ZoneKeys
 
 NOW_S = 1_790_000_000.0
 
 
 class PlainSeals:
-    """`Seals` that hide nothing."""
+    """`Seals` that only turn around."""
 
     def seal(self, secret: bytes, about: str) -> Sealed:
         """See `hybrid_dns.tsigkeys.Seals`."""
-        return Sealed(about, secret)
+        return Sealed(about, secret[::-1])
 
     def open(self, sealed: Sealed, about: str) -> bytes | None:
         """See `hybrid_dns.tsigkeys.Seals`."""
-        return sealed.data if sealed.key_id == about else None
+        return sealed.data[::-1] if sealed.key_id == about else None
 
 
 class Map:
@@ -58,8 +59,9 @@ class World:
         self.view, self.shared = view, Map()
         self.now_s = NOW_S
         self.keys = Keys(self.shared, PlainSeals(), lambda count: bytes(range(count)))
-        self.registry = Registry(self.shared, lambda: self.view, self.keys, lambda: self.now_s)
-        self.shared.followers += [self.registry.heard, self.keys.heard]
+        self.signing = ZoneKeys(self.shared, PlainSeals())
+        self.registry = Registry(self.shared, lambda: self.view, self.keys, self.signing, lambda: self.now_s)
+        self.shared.followers += [self.signing.heard, self.registry.heard, self.keys.heard]
 
     def set(self, zone: str, name: str, kind: str, *texts: str, ttl_s: int | None = None) -> None:
         """Have these records."""

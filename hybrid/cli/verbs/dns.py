@@ -13,6 +13,7 @@ from hybrid.cli.parser import Verbs, add_noun, ask_option
 from hybrid.cli.parser import seconds as duration
 from hybrid.cli.paths import segment
 from hybrid.cli.session import Session
+from hybrid.cli.verbs import dnscheck
 
 ZONES = (
     Column("name"),
@@ -21,6 +22,7 @@ ZONES = (
     Column("serial", align="right"),
     Column("servers"),
     Column("secondaries"),
+    Column("ds", "DS FOR THE PARENT"),
 )
 KEYS = (Column("name"), Column("algorithm"), Column("may"), Column("zones"), Column("sources", "FROM"))
 RECORDS = (
@@ -36,6 +38,7 @@ def add(nouns: argparse._SubParsersAction[Any], common: argparse.ArgumentParser)
     """The noun, with nouns of its own."""
     epilog = "`hybrid dns --config FILE` is the name server itself: a process of a node"
     inner = add_noun(nouns, common, "dns", "DNS zones and records", epilog)
+    dnscheck.add(inner)
     _zones(inner.noun("zone", "zones that the cluster answers for"))
     _records(inner.noun("record", "records in a zone"))
     _keys(inner.noun("key", "keys with which programs sign updates and transfers (TSIG)"))
@@ -47,6 +50,7 @@ def _zones(verbs: Verbs) -> None:
     change = verbs.add("set", "who else serves a zone", set_zone, "hybrid dns zone set a.example --secondary 192.0.2.1")
     _zone(change)
     change.add_argument("--secondary", action="append", metavar="ADDRESS[:PORT]", help="told of changes; '' for none")
+    change.add_argument("--dnssec", choices=("on", "off", "roll", "finish"), help="sign it; roll: replace the key")
     change.add_argument("--server", action="append", metavar="NAME", help="named as a name server; '' for none")
     remove = verbs.add("remove", "remove a zone and the records in it", remove_zone)
     _zone(remove)
@@ -113,7 +117,9 @@ def set_zone(session: Session) -> int:
     """`hybrid dns zone set`."""
     options = session.options
     given = {"secondaries": options.secondary, "servers": options.server}
-    body = {key: [one for one in value if one] for key, value in given.items() if value is not None}
+    body: dict[str, object] = {key: [one for one in value if one] for key, value in given.items() if value is not None}
+    if options.dnssec:
+        body["dnssec"] = options.dnssec
     session.out.one(session.api.call("PATCH", _path(session), body).json(), ZONES)
     return 0
 
