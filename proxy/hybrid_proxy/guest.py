@@ -42,6 +42,7 @@ from hybrid_proxy.relay import IStream, Side, Splice
 from hybrid_proxy.route import Route, Wait
 from hybrid_proxy.tcp import Callee, Caller
 
+AGAIN_S = 0.5
 TAIL = 64
 """Bytes of what the site sent last that are kept for `Dialogue.farewell`."""
 _TROUBLES: dict[Page, Trouble] = {
@@ -140,6 +141,8 @@ class Guest(Caller):
         self._wanted = Find(self.site)
         self._found_by_s = NEVER
         """When the site must have been found."""
+        self._again = False
+        """Its server is tried again when due: the site's other services are not in doubt for it."""
         self._data: DataFactory | None = None
 
     def _where(self) -> Route:
@@ -198,8 +201,7 @@ class Guest(Caller):
             elif isinstance(effect, Again):
                 self._leave_site()
                 self.transport.pauseProducing()
-                self.due_s = self._found_by_s
-                self.try_later()
+                self._again, self.due_s = True, self._house.deadlines.now_s + AGAIN_S
             elif isinstance(effect, Patient):
                 self._silent_s = effect.silent_s
                 self.due_s = self._house.deadlines.now_s + effect.silent_s
@@ -279,7 +281,11 @@ class Guest(Caller):
         splice = self._splice
         if self._over:
             self.transport.abortConnection()
-        elif self._house.room.leave(self) or self._connecting is not None:
+        elif self._again and self._house.deadlines.now_s < self._found_by_s:
+            self._again, self.due_s = False, self._found_by_s
+            self._begin()
+        elif self._again or self._house.room.leave(self) or self._connecting is not None:
+            self._again = False
             self._stop_connecting()
             self._refuse(pages.WAITED)
         elif self._silent_s and self._progress != self._heard_before:
