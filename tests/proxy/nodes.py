@@ -113,10 +113,10 @@ class Nodes:
 
 
 async def run(*argv: str, **environment: str) -> tuple[str, str, int]:
-    """What a program says, what it complains of, and its status. It has half a minute."""
+    """What a program says, what it complains of, and its status. It has two minutes and a half."""
     env = {**os.environ, **environment}
     running: Deferred[tuple[bytes, bytes, int]] = getProcessOutputAndValue(
-        "timeout", ["30", *argv], env, reactor=global_reactor
+        "timeout", ["150", *argv], env, reactor=global_reactor
     )
     out, complaint, status = await running
     return out.decode(), complaint.decode(), status

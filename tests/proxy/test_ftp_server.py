@@ -31,7 +31,7 @@ async def test_files_through_another_node(tmp_path: Path) -> None:
     nodes = Nodes(tmp_path / "state", (Port("files", own, "ftp"),), {"ftp_port": ftp, "ftps_port": ftps})
     letter = tmp_path / "letter"
     letter.write_text("line\n" * LINES)
-    curl = ["curl", "-sSk", "-m", "20", "-u", "ann@shop:secret"]
+    curl = ["curl", "-sSk", "-m", "120", "-u", "ann@shop:secret"]
     try:
         for number, (extra, url) in enumerate(
             [

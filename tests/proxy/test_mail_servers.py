@@ -89,7 +89,7 @@ async def test_mail_is_read_through_another_node(dovecot: tuple[int, int], tmp_p
     nodes = Nodes(tmp_path / "state", ports, {"imap_port": imap, "imaps_port": imaps, "pop3_port": pop3})
     letter = tmp_path / "letter"
     letter.write_text("Subject: hello\r\n\r\n" + "line\r\n" * 20000)
-    curl = ["curl", "-sSk", "-m", "20", "-u", "ann@shop.test:secret"]
+    curl = ["curl", "-sSk", "-m", "120", "-u", "ann@shop.test:secret"]
     try:
         _, complaint, status = await run(*curl, "--ssl-reqd", "-T", str(letter), f"imap://{ENTRY}:{imap}/INBOX")
         assert status == 0, complaint
