@@ -71,7 +71,7 @@ async def test_psql_through_another_node(postgres: int, tmp_path: Path) -> None:
         assert "log in as USER@SITE" in complaint
         where = f"host={ENTRY} port={shared} user=app@shop dbname=postgres"
         _, complaint, _ = await run(
-            "timeout", "-s", "INT", "2", "psql", where, "-c", "select pg_sleep(25)", PGPASSWORD="secret"
+            "timeout", "-s", "INT", "6", "psql", where, "-c", "select pg_sleep(100)", PGPASSWORD="secret"
         )
         assert "canceling statement due to user request" in complaint
     finally:
