@@ -96,37 +96,39 @@ def send(orders: Orders, connection: ssl.SSLSocket) -> None:
 
 def receive(orders: Orders, connection: ssl.SSLSocket, held: bytes) -> None:
     """From the connection to the pipe: `held` first, and as many bytes of the end are kept back."""
-    buffer = memoryview(bytearray(len(held) + BLOCK))
-    buffer[: len(held)] = held
-    at, moved = len(held), 0
+    kept = len(held)
+    buffer = memoryview(bytearray(kept + BLOCK))
+    buffer[:kept] = held
     head = memoryview(bytearray(4))
+    moved = 0
     while size := block_size(connection, head):
-        while size:
-            got = connection.recv_into(buffer[at : at + min(size, orders.room(moved))])
-            if not got:
-                raise EOFError("the connection was cut")
-            at, moved, size = at + got, moved + got, size - got
-            if at == len(buffer) or not size:
-                write(orders.pipe, buffer[: at - len(held)])
-                buffer[: len(held)] = bytes(buffer[at - len(held) : at])
-                at = len(held)
-            orders.moved(moved)
+        orders.room(moved)
+        fill(connection, buffer[kept : kept + size])
+        write(orders.pipe, buffer[:size])
+        buffer[:kept] = bytes(buffer[size : size + kept])
+        moved += size
+        orders.moved(moved)
     say(str(moved))
-    say(f"end {b64encode(buffer[:at]).decode()}")
+    say(f"end {b64encode(buffer[:kept]).decode()}")
 
 
 def block_size(connection: ssl.SSLSocket, head: memoryview) -> int:
     """What stands before the next block."""
-    got = 0
-    while got < len(head):
-        more = connection.recv_into(head[got:])
-        if not more:
-            raise EOFError("the connection was cut")
-        got += more
+    fill(connection, head)
     size = int.from_bytes(head, "big")
     if size > BLOCK:
         raise ValueError(f"a block of {size} bytes")
     return size
+
+
+def fill(connection: ssl.SSLSocket, buffer: memoryview) -> None:
+    """Exactly so many bytes. Raises `EOFError`."""
+    at = 0
+    while at < len(buffer):
+        got = connection.recv_into(buffer[at:])
+        if not got:
+            raise EOFError("the connection was cut")
+        at += got
 
 
 def read(pipe: int, into: memoryview) -> int:

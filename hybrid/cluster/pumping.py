@@ -32,10 +32,12 @@ from hybrid.storage.children import Child
 
 BEGIN_AT = 4 * 1024 * 1024
 """What is shorter is over before a child could have begun."""
-WINDOW = 8 * 1024 * 1024
+WINDOW = 16 * 1024 * 1024
 """So much may be moved before the reactor has to say a word."""
 PIECE = 256 * 1024
 """The same where bytes have to wait: they come evenly."""
+BLINK_S = 0.005
+"""Who is told of what was moved may take so long without it being a wait."""
 
 Way = Literal["send", "receive"]
 _PROGRAM = str(Path(__file__).with_name("pump.py"))
@@ -137,7 +139,8 @@ class Pump(Child):
                 began_s, total = self._reactor.seconds(), self._moved
                 await moved(total - told)
                 told = total
-                self._say(str(told + (PIECE if self._reactor.seconds() > began_s else WINDOW)))
+                waited = self._reactor.seconds() - began_s > BLINK_S
+                self._say(str(told + (PIECE if waited else WINDOW)))
             elif self.ended is not None:
                 raise PeerError("a stream was cut", f"its pump ended: {self.ended.stderr.strip() or self.ended.status}")
             else:
