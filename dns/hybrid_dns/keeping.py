@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import dns.name
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
@@ -19,8 +19,10 @@ from hybrid_dns.keys import Keys
 from hybrid_dns.lookup import Zones
 from hybrid_dns.notify import Notifier, place_of
 from hybrid_dns.notify import Reactor as NotifyReactor
+from hybrid_dns.options import SECRET_BYTES
 from hybrid_dns.records import Shared
 from hybrid_dns.registry import Registry
+from hybrid_dns.slices import Slices
 from hybrid_dns.tsigkeys import Seals
 from hybrid_dns.zonekeys import ZoneKeys
 
@@ -54,8 +56,9 @@ class NameKeeping:
         """`shared`: the cluster's shared map. `seals`: seals secrets in it. `wall_s`: seconds since the epoch."""
         self._keys = Keys(shared, seals, os.urandom)
         self._signing = ZoneKeys(shared, seals)
-        self.registry = Registry(shared, view, self._keys, self._signing, wall_s)
-        self._reactor, self._view = reactor, view
+        self.registry = Registry(shared, view, self._keys, self._signing, wall_s, os.urandom(SECRET_BYTES))
+        self._reactor = reactor
+        self._slices = Slices(reactor, self._looking)
         self._notifier = Notifier(reactor)
         self._port: IListeningPort | None = None
         self._told: dict[str, tuple[Zones, tuple[str, ...]]] = {}
@@ -75,6 +78,13 @@ class NameKeeping:
 
     def look(self) -> None:
         """Each second: the serial, and whom to tell of what changed. The leader does both."""
+        self._slices.begin()
+
+    def _looking(self) -> Iterator[None]:
+        yield from self.registry.steps()
+        self._look()
+
+    def _look(self) -> None:
         if self._signing.is_behind:  # a cluster key came that opens more
             self.desk.changed()
         self.registry.look()
@@ -103,6 +113,7 @@ class NameKeeping:
 
     def stop(self) -> Deferred[object]:
         """Tell nobody any more."""
+        self._slices.stop()
         self._notifier.stop()
         port, self._port = self._port, None
         return maybeDeferred(port.stopListening) if port is not None else succeed(None)

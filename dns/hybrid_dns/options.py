@@ -17,6 +17,8 @@ COOKIE = 10
 CLIENT_BYTES = 8
 SERVER_BYTES = 16
 SECRET_BYTES = 16
+TOLD = "dns/cookies"
+"""What name servers are told: the secret of their cookies, in hex."""
 MAX_NSID = 32
 ROOM = 4 + MAX_NSID + 4 + CLIENT_BYTES + SERVER_BYTES
 """Bytes that our options take at most."""
@@ -103,6 +105,10 @@ class Cookies:
 
     def __init__(self, secrets: Iterable[bytes]) -> None:
         self._secrets = tuple(secrets)
+
+    def replaced(self, secret: bytes) -> Cookies:
+        """With a new secret; cookies of the one before are still known."""
+        return self if secret == self._secrets[0] else Cookies((secret, self._secrets[0]))
 
     def knows(self, cookie: bytes, source: str, now_s: float) -> bool:
         """Whether `cookie` (client and server part) was made for `source` within the last hour."""

@@ -17,7 +17,7 @@ from twisted.logger import Logger
 from hybrid.dns_deeds import DnsKeys, Edit, Imported, RecordSeen, ZoneChanges, ZoneKind, ZoneSeen
 from hybrid.errors import BadRecord, Conflict, ManagedRecord, NoSuchZone
 from hybrid.view import View
-from hybrid_dns import records, serials, zonefile, zonekeys
+from hybrid_dns import options, records, serials, zonefile, zonekeys
 from hybrid_dns.lookup import Zones
 from hybrid_dns.publish import Publisher
 from hybrid_dns.records import Book, RecordSet, Sets, Shared, ZoneEntry, canonical
@@ -36,20 +36,29 @@ class Registry:
         keys: For updates and transfers.
         signing: Keys of signed zones.
         wall_s: Seconds since the epoch.
+        cookie_secret: For all name servers of this node, which share a port.
     """
 
     log = Logger()
 
     def __init__(
-        self, shared: Shared, view: Callable[[], View], keys: DnsKeys, signing: ZoneKeys, wall_s: Callable[[], float]
+        self,
+        shared: Shared,
+        view: Callable[[], View],
+        keys: DnsKeys,
+        signing: ZoneKeys,
+        wall_s: Callable[[], float],
+        cookie_secret: bytes = bytes(options.SECRET_BYTES),
     ) -> None:
         self.keys = keys
         self._shared, self._view, self._wall_s = shared, view, wall_s
         self.signing = signing
+        self.cookie_secret = cookie_secret
         self._entries: Mapping[str, str] | None = None
         self._book: Book | None = None
         self._publisher = Publisher()
         self._zones = Zones(self._publisher.contents, 0)
+        self._catching_up: Iterator[None] | None = None
         self._served = 0
         self._digested: tuple[Contents, str] | None = None
         self.changed: list[Callable[[], None]] = []
@@ -78,7 +87,15 @@ class Registry:
 
     def told(self) -> Mapping[str, str]:
         """What name servers are to know."""
-        return {**self.entries, **self.signing.told()}
+        return {**self.entries, **self.signing.told(), options.TOLD: self.cookie_secret.hex()}
+
+    def steps(self) -> Iterator[None]:
+        """Catch up with the view, in small steps; `now` does what is left of them at once."""
+        if self._catching_up is None:
+            self._catching_up = self._publisher.steps(self._view(), self.book)
+        for _ in self._catching_up:
+            yield
+        self._catching_up = None
 
     def look(self) -> None:
         """Where this node leads, write a new serial when the contents are others than before."""
@@ -92,6 +109,9 @@ class Registry:
     @property
     def now(self) -> Zones:
         """What is answered now."""
+        for _ in self._catching_up or ():
+            pass
+        self._catching_up = None
         found = self._publisher.follow(self._view(), self.book)
         self._served = max(self._served, serials.read(self.entries.get(serials.KEY)).serial)
         if found is not self._zones.contents or self._served != self._zones.serial:

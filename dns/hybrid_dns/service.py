@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
-from twisted.internet.interfaces import IDelayedCall, IListeningPort, IReactorFDSet, IReactorSocket, IReactorTime
+from twisted.internet.interfaces import IListeningPort, IReactorFDSet, IReactorSocket, IReactorTime
 from twisted.logger import Logger
 
 from hybrid.settings import Settings
@@ -18,16 +18,14 @@ from hybrid_dns.answer import Answers
 from hybrid_dns.dnssec import Signers, ZoneSigner
 from hybrid_dns.limits import Limits
 from hybrid_dns.lookup import Zones, changed_names
-from hybrid_dns.options import MAX_NSID, SECRET_BYTES, Cookies
+from hybrid_dns.options import MAX_NSID, SECRET_BYTES, TOLD, Cookies
 from hybrid_dns.publish import Publisher
 from hybrid_dns.respond import Responder
 from hybrid_dns.server import MAX_QUERY, DnsDatagrams, DnsStreams, PassOn, nobody
+from hybrid_dns.slices import Slices
 from hybrid_dns.udp import UdpReader
 from hybrid_dns.zone import NOTHING, Contents
 
-SLICE_S = 0.005
-LEAST_STEPS = 8
-"""In one go, whatever time they take: small clusters never see two states at once."""
 UDP_BUFFER = 4 * 1024 * 1024
 
 
@@ -65,9 +63,7 @@ class DnsService(Service):
         self._keys: dict[str, str] = {}
         self._signers: Signers = {}
         self._signed: Signers = self._signers
-        self._is_behind = False
-        self._work: Iterator[None] | None = None
-        self._later: IDelayedCall | None = None
+        self._slices = Slices(reactor, self._renewing)
         self._udp: UdpReader | None = None
         self._tcp: IListeningPort | None = None
 
@@ -85,10 +81,12 @@ class DnsService(Service):
     def follow_entries(self, entries: Mapping[str, str]) -> None:
         """Answer from these zones and records of people too."""
         self._kept_serial = serials.read(entries.get(serials.KEY)).serial
+        if TOLD in entries:
+            self._respond.cookies = self._respond.cookies.replaced(bytes.fromhex(entries[TOLD]))
         keys = {key: value for key, value in entries.items() if key.startswith(zonekeys.TOLD)}
         if keys != self._keys:
             self._keys, self._signers = keys, _signers(keys, self._keys, self._signers)
-        people = {key: value for key, value in entries.items() if key != serials.KEY and key not in keys}
+        people = {key: value for key, value in entries.items() if key not in (serials.KEY, TOLD, *keys)}
         if people != self._people:
             self._people, self._book = people, records.read(people)
         self._renew()
@@ -99,28 +97,10 @@ class DnsService(Service):
 
         The SOA serial is the cluster's (`hybrid_dns.serials`); until it has one, the wall time of the last change here.
         """
-        self._is_behind = True
-        if self._work is None:
-            self._work = self._renewing()
-            self._go_on()
-
-    def _go_on(self) -> None:
-        """Work for a few milliseconds; the rest is done between the answers to come."""
-        until_s = self._reactor.seconds() + SLICE_S
-        try:
-            for number, _ in enumerate(self._work or ()):
-                if number >= LEAST_STEPS and self._reactor.seconds() > until_s:
-                    self._later = self._reactor.callLater(0, self._go_on)
-                    return
-        except Exception:
-            self.log.failure("the zones of a view could not be made; those before stand")
-        self._work = None
+        self._slices.begin()
 
     def _renewing(self) -> Iterator[None]:
-        while self._is_behind:
-            self._is_behind = False
-            if self._view is None:
-                return
+        if self._view is not None:
             yield from self._publisher.steps(self._view, self._book)
             self._publish(self._publisher.contents)
 
@@ -164,8 +144,7 @@ class DnsService(Service):
     def stopService(self) -> Deferred[object]:
         """Stop listening; fires when the sockets are closed."""
         super().stopService()
-        if self._later is not None and self._later.active():
-            self._later.cancel()
+        self._slices.stop()
         udp, self._udp = self._udp, None
         tcp, self._tcp = self._tcp, None
         if udp is not None:

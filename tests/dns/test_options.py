@@ -29,6 +29,10 @@ class Server:
         answers = Answers(Zones(Contents(("t",), {"t": ()}, HOSTS), 1))
         self._respond = Responder(answers.answer, b"node-1", Cookies(secrets or [SECRET]), lambda: self.now_s)
 
+    def become(self, secret: bytes) -> None:
+        """Make cookies with this from now on."""
+        self._respond.cookies = self._respond.cookies.replaced(secret)
+
     def ask(
         self, name: str = "a.t", source: str = SOURCE, stream: bool = False, **options: bytes
     ) -> tuple[dns.message.Message, bool]:
@@ -69,6 +73,19 @@ def test_who_returns_its_cookie_is_known() -> None:
     later, known = server.ask(cookie=cookie)
     assert known and cookie_of(later) != cookie
     server.now_s += 1300
+    assert not server.ask(cookie=cookie)[1]
+
+
+def test_secrets_follow_one_another() -> None:
+    """The servers of a node share one that its node process makes; cookies of the one before stay good."""
+    server = Server()
+    cookie = cookie_of(server.ask(cookie=CLIENT)[0])
+    server.become(bytes(16))
+    assert server.ask(cookie=cookie)[1]
+    assert cookie_of(server.ask(cookie=CLIENT)[0]) != cookie
+    server.become(bytes(16))
+    assert server.ask(cookie=cookie)[1]
+    server.become(b"x" * 16)
     assert not server.ask(cookie=cookie)[1]
 
 
