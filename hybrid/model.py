@@ -13,6 +13,7 @@ import msgspec
 
 from hybrid.manifest import Extract, Health, Hooks
 from hybrid.sitehttp import Http
+from hybrid.sitetraffic import Logged
 
 NodeId = NewType("NodeId", str)
 """`n-` and 16 base32 characters: the digest of the node's public key."""
@@ -524,6 +525,16 @@ class Served(msgspec.Struct, frozen=True, tag=True):
     site: SiteId
     requests: int
     bytes: int
+    errors: int = 0
+    """Responses of the site with a status of 500 or more."""
+    latency: tuple[int, ...] = ()
+    """Responses by class of `hybrid.sitetraffic.LATENCY_S`."""
+    refused: int = 0
+    """Requests that got a page of the front door's own; counted where they came in, as those that waited are."""
+    waited: int = 0
+    """Requests that waited for an owner, or for room."""
+    waited_s: float = 0.0
+    """How long all of them together."""
 
 
 class Wished(msgspec.Struct, frozen=True, tag=True):
@@ -548,4 +559,5 @@ Fact = (
     | StreamBroken
     | Served
     | Wished
+    | Logged
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 
@@ -12,5 +14,9 @@ class Http(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Send who asks without TLS to `https://`, for names that have a certificate."""
     certificate: bool = False
     """Have a certificate issued for each of its domains."""
+    log: Literal["off", "combined", "json"] = "off"
+    """The format of its access log."""
+    requests_per_s: float = 0.0
+    """What each source may ask on average, by each proxy process; more get 429. 0: as much as it likes."""
     hsts_s: int = 0
     """For so long browsers shall ask by HTTPS only (RFC 6797); 0: nothing is said of it."""

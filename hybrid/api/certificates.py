@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Protocol
+from typing import Annotated, Literal, Protocol
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -123,6 +123,10 @@ class HttpAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """Who asks without TLS is sent to `https://`, for names with a certificate."""
     certificate: bool
     """One is issued for each of its domains."""
+    log: str
+    """The format of its access log: `off`, `combined` or `json`."""
+    requests_per_s: float
+    """What each source may ask on average of each proxy process; 0: as much as it likes."""
     hsts_s: int
     """For so long browsers shall ask by HTTPS only; 0: not said."""
 
@@ -132,6 +136,8 @@ class HttpChanges(Body, frozen=True):
 
     redirect: bool | UnsetType = UNSET
     certificate: bool | UnsetType = UNSET
+    log: Literal["off", "combined", "json"] | UnsetType = UNSET
+    requests_per_s: Annotated[float, Meta(ge=0, le=1e6)] | UnsetType = UNSET
     hsts_s: Annotated[int, Meta(ge=0, le=2 * YEAR_S)] | UnsetType = UNSET
 
 

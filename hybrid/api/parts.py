@@ -11,6 +11,7 @@ from hybrid.api.events import Events
 from hybrid.api.operations import Operations
 from hybrid.api.ports import AwayCopies, ClusterKeys, ImageStore, JoinTokens, Placement, RemoveNode, SharedMap
 from hybrid.api.tokens import Tokens
+from hybrid.api.traffic import TrafficBook
 from hybrid.deeds import Hosting
 from hybrid.dns_deeds import DnsZones
 from hybrid.group_deeds import GroupDeeds
@@ -35,6 +36,7 @@ class Parts:
     dns: DnsZones
     certificates: CertificateDeeds
     issuing: IssuingDeeds
+    traffic: TrafficBook
     placement: Placement
     ask: Callable[[Call], Awaitable[Answer]]
     """Answers a call as the API does, wherever in the cluster that is: for what is done to many sites."""

@@ -39,6 +39,7 @@ from hybrid.api.ports import (
 from hybrid.api.powerdns import PowerDns
 from hybrid.api.requests import BoundedConnections, bounded_site
 from hybrid.api.tokens import Tokens
+from hybrid.api.traffic import TrafficBook
 from hybrid.api.web import ApiResource, Root
 from hybrid.deeds import Hosting
 from hybrid.dns_deeds import DnsZones
@@ -104,7 +105,9 @@ class ApiService(Service):
         self.events = Events(wall_s)
         self.operations = Operations(node, node_name, reactor, wall_s, store, self.events, random, hosting)
         self.tokens = tokens = Tokens(shared, random, wall_s)
+        self._traffic = TrafficBook()
         parts = Parts(
+            traffic=self._traffic,
             hosting=hosting,
             operations=self.operations,
             events=self.events,
@@ -124,6 +127,7 @@ class ApiService(Service):
             wall_s=wall_s,
             monotonic_s=reactor.seconds,
         )
+        self._seconds = reactor.seconds
         self.core = Core(parts, peers, random)
         self._resource = ApiResource(reactor, node, self.core, tokens, self.events, random)
         self.root = Root(self._resource)
@@ -151,7 +155,8 @@ class ApiService(Service):
         self._view = view
 
     def report(self, fact: Fact) -> None:
-        """Tell a fact, if it is one people want to hear of."""
+        """Tell a fact, if it is one people want to hear of; write down what is about visitors."""
+        self._traffic.report(fact, self._seconds())
         told = changes.of_fact(fact)
         if told is not None:
             self.events.tell(told)

@@ -23,6 +23,7 @@ from hybrid.api.endpoints import (
     packages,
     proofs,
     sites,
+    traffic,
     transfers,
     zones,
 )
@@ -350,6 +351,7 @@ ROUTES: tuple[Route, ...] = (
     *groups.ROUTES,
     *zones.ROUTES,
     *certificates.ROUTES,
+    *traffic.ROUTES,
     *AWAY,
     *_JOBS,
     _DESCRIPTION,

@@ -48,6 +48,8 @@ class PublicDoor:
 
     def came_from(self, head: RequestHead) -> bytes:
         """See `Door`."""
+        if self._policy.routes.bounded:
+            self._policy.check_rate(head, self.source)
         if head.forwarding:
             return provenance(head, self.source, self.scheme, next(self._ids), self._passes)
         asked = head.authority, head.minor

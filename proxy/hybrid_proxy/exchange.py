@@ -60,6 +60,7 @@ class Exchange:
     _fresh_tries = 0
     _scout = False
     _waiting_since_s = -1.0
+    _status = 0
     _page: Page = pages.WAITED
     _kept: Outgoing | None = None
 
@@ -67,6 +68,7 @@ class Exchange:
         self._house, self._client = house, client
         self.head, self._came_from = head, came_from
         self.method = head.method
+        self._began_s = house.now_s()
         self.fully_sent = not (head.chunked or head.length)
         """Nothing of the request is left to send."""
 
@@ -228,7 +230,10 @@ class Exchange:
         self._chunks = length is None and head.minor == 1
         framed = length is not None or self._chunks
         self._keep_alive = head.keep_alive and self.fully_sent and framed and not house.draining
+        self._status = reply.status
         house.traffic.answers[reply.status // 100] += 1
+        if self._waiting_since_s >= 0:
+            self._count_wait()
         self._begin_reply(reply, length, piece, done)
         if done:
             self._finish()
@@ -300,7 +305,7 @@ class Exchange:
 
     def switched(self, upstream: Upstream, reply: ReplyHead, data: bytes) -> None:
         """See `hybrid_proxy.upstream.Asker`."""
-        self.begun, self._upstream = True, None
+        self.begun, self._upstream, self._status = True, None, reply.status
         self._house.traffic.answers[1] += 1
         self._client.transport.write(switching_bytes(reply))
         near, far = Side(self._client.transport), Side(upstream.transport)
@@ -361,6 +366,10 @@ class Exchange:
     def _answer(self, page: Page) -> None:
         self._detach(self._upstream)
         self._house.traffic.pages[page.status] += 1
+        if self.site:
+            self._house.traffic.refused(self.site)
+        if self._waiting_since_s >= 0:
+            self._count_wait()
         self._client.answer(page)
 
     def _detach(self, upstream: Upstream | None) -> None:
@@ -372,8 +381,7 @@ class Exchange:
         if self._producing:
             self._stop_producing()
         self._upstream = None
-        if type(self._destination) is Here:
-            self._house.traffic.served(self.site, self._sent_bytes)
+        self._count()
         self._client.ended(self._keep_alive)
 
     def _cut(self) -> None:
@@ -386,8 +394,19 @@ class Exchange:
         self._count()
 
     def _count(self) -> None:
-        if isinstance(self._destination, Here):
-            self._house.traffic.served(self.site, self._sent_bytes)
+        """Once for each request that the site answered, at its owner."""
+        if type(self._destination) is not Here:
+            return
+        house = self._house
+        seconds = house.now_s() - self._began_s
+        house.traffic.served(self.site, self._sent_bytes, self._status, seconds)
+        form = house.routes.logging.get(self.site)
+        if form is not None:
+            house.log(form, self.site, self.head, self._came_from, self._status, self._sent_bytes, seconds)
+
+    def _count_wait(self) -> None:
+        self._house.traffic.waited(self.site, self._house.deadlines.now_s - self._waiting_since_s)
+        self._waiting_since_s = -1.0
 
     def _stop_producing(self) -> None:
         if self._producing:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Callable, Iterator, Mapping
 
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator, IReactorTime
 
 from hybrid.model import SiteId
+from hybrid_proxy.accesslog import Journal, line
 from hybrid_proxy.deadlines import Deadlines
 from hybrid_proxy.door import PublicDoor, SecureDoor, request_ids
+from hybrid_proxy.head import RequestHead
 from hybrid_proxy.limits import Limits, Sources
 from hybrid_proxy.passive import Passive
 from hybrid_proxy.policy import Policy
@@ -28,14 +31,20 @@ class House:
         clock: For deadlines.
         limits: What is borne.
         connect: Opens connections to sites and other nodes.
+        wall_s: Seconds since the epoch, for access logs.
     """
 
-    def __init__(self, clock: IReactorTime, limits: Limits, connect: Connect) -> None:
+    def __init__(
+        self, clock: IReactorTime, limits: Limits, connect: Connect, wall_s: Callable[[], float] = time.time
+    ) -> None:
         self.limits = limits
         self.routes = Routes()
         self.certificates = Certificates()
-        self.policy = Policy(self.routes, self.certificates)
         self.deadlines = Deadlines(clock)
+        self.policy = Policy(self.routes, self.certificates, self.deadlines)
+        self.journal = Journal()
+        self.now_s = clock.seconds
+        self._wall_s = wall_s
         self.room = Room(clock, limits)
         self.pool = Pool(self.deadlines, limits, connect, self.room.release_one)
         self.sources = Sources(limits)
@@ -57,6 +66,12 @@ class House:
     def secure_door(self, source: str, source_port: int, host: str) -> SecureDoor:
         """The door a client at `source` came in by that asked by TLS for `host`."""
         return SecureDoor(self.policy, source, source_port, self._ids, self.limits.passes, host)
+
+    def log(
+        self, form: str, site: SiteId, head: RequestHead, came_from: bytes, status: int, sent: int, seconds: float
+    ) -> None:
+        """See `hybrid_proxy.accesslog.line`."""
+        self.journal.add(site, line(form, self._wall_s(), head, came_from, status, sent, seconds))
 
     def follow_secrets(self, secrets: Mapping[str, str]) -> None:
         """Certificates to show and challenges to answer, all there are."""

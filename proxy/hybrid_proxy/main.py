@@ -19,6 +19,7 @@ from hybrid.model import Served, Wished
 from hybrid.privileges import CODE, drop_root
 from hybrid.process import run_service
 from hybrid.settings import Settings, load
+from hybrid.sitetraffic import Logged
 from hybrid_proxy.lean.reactor import LeanReactor
 from hybrid_proxy.service import FrontDoors
 from hybrid_proxy.service import Reactor as DoorsReactor
@@ -57,7 +58,7 @@ class ProxyProcess(MultiService):
         self._doors.setServiceParent(self)
         self._feed.setServiceParent(self)
 
-    def _report(self, fact: Served | Wished) -> None:
+    def _report(self, fact: Served | Logged | Wished) -> None:
         self._feed.report(fact)
 
     def startService(self) -> None:

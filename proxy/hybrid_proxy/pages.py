@@ -20,6 +20,7 @@ REASONS = {
     417: "Expectation Failed",
     421: "Misdirected Request",
     426: "Upgrade Required",
+    429: "Too Many Requests",
     431: "Request Header Fields Too Large",
     502: "Bad Gateway",
     503: "Service Unavailable",
@@ -108,6 +109,7 @@ def not_served(route: Stopped | Unavailable | Unknown) -> Page:
     return UNAVAILABLE
 
 
+TOO_MANY = Page(429, "You ask this website too often. Please try again in a moment.", retry_after_s=2)
 OTHER_HOST = Page(421, "This address is not the one the encrypted connection was made for.")
 UNKNOWN = Page(421, "There is no website at this address on this server.")
 SUSPENDED = Page(503, "This website is suspended. If it is yours, please ask your hosting company.", retry_after_s=3600)

@@ -8,7 +8,8 @@ from typing import Protocol
 from hybrid.certs.records import Shown
 from hybrid.model import SiteId
 from hybrid_proxy.head import RequestHead
-from hybrid_proxy.pages import OTHER_HOST, Page, Plain, moved
+from hybrid_proxy.pages import OTHER_HOST, TOO_MANY, Page, Plain, moved
+from hybrid_proxy.rates import Rates
 from hybrid_proxy.route import Route, Routes
 
 CHALLENGE = "acme/"
@@ -23,11 +24,18 @@ class Certified(Protocol):
         """The certificate for `host`, a domain of `site`."""
 
 
+class Time(Protocol):
+    """Knows what time it is."""
+
+    now_s: float
+
+
 class Policy:
     """See the module."""
 
-    def __init__(self, routes: Routes, certificates: Certified) -> None:
-        self.routes, self._certificates = routes, certificates
+    def __init__(self, routes: Routes, certificates: Certified, time: Time) -> None:
+        self.routes, self._certificates, self._time = routes, certificates, time
+        self._rates = Rates()
         self._challenges: dict[bytes, Page] = {}
 
     def follow(self, secrets: Mapping[str, str]) -> None:
@@ -37,6 +45,12 @@ class Policy:
             for key, answer in secrets.items()
             if key.startswith(CHALLENGE)
         }
+
+    def check_rate(self, head: RequestHead, source: str) -> None:
+        """Count a request. Raises `Page` where its source asks more than the site's user allows."""
+        bound = self.routes.bounded.get(head.host or "")
+        if bound is not None and not self._rates.allow(bound[0], source, bound[1], self._time.now_s):
+            raise TOO_MANY
 
     def route(self, head: RequestHead) -> Route | Page:
         """Of a request that came without TLS."""

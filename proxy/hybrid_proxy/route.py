@@ -96,6 +96,10 @@ class Routes:
         self.services: Services[Route] = Services(self._service_route, UNKNOWN)
         self.redirecting: frozenset[str] = frozenset()
         """Hosts whose sites want to be asked by HTTPS only."""
+        self.logging: dict[SiteId, str] = {}
+        """Sites with an access log, to its format."""
+        self.bounded: dict[str, tuple[SiteId, float]] = {}
+        """Hosts to their site and how many requests a second each source may make of it."""
         self.shadowed: tuple[tuple[int, SiteId], ...] = ()
         """Public ports that a second site asked for, and who did not get it."""
 
@@ -227,8 +231,11 @@ class Routes:
                     shadowed.append((port.public_port, site))
         self.shadowed = tuple(shadowed)
         self.services.index(view.sites)
-        wishes = {site: seen.spec.http.redirect for site, seen in view.sites.items()}
-        self.redirecting = frozenset(host for host, site in self._sites.items() if wishes[site])
+        wishes = {site: seen.spec.http for site, seen in view.sites.items()}
+        self.redirecting = frozenset(host for host, site in self._sites.items() if wishes[site].redirect)
+        self.logging = {site: wish.log for site, wish in wishes.items() if wish.log != "off"}
+        rates = ((host, site, wishes[site].requests_per_s) for host, site in self._sites.items())
+        self.bounded = {host: (site, per_s) for host, site, per_s in rates if per_s > 0}
 
 
 def _kept(old: Route | None, new: Route) -> Route:

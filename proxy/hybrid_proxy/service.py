@@ -15,6 +15,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from hybrid.model import NodeId, Served, Wished
 from hybrid.settings import Settings
+from hybrid.sitetraffic import Logged
 from hybrid.view import View
 from hybrid_proxy.dial import Dialler, Identity, InteriorTLS
 from hybrid_proxy.doors import InteriorFactory, PublicFactory
@@ -33,6 +34,7 @@ from hybrid_proxy.sharedtls import SharedTLS
 from hybrid_proxy.wishes import Wishes
 
 REPORT_S = 10.0
+LOG_S = 1.0
 DRAIN_LOOK_S = 0.1
 
 
@@ -48,7 +50,7 @@ class FrontDoors(MultiService):
         reactor: For sockets and time.
         settings: Ports, subnet.
         identity: For links between nodes.
-        report: Hears `Served` every ten seconds, once per site, and `Wished`.
+        report: Hears `Served` every ten seconds and `Logged` every second, once per site; and `Wished`.
         bind_address: To listen on; empty for all IPv4 addresses.
         limits: Deadlines and bounds.
     """
@@ -60,7 +62,7 @@ class FrontDoors(MultiService):
         reactor: Reactor,
         settings: Settings,
         identity: Identity,
-        report: Callable[[Served | Wished], None],
+        report: Callable[[Served | Logged | Wished], None],
         bind_address: str = "",
         limits: Limits | None = None,
     ) -> None:
@@ -90,6 +92,8 @@ class FrontDoors(MultiService):
         self._reports = LoopingCall(self._report_traffic)
         self._reports.clock = reactor
         self._most = resource.getrlimit(resource.RLIMIT_NOFILE)[0] * 19 // 40  # each may need an upstream too
+        self._journals = LoopingCall(self._report_log)
+        self._journals.clock = reactor
         self._has_view = False
         self._members: Collection[NodeId] = ()
 
@@ -109,6 +113,7 @@ class FrontDoors(MultiService):
         super().startService()
         self.house.deadlines.start()
         self._reports.start(REPORT_S, now=False)
+        self._journals.start(LOG_S, now=False)
         if self._has_view:
             self._open()
 
@@ -121,6 +126,8 @@ class FrontDoors(MultiService):
                 listener.close()
         if self._reports.running:
             self._reports.stop()
+            self._journals.stop()
+            self._report_log()
             self._report_traffic()
         return Deferred.fromCoroutine(self._drain())
 
@@ -227,3 +234,10 @@ class FrontDoors(MultiService):
                 self._report(served)
         except Exception:
             self.log.failure("traffic could not be reported")
+
+    def _report_log(self) -> None:
+        try:
+            for logged in self.house.journal.taken():
+                self._report(logged)
+        except Exception:
+            self.log.failure("access logs could not be reported")

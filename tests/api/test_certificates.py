@@ -47,7 +47,7 @@ def test_what_does_not_fit_is_refused(cluster: Any) -> None:
 def test_how_a_sites_http_is_served(cluster: Any) -> None:
     """Nothing is wished for at first; changes are made at the owner; odd ones are refused."""
     path = "/v1/sites/shop/http"
-    nothing = {"redirect": False, "certificate": False, "hsts_s": 0}
+    nothing = {"redirect": False, "certificate": False, "log": "off", "requests_per_s": 0.0, "hsts_s": 0}
     assert cluster.n1("GET", path).json == nothing
     assert cluster.n1("PATCH", path, {"redirect": True}).json == {**nothing, "redirect": True}
     assert cluster.n1("PATCH", path, {"hsts_s": 3600}).json == {**nothing, "redirect": True, "hsts_s": 3600}

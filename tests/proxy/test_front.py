@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hybrid.model import Served, SiteId
+from hybrid.sitetraffic import LATENCY_S
 from hybrid_proxy.limits import Limits
 
 if TYPE_CHECKING:
@@ -232,7 +233,7 @@ def test_traffic_is_counted_at_the_owner(world: World) -> None:
     client, site = asked(world)
     site.send(OK)
     (served,) = world.house.traffic.taken()
-    assert served == Served(SiteId("s-shop"), 1, len(client.taken()))
+    assert served == Served(SiteId("s-shop"), 1, len(client.taken()), 0, (1, *[0] * len(LATENCY_S)))
     assert list(world.house.traffic.taken()) == []
 
 

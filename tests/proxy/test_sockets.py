@@ -32,6 +32,7 @@ from hybrid.cluster.founding import create_cluster
 from hybrid.cluster.identity import Identity
 from hybrid.model import Claim, NodeId, Port, Served, SiteId, SiteSpec, Version, Wished
 from hybrid.settings import Settings
+from hybrid.sitetraffic import Logged
 from hybrid.view import NodeView, SiteState, SiteView, View
 from hybrid_proxy.limits import Limits
 from hybrid_proxy.service import FrontDoors, Reactor
@@ -199,7 +200,7 @@ class Pair:
         issuers = first.admit(key.public_key(), time.time())
         second = Identity.begin(first.cluster, key, issuers, first.root, "two", "127.0.0.1", time.time())
         self.identities = (first, second)
-        self.served: list[Served | Wished] = []
+        self.served: list[Served | Logged | Wished] = []
         self.listening: list[IListeningPort] = [self._listen(Website), self._listen(Database)]
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -499,7 +500,8 @@ async def test_a_graceful_end(pair: Pair) -> None:
     await talker.until(NEVER_HEARD)
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", port)) != 0
-    assert [(served.site, served.requests) for served in pair.served if isinstance(served, Served)] == [(SHOP, 1)]
+    told = [(one.site, one.requests) for one in pair.served if isinstance(one, Served)]
+    assert told == [(SHOP, 1)]
 
 
 def _turn() -> Deferred[None]:

@@ -26,6 +26,20 @@ LIST = (
     Column("domains"),
     Column("trouble"),
 )
+TRAFFIC = (
+    Column("site"),
+    Column("node"),
+    Column("requests_per_s", "REQ/S", align="right"),
+    Column("bytes_per_s", "BYTES/S", bytes_, "right"),
+    Column("requests", align="right"),
+    Column("bytes", "SENT", bytes_, "right"),
+    Column("errors", align="right"),
+    Column("refused", align="right"),
+    Column("waited", align="right"),
+    Column("p50_s", "P50", seconds, "right"),
+    Column("p95_s", "P95", seconds, "right"),
+    Column("p99_s", "P99", seconds, "right"),
+)
 SHOW = (
     Column("name"),
     Column("id"),
@@ -81,6 +95,8 @@ def add(nouns: argparse._SubParsersAction[Any], common: argparse.ArgumentParser)
     _site(http)
     http.add_argument("--redirect", choices=("on", "off"), help="send who asks without TLS to https://")
     http.add_argument("--certificate", choices=("on", "off"), help="have one issued for each of its domains")
+    http.add_argument("--log", choices=("off", "combined", "json"), help="its access log; see `hybrid site access-log`")
+    http.add_argument("--rate", type=float, metavar="N", help="requests a second each source may make (0: any)")
     http.add_argument("--hsts", type=duration, metavar="TIME", help="browsers shall ask by HTTPS only for so long (0)")
     move = verbs.add("move", "hand a running site over to another node", move_site, "hybrid site move blog --to n2")
     _site(move)
@@ -125,6 +141,12 @@ def add(nouns: argparse._SubParsersAction[Any], common: argparse.ArgumentParser)
     _site(run)
     run.add_argument("-i", "--stdin", action="store_true", help="pass standard input on (at most 700 kB)")
     run.add_argument("argv", nargs="+", metavar="WORD", help="the command and its arguments, after --")
+    top = verbs.add("top", "sites with the most visitors, by node", top_sites, "hybrid site top")
+    top.add_argument("--node", help="default: all that are up")
+    _site(verbs.add("stats", "a site's visitors: requests, bytes, errors, times", site_stats, "hybrid site stats blog"))
+    access = verbs.add("access-log", "the end of a site's access log", access_log, "hybrid site access-log blog")
+    _site(access)
+    access.add_argument("-n", "--lines", type=int, default=200, help="how many (default: %(default)s)")
     logs = verbs.add("logs", "the end of a site's console log", show_log)
     _site(logs)
     logs.add_argument("-n", "--lines", type=int, default=200, help="how many (default: %(default)s)")
@@ -176,6 +198,10 @@ def site_http(session: Session) -> int:
     for name in ("redirect", "certificate"):
         if getattr(options, name) is not None:
             given[name] = getattr(options, name) == "on"
+    if options.log is not None:
+        given["log"] = options.log
+    if options.rate is not None:
+        given["requests_per_s"] = options.rate
     if options.hsts is not None:
         given["hsts_s"] = int(options.hsts)
     session.out.one(session.api.call("PATCH", path, given).json() if given else session.api.get(path))
@@ -260,6 +286,32 @@ def execute(session: Session) -> int:
     if result["truncated"]:
         session.out.say("the output was cut")
     return int(result["status"])
+
+
+def top_sites(session: Session) -> int:
+    """`hybrid site top`."""
+    nodes = [session.options.node]
+    if nodes == [None]:
+        nodes = [one["name"] for one in session.api.get("/v1/nodes")["items"] if one["state"] == "up"]
+    found = [item for node in nodes for item in session.api.get("/v1/traffic", node=node)["items"]]
+    found.sort(key=lambda item: -float(item["requests_per_s"]))
+    session.out.items(found, TRAFFIC, "site")
+    return 0
+
+
+def site_stats(session: Session) -> int:
+    """`hybrid site stats`."""
+    session.out.one(session.api.get(path_of(session, "/traffic")), TRAFFIC, "site")
+    return 0
+
+
+def access_log(session: Session) -> int:
+    """`hybrid site access-log`."""
+    found = session.api.get(path_of(session, "/access-log"), lines=str(session.options.lines))
+    session.out.data("".join(line + "\n" for line in found["lines"]))
+    if found["dropped"]:
+        session.out.say(f"{found['dropped']} lines came too fast, and are not there")
+    return 0
 
 
 def show_log(session: Session) -> int:
