@@ -15,8 +15,9 @@ SEEDS ?= 200
 FROM ?= 0
 ONLY ?=
 SEED ?=
+SECONDS ?= 60
 
-.PHONY: help setup packages native images demo story faults test test-openzfs test-fast check format simulate mutations crashes differential bench clean
+.PHONY: help setup packages native images demo story faults test test-openzfs test-fast check format simulate mutations crashes differential fuzz bench clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -79,6 +80,9 @@ crashes: setup ## every crash point of every deed, and every second one in the r
 mutations: setup ## rules broken on purpose, one at a time: the simulation must notice each
 	@mkdir -p build
 	@$(BIN)/python -m tests.simulation.mutants
+
+fuzz: setup ## the parsers that face the internet, SECONDS each
+	@nice -n 5 $(BIN)/python -m tests.fuzz.http $(SECONDS)
 
 bench: setup ## ours beside the named peers: AREA=scale, replication (peer: sanoid), proxy (peers: haproxy nginx-light, load: wrk)
 	@mkdir -p build

@@ -17,6 +17,7 @@ from hybrid.model import SiteId
 from hybrid_proxy import pages
 from hybrid_proxy.body import LAST_CHUNK, chunk
 from hybrid_proxy.client import Client
+from hybrid_proxy.conversation import Conversation
 from hybrid_proxy.head import RequestHead
 from hybrid_proxy.house import House
 from hybrid_proxy.message import (
@@ -309,7 +310,7 @@ class Exchange:
         self._house.traffic.answers[1] += 1
         self._client.transport.write(switching_bytes(reply))
         near, far = Side(self._client.transport), Side(upstream.transport)
-        splice = Splice(near, far, lambda: self._tunnel_ended(splice))
+        splice = Conversation(near, far, lambda: self._tunnel_ended(splice))
         upstream.tunnel(splice)
         splice.begin()
         self._client.tunnel(splice)

@@ -157,6 +157,10 @@ class Splice:
         self._near.lost = True
         self.gone()
 
+    def far_gone(self) -> None:
+        """The site is lost."""
+        self.gone()
+
     def gone(self) -> None:
         """One end is lost: close the other when what it is owed has been sent."""
         if self._over:

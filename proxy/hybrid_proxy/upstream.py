@@ -222,7 +222,7 @@ class Upstream(Protocol):
         """See `twisted.internet.protocol.Protocol`."""
         self.shelf.gone(self)
         if self._splice is not None:
-            self._splice.gone()
+            self._splice.far_gone()
         else:
             self._ended(reason.check(ConnectionDone) is not None)
 
