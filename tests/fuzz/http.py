@@ -91,7 +91,7 @@ def request(chance: random.Random, data: bytes) -> None:
         head = parse_request(data)
     except Refused:
         return
-    if head is None:
+    if head is None or head.host is None:  # without a host it leads to nobody's site
         return
     try:
         came_from = origin(head, "192.0.2.1", b"http", 3) + b"1\r\n"

@@ -8,6 +8,7 @@ One cluster for the whole file; every test leaves all nodes up and the site serv
 
 from __future__ import annotations
 
+import datetime
 import os
 import socket
 import subprocess
@@ -24,6 +25,7 @@ import pytest
 from hybrid.lab.client import ApiError
 from hybrid.lab.cluster import Lab
 from hybrid.lab.visitor import Unanswered, visit
+from tests.certs.authority import Authority, new_key, pem, text
 
 pytestmark = [pytest.mark.cluster, pytest.mark.zfs, pytest.mark.lxc]
 IMAGES = Path(os.environ.get("HYBRID_IMAGES", "/var/cache/hybrid/images"))
@@ -153,6 +155,37 @@ def test_every_node_answers_dns_for_the_zone(lab: Lab) -> None:
         assert len(dig(node.address, "hybrid.test", "NS").answer[0]) >= 2
         assert len(dig(node.address, "hybrid.test", "SOA").answer[0]) == 1
         assert dig(node.address, "example.org", "A").rcode() == dns.rcode.REFUSED
+
+
+def test_https_on_every_node(lab: Lab, tmp_path: Path) -> None:
+    """A certificate given to one node is shown by all; by HTTP/2 too, wherever the site is; redirected, and logged."""
+    authority, key = Authority(now=datetime.datetime.now(datetime.UTC)), new_key()
+    (tmp_path / "root.pem").write_text(authority.pem)
+    upload = {"chain": text(authority.issue(key, HOST)), "key": pem(key)}
+    assert lab.api("n3").call("POST", "/certificates", upload)["sites"] == [SITE]
+
+    def asked(node: str) -> str:
+        trust = ["--cacert", str(tmp_path / "root.pem"), "--resolve", f"{HOST}:443:{lab.nodes[node].address}"]
+        command = ["curl", "-s", "-m", "20", "--http2", "-w", "%{http_version}", *trust, f"https://{HOST}/"]
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+
+    def served() -> bool:
+        return all("It serves" in (page := asked(name)) and page.endswith("2") for name in lab.nodes)
+
+    lab.wait(served, "every node shows the certificate", 60)
+    lab.api("n2").call("PATCH", f"/sites/{SITE}/http", {"redirect": True, "log": "combined"})
+    try:
+        lab.wait(
+            lambda: {status_of(lab, node, "-H", f"Host: {HOST}") for node in lab.nodes} == {"301"}, "redirected", 60
+        )
+        assert served()
+        logged = f"/sites/{SITE}/access-log"
+        lab.wait(lambda: '"GET / HTTP/1.1" 200' in str(lab.api("n1").call("GET", logged)["lines"]), "logged", 30)
+    finally:
+        lab.api("n2").call("PATCH", f"/sites/{SITE}/http", {"redirect": False, "log": "off"})
+    lab.api("n2").call("DELETE", f"/certificates/{HOST}")
+    gone = "nothing is shown any more"
+    lab.wait(lambda: everywhere(lab) and not any("It serves" in asked(name) for name in lab.nodes), gone, 60)
 
 
 def dig(address: str, name: str, kind: str) -> dns.message.Message:
