@@ -32,10 +32,12 @@ _ERROR = "urn:ietf:params:acme:error:"
 class AcmeError(HybridError):
     """The authority could not be asked, or said no."""
 
-    def __init__(self, what: str, why: str = "", try_: str = "", retry_after_s: float = 0.0) -> None:
+    def __init__(self, what: str, why: str = "", try_: str = "", retry_after_s: float = 0.0, kind: str = "") -> None:
         super().__init__(what, why, try_)
         self.retry_after_s = retry_after_s
         """It said so itself; 0.0: it did not."""
+        self.kind = kind
+        """RFC 8555 §6.7, without its prefix; empty where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +239,7 @@ _HINTS = {
     "rateLimited": "wait; it is tried again",
     "rejectedIdentifier": "this authority gives no certificate for that name: take another one, or upload one",
     "userActionRequired": "agree to the new terms: hybrid cert account --agree",
-    "accountDoesNotExist": "hybrid cert account --agree",
+    "accountDoesNotExist": "another one is made at the next try",
     "externalAccountRequired": "this authority wants accounts made elsewhere: take another one, or upload one",
 }
 
@@ -248,4 +250,4 @@ def _refused(problem: object, subject: str, retry_after_s: float = 0.0) -> AcmeE
     inner = next((one for one in fields.get("subproblems") or () if isinstance(one, dict)), {})
     kind = str(inner.get("type") or fields.get("type") or "").removeprefix(_ERROR)
     why = str(inner.get("detail") or fields.get("detail") or kind or "it does not say why")[:500]
-    return AcmeError(f"no certificate for {subject[:200]}", why, _HINTS.get(kind, ""), retry_after_s)
+    return AcmeError(f"no certificate for {subject[:200]}", why, _HINTS.get(kind, ""), retry_after_s, kind)

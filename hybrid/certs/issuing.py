@@ -175,9 +175,18 @@ class Issuing:
             self.log.failure("asking for a certificate for {name} failed", name=name)
             said = f"no certificate for {name}", "something went wrong inside Hybrid", "the node's log has the details"
         wait_s = error.retry_after_s if isinstance(error, AcmeError) else 0.0
+        if isinstance(error, AcmeError) and error.kind == "accountDoesNotExist":
+            self._forget_account()
         trouble = wishes.failed(name, self._trouble(name), said, wait_s, self._wall_s())
         self.log.warn("no certificate for {name}: {why}", name=name, why=f"{trouble.what}: {trouble.why}")
         self._shared.put(wishes.TROUBLE + name, msgspec.json.encode(trouble).decode())
+
+    def _forget_account(self) -> None:
+        """The authority does not know it any more."""
+        known = self.authority()
+        if known is not None:
+            without = msgspec.structs.replace(known, account="", key=None)
+            self._shared.put(wishes.AUTHORITY, msgspec.json.encode(without).decode())
 
     # ------------------------------------------------------------------------------------------------- challenges
 

@@ -331,3 +331,16 @@ def test_a_retry_after_is_minded(world: World) -> None:
     world.pass_time(10)
     trouble = world.trouble("shop.test")
     assert trouble.next_s - trouble.at_s == 7200 and isinstance(AcmeError("x"), Exception)
+
+
+def test_an_account_that_is_gone_is_made_anew(world: World) -> None:
+    """At the next try."""
+    world.wants(SHOP)
+    world.pass_time(60)
+    world.wants(BLOG)
+    world.ca.fails = world.ca.problem(400, "accountDoesNotExist", "who?")
+    world.pass_time(10)
+    assert world.trouble("blog.test").why == "who?"
+    world.ca.fails = None
+    world.pass_time(RESTS_S[0] * 2)
+    assert world.ca.asked.count("/newAccount") == 2 and len(world.one.certificates.all()) == 2
