@@ -168,7 +168,7 @@ async def test_certificates_from_pebble(stage: Stage) -> None:
     """Two domains by http-01 through the front door, a wildcard by dns-01; every one is shown at once."""
     stage.issuing.agree(stage.directory, "me@shop.test", stage.authority.pem)
     stage.issuing.wish("*.shop.test")
-    for _ in range(10):
+    for _ in range(100):  # it may take a while to start
         await stage.issuing.look()
         troubles = {name: trouble for name, trouble in stage.issuing.wanted().items() if trouble is not None}
         if len(stage.certificates.all()) == 3:
