@@ -54,7 +54,10 @@ class PublicPorts:
     def follow(self) -> None:
         """The routes changed: open, close, and cut what hangs on a dead node."""
         spoken = self._house.routes.services.spoken()
-        wanted = set(self._house.routes.public_ports())
+        asked = set(self._house.routes.public_ports())
+        for port in sorted(asked & self._shared.keys()):
+            self._complain(port, "port {port} is shared by all sites of a service, no site has it alone", port=port)
+        wanted = asked - self._shared.keys()
         wanted |= {port for port, (service, _) in self._shared.items() if service in spoken}
         for port in self._open.keys() - wanted:
             self._close(port)
