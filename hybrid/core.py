@@ -239,7 +239,9 @@ class Core(MultiService):
             drivers.random.getrandbits,
             drivers.wall_s,
         )
-        creation = Creation(me, self._settings, drivers.pool, holdings, terms, drivers.shift_owners, claims)
+        creation = Creation(
+            me, self._settings, drivers.pool, holdings, terms, drivers.shift_owners, claims, drivers.imprint
+        )
         rolling = Rolling(me, self.replicator, holdings, terms, self.known.stashes, claims)
         self.care = Care(
             self._reactor,

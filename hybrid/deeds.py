@@ -292,6 +292,8 @@ class CreateSite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     consistent_every_s: float = 900.0
     account: str = ""
     """See `SiteSpec.account`."""
+    private: str = ""
+    """What the site's init reads as a part of its environment: lines of sh(1), kept in its data and nowhere else."""
 
 
 class CloneSite(msgspec.Struct, frozen=True, kw_only=True):

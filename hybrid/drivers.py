@@ -39,6 +39,8 @@ class Drivers:
     seals: Seals
     accepts: Accepts
     shift_owners: Callable[[str, int], Awaitable[object]]
+    imprint: Callable[[str, int, str], Awaitable[None]] | None = None
+    """See `hybrid.hosting.creation.Creation`; `None`: nothing is written."""
     wall_s: Callable[[], float]
     patient_wall_s: Callable[[], float] | None = None
     """By which snapshots are old: does not believe a clock that leaps ahead. `None`: `wall_s`."""

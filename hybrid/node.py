@@ -52,7 +52,7 @@ from hybrid.strict.leasefile import LeaseFile
 from hybrid.strict.ports import StrictDrivers
 from hybrid.supervise import parse
 from hybrid.web.resource import Pages
-from hybrid_containers.image import ImageStore, shift_owners
+from hybrid_containers.image import ImageStore, imprint, shift_owners
 from hybrid_containers.runtime import LxcContainers
 from hybrid_dns.keeping import LOOK_EVERY_S, NameKeeping
 from hybrid_replicator.children import ChildFiles
@@ -151,6 +151,7 @@ class Node(MultiService):
             seals=KeySeals(self._identity.key),
             accepts=Dial(reactor),
             shift_owners=lambda path, id_base: shift_owners(reactor, Path(path), id_base),
+            imprint=lambda path, id_base, private: imprint(reactor, Path(path), id_base, private),
             wall_s=time.time,
             patient_wall_s=self._patient_s,
             random=random.Random(),

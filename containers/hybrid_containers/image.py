@@ -26,6 +26,7 @@ SNAPSHOT = "image"
 UNPACK_S = 600.0
 DIGEST_S = 120.0
 SHIFT_S = 600.0
+IMPRINT_S = 60.0
 BUSY_S = 10.0
 BUSY_PAUSE_S = 0.2
 
@@ -180,3 +181,20 @@ async def shift_owners(reactor: child.Reactor, path: Path, id_base: int, timeout
     if done.status:
         raise ContainerError(what, done.stderr.decode("utf-8", "replace").strip()[-500:])
     return int(done.stdout)
+
+
+async def imprint(reactor: child.Reactor, path: Path, id_base: int, private: str) -> None:
+    """
+    Write into a mounted clone what is the new site's own: a machine id, `private` (see `hybrid_containers.imprint`).
+
+    Raises:
+        ContainerError: It cannot be done, or not in time.
+    """
+    what = f"cannot write into {path}"
+    script = [sys.executable, "-I", "-S", str(_HERE / "imprint.py"), str(path), str(id_base)]
+    try:
+        done = await child.run(reactor, script, stdin=private.encode(), timeout_s=IMPRINT_S)
+    except child.TooLate:
+        raise ContainerError(what, f"not done in {IMPRINT_S:g} s", "does the storage answer?") from None
+    if done.status:
+        raise ContainerError(what, done.stderr.decode("utf-8", "replace").strip()[-500:])

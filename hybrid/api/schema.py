@@ -89,6 +89,8 @@ class NewSite(Body, frozen=True):
     consistent_every_s: ConsistentEvery = 900.0
     account: AccountName = ""
     """Whose it is; its package says what is left out here."""
+    database: str | None = None
+    """Image of a database to make with it: on the same node, in one group, and the site is told how to log in."""
 
 
 class SiteChanges(Body, frozen=True):

@@ -49,7 +49,12 @@ def container_spec(spec: SiteSpec, root: str, settings: Settings, claim: Claim |
         prefix=subnet.prefixlen,
         gateway=str(subnet[1]),
         init=spec.init,
-        environment={**spec.environment, "HYBRID_SITE": spec.name, "HYBRID_CLAIM": str(claim or "")},
+        environment={
+            **spec.environment,
+            "HYBRID_SITE": spec.name,
+            "HYBRID_CLAIM": str(claim or ""),
+            "HYBRID_GATEWAY": str(subnet[1]),
+        },
         memory_bytes=spec.memory_bytes,
         cpus=spec.cpus,
         pids=spec.pids,

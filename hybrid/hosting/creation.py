@@ -97,12 +97,20 @@ class Creation:
         terms: Terms,
         shift_owners: Callable[[str, int], Awaitable[object]],
         claims: Claims,
+        imprint: Callable[[str, int, str], Awaitable[None]] | None = None,
     ) -> None:
-        """`shift_owners(path, id_base)` returns an awaitable that gives all files below `path` to the range."""
+        """
+        `shift_owners(path, id_base)` returns an awaitable that gives all files below `path` to the range.
+
+        `imprint(path, id_base, private)` writes into them what is the new site's own (`CreateSite.private`).
+        """
         self._me, self._settings, self._pool = me, settings, pool
         self._holdings, self._terms, self._shift_owners, self._claims = holdings, terms, shift_owners, claims
+        self._imprint = imprint
 
-    async def make(self, spec: SiteSpec, progress: Progress, origin: tuple[str, Guid] | None = None) -> None:
+    async def make(
+        self, spec: SiteSpec, progress: Progress, origin: tuple[str, Guid] | None = None, private: str = ""
+    ) -> None:
         """
         Clone the image (or snapshot `origin` of another dataset), give its files to the site's ids, put it in its place
         complete, and open it.
@@ -119,6 +127,8 @@ class Creation:
             with progress.step("give files to the site"):
                 await self._pool.mount(temporary, self._terms.root(spec.id))
                 await self._shift_owners(self._terms.root(spec.id), id_base(spec, self._settings))
+                if self._imprint is not None:
+                    await self._imprint(self._terms.root(spec.id), id_base(spec, self._settings), private)
                 await self._terms.let_go(temporary)
                 await self._pool.set_properties(temporary, owned_properties(spec, claim))
                 await self._pool.rename(temporary, dataset_of(spec.id))

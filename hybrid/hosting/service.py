@@ -125,7 +125,7 @@ class HostingService:
         image, manifest = await self._image(request.image)
         site = new_site_id(self._bits)
         spec = new_spec(request, image, manifest, view, free_number(view, site), site)
-        await self._tasks.run(site, "create", lambda: self._creation.make(spec, progress))
+        await self._tasks.run(site, "create", lambda: self._creation.make(spec, progress, private=request.private))
         return spec
 
     async def clone(self, site: SiteId, request: CloneSite, progress: Progress) -> SiteSpec:

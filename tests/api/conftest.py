@@ -121,6 +121,7 @@ class FakeHosting:
         self.breaks_off_after: int | None = None
         self.output = Executed(0, b"hello\n", b"")
         self.log_text = "started\n"
+        self.known = [Manifest("php", "nginx and php-fpm"), Manifest("static")]
         self.transferring: list[TransferSeen] = []
 
     def view(self) -> View:
@@ -134,7 +135,7 @@ class FakeHosting:
 
     def images(self) -> list[Manifest]:
         """See `Hosting`."""
-        return [Manifest("php", "nginx and php-fpm"), Manifest("static")]
+        return self.known
 
     async def create(self, request: CreateSite, progress: Progress) -> SiteSpec:
         """See `Hosting`."""

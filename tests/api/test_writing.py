@@ -5,6 +5,8 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from hybrid.errors import OutOfSpace, PeerError
+from hybrid.model import Manifest, Port
+from hybrid.ports import Executed
 from hybrid.wire import ApiCall
 
 
@@ -20,6 +22,39 @@ def test_create_is_an_operation_with_steps(cluster: Any) -> None:
     ]
     assert (ended["state"], ended["result"]["domains"], ended["node"]) == ("done", ["new.hybrid.test"], "n1")
     assert cluster.n3("GET", "/v1/sites/new").json["owner"] == "n1"
+
+
+def test_a_site_comes_with_a_database(cluster: Any) -> None:
+    """Both on one node and in one group; how to log in is told to the site and to who may write, not to the cluster."""
+    cluster.n2.hosting.known.append(Manifest("mariadb", kind="database", ports=(Port("mysql", 3306, "mysql"),)))
+    cluster.n2.hosting.output = Executed(0, b"database=d\nuser=u\npassword=it's\n", b"")
+    asked = {"name": "new", "image": "php", "node": "n2", "database": "mariadb", "copies": 1}
+    begun = cluster.n1("POST", "/v1/sites", asked)
+    ended = cluster.n1("GET", begun.headers["location"]).json
+    assert (ended["state"], ended["result"]["name"]) == ("done", "new")
+    first, second = [call[1] for call in cluster.n2.hosting.calls if call[0] == "create"]
+    assert (first.name, first.image, first.copies, first.private) == ("new-mariadb", "mariadb", 1, "")
+    assert second.private.splitlines() == [
+        "DATABASE_KIND=mysql",
+        "DATABASE_HOST=$HYBRID_GATEWAY",
+        "DATABASE_PORT=3306",
+        "DATABASE_NAME=d",
+        "DATABASE_USER=u",
+        "DATABASE_PASSWORD='it'\"'\"'s'",
+    ]
+    assert cluster.n1("GET", "/v1/groups").json["items"][0]["sites"] == ["new", "new-mariadb"]
+    assert "it's" not in cluster.n1("GET", "/v1/sites/new").body.decode() + str(ended)
+    told = cluster.n1("POST", "/v1/sites/new-mariadb/credentials")
+    assert told.json["values"] == {"database": "d", "user": "u", "password": "it's"}
+
+
+def test_a_database_that_is_none(cluster: Any) -> None:
+    """Nothing is made beside what is no database, and a database does not stay without its site."""
+    begun = cluster.n1("POST", "/v1/sites", {"name": "new", "image": "php", "node": "n2", "database": "static"})
+    ended = cluster.n1("GET", begun.headers["location"]).json
+    assert (ended["state"], "no image of a database" in ended["error"]["title"]) == ("failed", True)
+    assert [call for call in cluster.n2.hosting.calls if call[0] == "create"] == []
+    assert cluster.n1("POST", "/v1/sites", {"name": "x", "image": "php", "database": "../x"}).status == 400
 
 
 def test_create_goes_to_the_best_node(cluster: Any) -> None:

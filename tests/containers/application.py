@@ -21,6 +21,7 @@ from hybrid.ports import ContainerSpec, Executed
 from hybrid.settings import Settings
 from hybrid_containers import child
 from hybrid_containers.addresses import gateway_of
+from hybrid_containers.debian import scratch
 from hybrid_containers.image import shift_owners
 from hybrid_containers.network import Reactor
 from hybrid_containers.recipe import load_manifest
@@ -75,7 +76,7 @@ async def application(image: str, name: str) -> AsyncIterator[Application]:
     tar = Path(os.environ.get("HYBRID_IMAGES", "/var/cache/hybrid/images"), image + ".tar")
     if not tar.exists():
         pytest.skip(f"there is no {tar}: `make images` builds it")
-    folder = Path(tempfile.mkdtemp(prefix="hyb-application-"))
+    folder = Path(tempfile.mkdtemp(prefix="hyb-application-", dir=scratch(Path("/dev/shm"), Path("/tmp"))))
     folder.chmod(0o711)
     settings = Settings(
         name="n1",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 from msgspec import UNSET
 
-from hybrid.api import lookup, render, schema
+from hybrid.api import applications, lookup, render, schema
 from hybrid.api.access import seen_by
 from hybrid.api.calls import Answer, Call, json_answer
 from hybrid.api.customers import of_account
@@ -42,12 +42,12 @@ async def show_site(parts: Parts, call: Call) -> Answer:
 
 async def create_site(parts: Parts, call: Call) -> Answer:
     """Make a site on this node: the core has passed the call to the node that shall have it."""
-    request = of_account(parts, new_site(call.body))
+    request, database = of_account(parts, new_site(call.body)), decode(call.body, schema.NewSite).database
     if any(site.spec.name == request.name for site in parts.view.sites.values()):
         raise Conflict(f"there is a site called {request.name} already", "", "choose another name")
 
     async def work(progress: Progress) -> dict[str, object]:
-        spec = await parts.hosting.create(request, progress)
+        spec = await applications.create(parts, request, database, progress)
         return {"site_id": spec.id, "name": spec.name, "domains": list(spec.domains)}
 
     return begin(parts, call, "create", None, request.name, work)
@@ -125,7 +125,10 @@ def new_site(body: bytes) -> CreateSite:
     wanted = decode(body, schema.NewSite)
     new_site_name(wanted.name)
     image_reference(wanted.image)
-    return CreateSite(**msgspec.structs.asdict(wanted))
+    if wanted.database is not None:
+        image_reference(wanted.database)
+    fields = {name: value for name, value in msgspec.structs.asdict(wanted).items() if name != "database"}
+    return CreateSite(**fields)
 
 
 def site_of(parts: Parts, call: Call) -> SiteView:

@@ -80,10 +80,16 @@ def add(nouns: argparse._SubParsersAction[Any], common: argparse.ArgumentParser)
     listing.add_argument("--state", help="only those serving, changing, stopped or unavailable")
     listing.add_argument("--node", help="only those this node owns")
     _site(verbs.add("show", "one site", show_site, "hybrid site show blog"))
-    create = verbs.add("create", "create a site", create_site, "hybrid site create blog --image php")
+    create = verbs.add("create", "create a site", create_site, "hybrid site create blog --image php --with mariadb")
     create.add_argument("site", metavar="NAME", help="a-z 0-9 and -, at most 63")
     create.add_argument("--image", required=True, help="see `hybrid image list`")
     create.add_argument("--node", help="its first owner (default: the best place)")
+    create.add_argument(
+        "--with",
+        dest="database",
+        metavar="IMAGE",
+        help="make a database too, and tell the site how to log in: mariadb",
+    )
     _limits(create)
     long_options(create)
     change = verbs.add("set", "change settings of a site", change_site, "hybrid site set blog --copies 3 --ttl 60s")
@@ -137,6 +143,14 @@ def add(nouns: argparse._SubParsersAction[Any], common: argparse.ArgumentParser)
     )
     _site(pick)
     pick.add_argument("node", metavar="NODE", help="whose history; see `hybrid decisions`")
+    _site(
+        verbs.add(
+            "credentials",
+            "how to log in to what runs in a site, such as its database",
+            show_credentials,
+            "hybrid site credentials blog-mariadb",
+        )
+    )
     run = verbs.add("exec", "run a command in a site's container", execute, "hybrid site exec blog -- php -v")
     _site(run)
     run.add_argument("-i", "--stdin", action="store_true", help="pass standard input on (at most 700 kB)")
@@ -179,7 +193,15 @@ def create_site(session: Session) -> int:
     body = {"name": options.site, "image": options.image, **_given(options)}
     if options.node:
         body["node"] = options.node
+    if options.database:
+        body["database"] = options.database
     return finish(session, session.api.post("/v1/sites", body))
+
+
+def show_credentials(session: Session) -> int:
+    """`hybrid site credentials`."""
+    session.out.one(session.api.post(path_of(session, "/credentials"))["values"])
+    return 0
 
 
 def change_site(session: Session) -> int:

@@ -1,8 +1,8 @@
 <?php
 /*
- * A guestbook that keeps its word: "ok" is said after the entry is on disk. With synchronous=FULL alone it would not be:
- * SQLite commits by deleting its journal, does not sync that, and rolls the entry back when a power cut follows closely.
- * A truncated journal is synced.
+ * A guestbook that keeps its word: "ok" is said after the entry is on disk. It writes into the database that the site was
+ * made with, else into one of its own. With synchronous=FULL alone that would not keep it: SQLite commits by deleting its
+ * journal, does not sync that, and rolls the entry back when a power cut follows closely. A truncated journal is synced.
  */
 declare(strict_types=1);
 
@@ -11,6 +11,24 @@ const MAX_ID = 100;
 const MAX_TEXT = 2000;
 
 function database(): PDO
+{
+    static $db = null;
+    return $db ??= getenv('DATABASE_HOST') ? database_beside() : database_of_its_own();
+}
+
+function database_beside(): PDO
+{
+    $where = sprintf('mysql:host=%s;port=%s;dbname=%s;charset=utf8mb4',
+        getenv('DATABASE_HOST'), getenv('DATABASE_PORT'), getenv('DATABASE_NAME'));
+    $db = new PDO($where, getenv('DATABASE_USER'), getenv('DATABASE_PASSWORD'),
+        [PDO::ATTR_ERRMODE => PDO::ERRMODE_EXCEPTION, PDO::ATTR_TIMEOUT => 10]);
+    $db->exec('CREATE TABLE IF NOT EXISTS entry (number INTEGER PRIMARY KEY AUTO_INCREMENT,
+               id VARCHAR(100) CHARACTER SET ascii COLLATE ascii_bin NOT NULL UNIQUE,
+               text TEXT NOT NULL, at INTEGER NOT NULL)');
+    return $db;
+}
+
+function database_of_its_own(): PDO
 {
     $db = new PDO('sqlite:' . DATABASE, null, null, [PDO::ATTR_ERRMODE => PDO::ERRMODE_EXCEPTION]);
     $db->exec('PRAGMA busy_timeout = 20000');
@@ -30,8 +48,9 @@ function database(): PDO
 function append(string $id, string $text): int
 {
     $db = database();
-    $db->exec('BEGIN IMMEDIATE');
-    $db->prepare('INSERT OR IGNORE INTO entry (id, text, at) VALUES (?, ?, ?)')->execute([$id, $text, time()]);
+    $own = $db->getAttribute(PDO::ATTR_DRIVER_NAME) === 'sqlite';
+    $db->exec($own ? 'BEGIN IMMEDIATE' : 'BEGIN');
+    $db->prepare('INSERT ' . ($own ? 'OR ' : '') . 'IGNORE INTO entry (id, text, at) VALUES (?, ?, ?)')->execute([$id, $text, time()]);
     $count = (int) $db->query('SELECT count(*) FROM entry')->fetchColumn();
     $db->exec('COMMIT');
     return $count;
@@ -81,8 +100,8 @@ try {
         $path === '/' && $reads => page(),
         $path === '/append' && $_SERVER['REQUEST_METHOD'] === 'POST' => answer_append(),
         $path === '/list' && $reads =>
-            plain(200, implode('', database()->query("SELECT id || char(10) FROM entry ORDER BY number")
-                ->fetchAll(PDO::FETCH_COLUMN))),
+            plain(200, implode('', array_map(fn (string $id): string => "$id\n",
+                database()->query('SELECT id FROM entry ORDER BY number')->fetchAll(PDO::FETCH_COLUMN)))),
         $path === '/health' && $reads => plain(200, 'ok ' . database()->query('SELECT count(*) FROM entry')
             ->fetchColumn() . "\n"),
         in_array($path, ['/', '/append', '/list', '/health'], true) => plain(405, "not that method here\n"),
