@@ -3,7 +3,8 @@ Request heads of HTTP/1.1 (RFC 9112), parsed strictly. Pure.
 
 One expression accepts a whole head; whatever it does not match is either incomplete or refused, and only then is it
 looked at line by line to say why. Nothing here is lenient: what two parsers could read in two ways gets 400.
-Where it was built, a compiled parser (`_heads.c`) takes ordinary heads first; all others are looked at here.
+Ordinary heads are taken by a quicker reader first (`_heads.c`, or `plain` where that was not built); what is not
+ordinary is looked at here, and what is said here is what both of them do.
 """
 
 from __future__ import annotations
@@ -12,12 +13,15 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 
+from hybrid_proxy import plain
+from hybrid_proxy.plain import TOKEN as TOKEN
+
 try:
     from hybrid_proxy._heads import parse_request as _quick
 except ImportError:
-    _quick = None  # type: ignore[assignment]
+    _quick = plain.parse_request
 
-COMPILED = _quick is not None
+COMPILED = _quick is not plain.parse_request
 _new = object.__new__
 MAX_HEAD = 32 * 1024
 MAX_LINE = 16 * 1024
@@ -25,7 +29,6 @@ MAX_TARGET = 8 * 1024
 MAX_FIELDS = 100
 MAX_LENGTH_DIGITS = 18
 
-TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]++"
 _LINE = rb"([A-Z][A-Z-]{0,31}) ([!\"$-~]++) HTTP/1\.([01])\r\n"
 _HEAD = re.compile(_LINE + rb"((?:" + TOKEN + rb":[\t -~\x80-\xff]*+\r\n)*+)\r\n")
 _REQUEST_LINE = re.compile(_LINE)
@@ -129,9 +132,9 @@ def fields_of(lines: bytes) -> list[tuple[bytes, bytes]]:
     return [(name, value) for name, _, value in pairs]
 
 
-def parse_request(data: bytes) -> RequestHead | None:
+def parse_request(data: bytes, quick: Callable[[bytes], plain.Request | None] = _quick) -> RequestHead | None:
     """
-    The head at the start of `data`.
+    The head at the start of `data`; `quick` takes it if it is an ordinary one.
 
     Returns:
         The head, or `None` while it is incomplete (and nothing is wrong with what is there).
@@ -139,7 +142,7 @@ def parse_request(data: bytes) -> RequestHead | None:
     Raises:
         Refused: It can never become a head that is served.
     """
-    found = _quick(data) if _quick is not None else None
+    found = quick(data)
     if found is not None:
         method, target, minor, end, authority, length, lines, forwarding, connection = found
         host = normal_host(authority)

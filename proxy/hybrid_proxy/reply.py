@@ -9,13 +9,15 @@ or marks the connection as not to be used again.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
+from hybrid_proxy import plain
 from hybrid_proxy.head import CONNECTIONS, MAX_FIELDS, MAX_HEAD, MAX_LENGTH_DIGITS, TOKEN, fields_of, lines_of
 
 try:
     from hybrid_proxy._heads import parse_reply as _quick
 except ImportError:
-    _quick = None  # type: ignore[assignment]
+    _quick = plain.parse_reply
 
 _HEAD = re.compile(
     rb"HTTP/1\.([01]) ([1-9]\d\d)(?: ([\t -~\x80-\xff]*+))?\r?\n"
@@ -78,9 +80,9 @@ class ReplyHead:
         return None if self.chunked else self.length
 
 
-def parse_reply(data: bytes) -> ReplyHead | None:
+def parse_reply(data: bytes, quick: Callable[[bytes], plain.Reply | None] = _quick) -> ReplyHead | None:
     """
-    The response head at the start of `data`.
+    The response head at the start of `data`; `quick` takes it if it is an ordinary one.
 
     Returns:
         The head, or `None` while it is incomplete.
@@ -88,7 +90,7 @@ def parse_reply(data: bytes) -> ReplyHead | None:
     Raises:
         BadReply: It is none, or too large.
     """
-    found = _quick(data) if _quick is not None else None
+    found = quick(data)
     if found is None:
         return parse_carefully(data)
     status, reason, minor, end, length, lines, chunked, connection = found

@@ -1,17 +1,20 @@
-"""The compiled parsers and those in Python are one parser, so what `test_head` and `test_reply` say holds for both."""
+"""
+The quick parsers, compiled and in Python, and those that define what is allowed are one parser: what `test_head` and
+`test_reply` say of it holds for all.
+"""
 
 from __future__ import annotations
 
 import itertools
 from collections import Counter
+from functools import partial
 
 import pytest
 
-from hybrid_proxy import head, reply
+from hybrid_proxy import head, plain, reply
 from hybrid_proxy.head import COMPILED
 from tests.proxy.fuzz_heads import REPLIES, REQUESTS, disagreements, reply_seen, request_seen
 
-pytestmark = pytest.mark.skipif(not COMPILED, reason="the compiled parsers are not built: make native needs a compiler")
 INPUTS = 30_000
 
 
@@ -26,23 +29,34 @@ def test_they_agree() -> None:
 
 @pytest.mark.parametrize("data", REQUESTS)
 def test_requests_cut_anywhere(data: bytes) -> None:
-    """A request that comes in pieces is the same to both at each byte."""
+    """A request that comes in pieces is the same to all at each byte."""
     for end in range(len(data) + 1):
-        assert request_seen(head.parse_request, data[:end]) == request_seen(head.parse_strictly, data[:end])
+        expected = request_seen(head.parse_strictly, data[:end])
+        assert request_seen(head.parse_request, data[:end]) == expected
+        assert request_seen(partial(head.parse_request, quick=plain.parse_request), data[:end]) == expected
 
 
 @pytest.mark.parametrize("data", REPLIES)
 def test_replies_cut_anywhere(data: bytes) -> None:
     """And a response."""
     for end in range(len(data) + 1):
-        assert reply_seen(reply.parse_reply, data[:end]) == reply_seen(reply.parse_carefully, data[:end])
+        expected = reply_seen(reply.parse_carefully, data[:end])
+        assert reply_seen(reply.parse_reply, data[:end]) == expected
+        assert reply_seen(partial(reply.parse_reply, quick=plain.parse_reply), data[:end]) == expected
 
 
-def test_ordinary_heads_are_taken_by_the_compiled_one() -> None:
-    """It is not that all is left to Python."""
+def test_ordinary_heads_are_taken_quickly() -> None:
+    """It is not that all is left to the others."""
+    assert plain.parse_request(REQUESTS[1]) is not None
+    assert plain.parse_reply(REPLIES[0]) is not None
+
+
+@pytest.mark.skipif(not COMPILED, reason="the compiled parsers are not built: make native needs a compiler")
+def test_the_compiled_ones_are_as_those_in_python() -> None:
+    """They give the same, and take nothing but bytes."""
     from hybrid_proxy import _heads
 
-    assert _heads.parse_request(REQUESTS[1]) is not None
-    assert _heads.parse_reply(REPLIES[0]) is not None
+    assert _heads.parse_request(REQUESTS[1]) == plain.parse_request(REQUESTS[1]) is not None
+    assert _heads.parse_reply(REPLIES[0]) == plain.parse_reply(REPLIES[0]) is not None
     with pytest.raises(TypeError):
         _heads.parse_request("GET / HTTP/1.1")  # type: ignore[arg-type]  # not bytes
