@@ -107,12 +107,14 @@ class Pool:
         if not shelf.waiting:
             return None
         upstream = shelf.waiting[-1]
-        idle_s = self.deadlines.now_s + self.limits.upstream_idle_s - upstream.due_s
-        if not repeatable and idle_s > self.limits.fresh_s:
+        if not repeatable and self._idle_s(upstream) > self.limits.fresh_s:
             return None
         del shelf.waiting[-1]
         shelf.busy.add(upstream)
         return upstream
+
+    def _idle_s(self, upstream: Upstream) -> float:
+        return self.deadlines.now_s + self.limits.upstream_idle_s - upstream.due_s
 
     def full(self, destination: Destination) -> bool:
         """Whether the destination has all the requests it is given at a time."""

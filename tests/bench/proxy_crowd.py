@@ -103,11 +103,12 @@ def busy_clients(server: Server, folder: Path) -> Iterator[None]:
         load.communicate(timeout=30)
 
 
-def slowed(server: Server, folder: Path) -> float:
-    """How many times as long others wait in a crowd as without, median of some rounds of both in turns."""
-    found = []
+def slowed(servers: list[Server], folder: Path) -> dict[str, float]:
+    """How many times as long others wait in a crowd as without, by server: the median of some rounds in turns."""
+    found: dict[str, list[float]] = {server.name: [] for server in servers}
     for _ in range(ROUNDS):
-        quiet_s = p99_s(server)
-        with slow_clients(server), busy_clients(server, folder):
-            found.append(p99_s(server) / quiet_s)
-    return statistics.median(found)
+        for server in servers:
+            quiet_s = p99_s(server)
+            with slow_clients(server), busy_clients(server, folder):
+                found[server.name].append(p99_s(server) / quiet_s)
+    return {name: statistics.median(times) for name, times in found.items()}

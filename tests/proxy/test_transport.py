@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -492,3 +493,22 @@ def test_the_reactor_stops(stage: Stage) -> None:
     for reader in stage.reactor.removeAll():
         reader.connectionLost(Failure(ConnectionDone()))
     assert server.lost is not None
+
+
+def test_no_descriptors_left() -> None:
+    """The front doors rest while the process has no descriptor for another connection, and then take it."""
+    stage = Stage(LeanReactor())
+    try:
+        client = socket.create_connection(("127.0.0.1", stage.at), 5)
+        stage.sockets.append(client)
+        _, most = limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        with capturedLogs() as logged:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (client.fileno() + 1, most))
+            try:
+                stage.until(lambda: logged)
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+            assert stage.made == []
+        stage.until(lambda: stage.made)
+    finally:
+        stage.close()

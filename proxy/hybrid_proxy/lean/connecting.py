@@ -40,11 +40,13 @@ class Connector:
         self._timer: IDelayedCall | None = None
         self._socket: socket.socket | None = None
         self._stream: Stream | None = None
+        self._trying = False
         self.fd = -1
         self.mask = 0
 
     def connect(self) -> None:
         """See `IConnector`."""
+        self._trying = True
         self._factory.doStart()
         self._factory.startedConnecting(self)
         family = socket.AF_INET6 if ":" in self._where[0] else socket.AF_INET
@@ -80,6 +82,7 @@ class Connector:
         if status:
             self._failed(Failure(getConnectError((status, os.strerror(status)))))
             return
+        self._trying = False
         self._stop_timer()
         self._reactor.look(self, 0)
         self._socket, self.fd = None, -1
@@ -130,8 +133,9 @@ class Connector:
         self._factory.doStop()
 
     def _failed(self, reason: Failure) -> None:
-        if self._stream is not None or (self._socket is None and self.fd >= 0):
+        if not self._trying:
             return
+        self._trying = False
         sock, self._socket = self._socket, None
         self._stop_timer()
         if sock is not None:
