@@ -46,6 +46,7 @@ class Limits:
     busy_per_site: int = 512
     """Upstream connections in use per site; more requests wait like those for an owner."""
     idle_upstreams_per_site: int = 64
+    """Kept idle for `upstream_idle_s`; those that a wave of requests needed beyond that, for `fresh_s`."""
     upstream_idle_s: float = 8.0
     fresh_s: float = 1.0
     """A connection idle for longer may be closing: it is not used for a request that cannot be sent twice."""

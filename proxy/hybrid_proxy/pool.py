@@ -47,10 +47,12 @@ class Shelf:
         pool, waiting = self._pool, self.waiting
         limits = pool.limits
         self.busy.discard(upstream)
-        if self.retired or len(waiting) >= limits.idle_upstreams_per_site:
+        if self.retired:
             pool.turn_away(self, upstream)
             return
-        upstream.due_s = pool.deadlines.now_s + limits.upstream_idle_s
+        few = len(waiting) < limits.idle_upstreams_per_site
+        now_s = upstream.idle_since_s = pool.deadlines.now_s
+        upstream.due_s = now_s + (limits.upstream_idle_s if few else limits.fresh_s)
         waiting.append(upstream)
         if len(self.busy) + self.connecting == limits.busy_per_site - 1:
             pool.free(self)
@@ -107,14 +109,11 @@ class Pool:
         if not shelf.waiting:
             return None
         upstream = shelf.waiting[-1]
-        if not repeatable and self._idle_s(upstream) > self.limits.fresh_s:
+        if not repeatable and self.deadlines.now_s - upstream.idle_since_s > self.limits.fresh_s:
             return None
         del shelf.waiting[-1]
         shelf.busy.add(upstream)
         return upstream
-
-    def _idle_s(self, upstream: Upstream) -> float:
-        return self.deadlines.now_s + self.limits.upstream_idle_s - upstream.due_s
 
     def full(self, destination: Destination) -> bool:
         """Whether the destination has all the requests it is given at a time."""
@@ -141,7 +140,7 @@ class Pool:
         return opening.addCallbacks(opened, failed)
 
     def turn_away(self, shelf: Shelf, upstream: Upstream) -> None:
-        """Close an idle connection: its destination is none any more, or has enough of them."""
+        """Close an idle connection: its destination is none any more."""
         self.free(shelf)
         upstream.abandon()
 

@@ -8,7 +8,6 @@ from dataclasses import replace
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IReactorTCP, IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
@@ -18,6 +17,7 @@ from hybrid.settings import Settings
 from hybrid.sitetraffic import Logged
 from hybrid.view import View
 from hybrid_proxy.dial import Dialler, Identity, InteriorTLS
+from hybrid_proxy.dial import Reactor as DialReactor
 from hybrid_proxy.doors import InteriorFactory, PublicFactory
 from hybrid_proxy.front import Front
 from hybrid_proxy.h2front import H2Front
@@ -38,7 +38,7 @@ LOG_S = 1.0
 DRAIN_LOOK_S = 0.1
 
 
-class Reactor(IReactorTCP, PortsReactor, IReactorTime):
+class Reactor(DialReactor, PortsReactor):
     """What the front doors need of the reactor."""
 
 

@@ -71,6 +71,7 @@ class Upstream(Protocol):
     def __init__(self, shelf: Shelf, greeting: bytes = b"") -> None:
         self.shelf = shelf
         self.due_s = NEVER
+        self.idle_since_s = 0.0
         self.requests = 0
         """Begun on it; more than one: it was idle in between and the site may have closed it meanwhile."""
         self._greeting = greeting
