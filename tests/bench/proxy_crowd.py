@@ -15,7 +15,7 @@ from tests.bench.proxies import HOST, LOAD_CPU, Server
 
 SLOW, BUSY = 500, 1_000
 EACH_S = 0.5
-"""Between two questions of one busy client: 2,000 requests per second of all."""
+"""Between two questions of one busy client, on average: 2,000 requests per second of all."""
 SLOW_SOURCE, OTHER_SOURCE = "127.0.1.1", "127.0.2.1"
 OTHER = "www.site-4242.test"
 PROBES, PAUSE_S = 800, 0.002
@@ -76,7 +76,7 @@ def slow_clients(server: Server) -> Iterator[None]:
 def busy_clients(server: Server, folder: Path) -> Iterator[None]:
     """They ask for as long as this lasts, and get what they ask for."""
     script = folder / "busy.lua"
-    script.write_text(f"function delay() return {round(EACH_S * 1000)} end\n")
+    script.write_text(f"function delay() return math.random({round(2 * EACH_S * 1000)}) end\n")
     url = f"http://127.0.0.1:{server.ports['http']}/small"
     argv = [
         "taskset",
