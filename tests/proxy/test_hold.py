@@ -234,3 +234,22 @@ class TestFull:
         world.follow(world.site("changing"))
         clients = [asked(world) for _ in range(3)]
         assert [client.taken()[9:12] for client in clients] == [b"", b"", b"503"]
+
+
+@pytest.mark.parametrize("limits", [Limits(idle_upstreams_per_site=1)])
+def test_a_wave_of_requests_leaves_its_connections_for_the_next_one(world: World) -> None:
+    """They are kept for a second beyond the usual number, which stay longer; then only those are left."""
+    clients = [asked(world) for _ in range(3)]
+    sites = [call.accept() for call in world.calls]
+    world.calls.clear()
+    for site in sites:
+        site.send(OK)
+    clients += [asked(world, POST) for _ in range(3)]
+    assert world.calls == [], "the second wave opens none"
+    for site in sites:
+        site.send(OK)
+    assert all(client.taken().endswith(b"ok") for client in clients)
+    world.pass_time(2)
+    assert [site.closed for site in sites].count(False) == 1
+    world.pass_time(8)
+    assert all(site.closed for site in sites)
