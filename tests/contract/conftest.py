@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import os
 import subprocess
@@ -15,6 +16,7 @@ from twisted.internet import reactor as _reactor
 from hybrid.errors import OutOfSpace, QuotaReached, StorageError
 from hybrid.model import Guid
 from hybrid.ports import Capabilities, Pool
+from hybrid.storage import names
 from hybrid.storage.memory import MEMORY, MemoryPool
 from hybrid.storage.openzfs import OPENZFS, OpenZfsPool, unavailable
 from hybrid.storage.parsing import failure
@@ -203,11 +205,23 @@ class CommandCore:
             raise failure(f"zfs {arguments[0]}", ended.stderr.decode(), receiving=arguments[0] == "receive")
 
 
-def _zfs_pair(host: Any, driver: Callable[[str], Pool]) -> Iterator[tuple[Hands, Hands]]:
+def _furnish(pool: str) -> None:
+    """What `prepare` makes of a new pool (see `test_openzfs`), without a child for each dataset: a guest is slow."""
+    library = importlib.import_module("libzfs_core")
+    settings = {b"mountpoint": b"none", b"canmount": 0, b"atime": 0, b"readonly": 1}
+    library.lzc_create(f"{pool}/hybrid".encode(), props=settings)
+    for folder in names.STRUCTURE:
+        library.lzc_create(f"{pool}/hybrid/{folder}".encode(), props={b"canmount": 0})
+
+
+def _zfs_pair(
+    host: Any, driver: Callable[[str], Pool], furnish: Callable[[str], None] = lambda pool: None
+) -> Iterator[tuple[Hands, Hands]]:
     pools = [f"hyb{os.getpid()}x{next(_NUMBERS)}" for _ in range(2)]
     try:
         for name in pools:
             host.create_pool(name, str(SMALL_BYTES))
+            furnish(name)
         yield ZfsHands(host, driver(pools[0])), ZfsHands(host, driver(pools[1]))
     finally:
         for name in pools:
@@ -241,7 +255,7 @@ def pair(request: pytest.FixtureRequest) -> Iterator[tuple[Hands, Hands]]:
         host = request.getfixturevalue("openzfs")
         if unavailable():
             pytest.skip(unavailable())
-        yield from _zfs_pair(host, lambda name: OpenZfsPool(reactor, name))
+        yield from _zfs_pair(host, lambda name: OpenZfsPool(reactor, name), _furnish)
     elif request.param == "zfs-fuse":
         host = request.getfixturevalue("zfs_fuse")
         yield from _zfs_pair(host, lambda name: ZfsCommandPool(reactor, name, host.prefix))
