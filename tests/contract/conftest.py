@@ -79,8 +79,10 @@ class MemoryHands:
 class ZfsHands:
     """Hands in a real pool."""
 
-    def __init__(self, namespace: Any, pool: Pool) -> None:
-        self.namespace, self.pool = namespace, pool
+    def __init__(self, namespace: Any, pool: ZfsCommandPool) -> None:
+        self.namespace = namespace
+        self.pool: Pool = pool
+        self._name = pool.pool
         self._guest: Any = None
 
     async def write(self, name: str, path: str, data: bytes) -> None:
@@ -105,7 +107,7 @@ class ZfsHands:
     def _settle(self) -> None:
         """OpenZFS counts what was `written` at the end of a transaction group, and until then many times its room."""
         if self.pool.capabilities.knows_written:
-            self.namespace.run("zpool", "sync")
+            self.namespace.run("zpool", "sync", self._name)
 
     async def files(self, name: str, guid: Guid | None = None) -> dict[str, bytes]:
         """See `Hands`."""
@@ -215,7 +217,7 @@ def _furnish(pool: str) -> None:
 
 
 def _zfs_pair(
-    host: Any, driver: Callable[[str], Pool], furnish: Callable[[str], None] = lambda pool: None
+    host: Any, driver: Callable[[str], ZfsCommandPool], furnish: Callable[[str], None] = lambda pool: None
 ) -> Iterator[tuple[Hands, Hands]]:
     pools = [f"hyb{os.getpid()}x{next(_NUMBERS)}" for _ in range(2)]
     try:
