@@ -2,8 +2,9 @@
 Replication beside raw ZFS and syncoid: `make bench AREA=replication`, which writes `build/bench-replication.json`.
 
 Two nodes in processes of their own, with real pools and mutual TLS on loopback. Everything is compared in one run, in
-turns, and medians count. `SITES=100` in the environment makes it smaller, `ONLY=stream,cycle` does a part. What cannot
-be measured here has `ok: null` and says why.
+turns, and medians count. `SITES=100` in the environment makes it smaller, `SITES=5000 LARGE_GB=10 FILES=1000000` as
+large as it is meant to be (an hour), `ONLY=stream,cycle` does a part. What cannot be measured has `ok: null` and says
+why.
 """
 
 from __future__ import annotations
@@ -241,7 +242,7 @@ def syncoid(where: Stage, sites: list[str]) -> list[Row]:
         where.a,
         "hybsyncoid",
     )
-    rows = [row(case, "s", None, None, "zrepl", None, "zrepl is not in Debian, and its releases cannot be had here")]
+    rows = [row(case, "s", None, None, "zrepl", None, "zrepl is not in Debian, and needs OpenZFS")]
     if shutil.which(name) is None:
         return [*rows, row(case, "s", None, None, name, None, "not installed: apt install sanoid")]
     a.host.create_pool(extra, "2G")
