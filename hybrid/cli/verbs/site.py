@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import time
 from typing import Any
 
 from hybrid.cli.columns import Column, bytes_, ports, proof_sentence, proven, seconds
@@ -13,6 +14,11 @@ from hybrid.cli.parser import add_noun, count_of_bytes, long_options
 from hybrid.cli.parser import seconds as duration
 from hybrid.cli.paths import Json, segment
 from hybrid.cli.session import Session
+from hybrid.cli.tail import unseen
+
+FOLLOW_S = 1.0
+FOLLOWED_LINES = 2000
+"""Asked for at each look: more than are written in a second."""
 
 LIST = (
     Column("name"),
@@ -164,6 +170,7 @@ def add(nouns: argparse._SubParsersAction[Any], common: argparse.ArgumentParser)
     logs = verbs.add("logs", "the end of a site's console log", show_log)
     _site(logs)
     logs.add_argument("-n", "--lines", type=int, default=200, help="how many (default: %(default)s)")
+    logs.add_argument("-f", "--follow", action="store_true", help="go on with what is added, until Ctrl-C")
     linked = verbs.add("link", "a link to its time machine for one person, good for a minute, once", make_link)
     _site(linked)
     linked.add_argument("--for", dest="name", default="", metavar="NAME", help="who it is for, as operations name them")
@@ -338,6 +345,8 @@ def access_log(session: Session) -> int:
 
 def show_log(session: Session) -> int:
     """`hybrid site logs`."""
+    if session.options.follow:
+        return _follow_log(session)
     answer = session.api.get(path_of(session, "/logs"), lines=session.options.lines)
     if session.out.format in ("json", "jsonl"):
         session.out.one(answer)
@@ -345,6 +354,21 @@ def show_log(session: Session) -> int:
         text = answer["text"]
         session.out.data(text if not text or text.endswith("\n") else text + "\n")
     return 0
+
+
+def _follow_log(session: Session) -> int:
+    """The end, then what is added."""
+    seen: list[str] | None = None
+    try:
+        while True:
+            lines = session.api.get(path_of(session, "/logs"), lines=FOLLOWED_LINES)["text"].splitlines()
+            new = lines[-session.options.lines :] if seen is None else unseen(seen, lines)
+            session.out.data("".join(f"{line}\n" for line in new))
+            session.out.stdout.flush()
+            seen = lines
+            time.sleep(FOLLOW_S)
+    except KeyboardInterrupt:
+        return 0
 
 
 def make_link(session: Session) -> int:
