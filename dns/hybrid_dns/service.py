@@ -26,6 +26,8 @@ from hybrid_dns.slices import Slices
 from hybrid_dns.udp import UdpReader
 from hybrid_dns.zone import NOTHING, Contents
 
+SO_RCVBUFFORCE = 33
+"""socket(7): root may ask for more than `net.core.rmem_max`; Python has no name for it."""
 UDP_BUFFER = 4 * 1024 * 1024
 
 
@@ -186,7 +188,10 @@ def _bound(kind: socket.SocketKind, address: str, port: int) -> socket.socket:
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     if kind == socket.SOCK_DGRAM:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, UDP_BUFFER)
+        try:
+            bound.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, UDP_BUFFER)
+        except PermissionError:  # not root: as much as anybody may have
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, UDP_BUFFER)
     bound.setblocking(False)
     try:
         bound.bind((address, port))

@@ -20,6 +20,7 @@ from hybrid_dns.options import ROOM
 HEADER_SIZE = 12
 UDP_SIZE = 1232
 LIMIT = 200_000
+EXACT_LIMIT = 100_000
 SHORT = 512 - ROOM
 """Replies in the table fit every client, with our options in them too."""
 OPT = {do: b"\0\0\x29" + UDP_SIZE.to_bytes(2, "big") + bytes([0, 0, do, 0, 0, 0]) for do in (0, 0x80)}
@@ -111,7 +112,7 @@ class Table:
         """Remember how `query` is answered, unless lower case could make it another."""
         rest = query[end - 4 :]
         if rest.lower() == rest and rest.upper() == rest:
-            if len(self.exact) >= LIMIT:
+            if len(self.exact) >= EXACT_LIMIT:
                 self.exact.clear()
             self.exact[query[4:].lower()] = exact
 

@@ -16,7 +16,7 @@ def process_of(argv: list[str]) -> tuple[str, list[str]] | None:
     """`(module, its arguments)` when the command line is a process of a node, else `None`."""
     if not argv:
         return None
-    if argv[0] == "dns" and argv[1:2] != ["--config"]:
+    if argv[0] == "dns" and not (argv[1:] and argv[1].startswith("--") and argv[1] != "--help"):
         return None  # `dns` is a noun of the command line too
     if argv[0] in PROCESSES:
         return PROCESSES[argv[0]][0], argv[1:]

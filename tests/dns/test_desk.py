@@ -73,9 +73,8 @@ async def test_what_only_the_node_can_answer_is_passed_on(tmp_path: Path) -> Non
         assert told == [b"cba", b"192.0.2.1 True", None]
         assert counter.pass_on(b"!", "192.0.2.1", False, told.append)
         await until(lambda: len(told) == 4)
-        for _ in range(MAX_PER_S + 1):
-            counter.pass_on(b"", "192.0.2.1", False, told.append)
-        assert not counter.pass_on(b"", "192.0.2.1", False, told.append)
+        taken = [counter.pass_on(b"", "192.0.2.1", False, told.append) for _ in range(3 * MAX_PER_S)]
+        assert taken[0] and not all(taken)
     finally:
         await counter.stopService()
         await desk.stopService()

@@ -5,4 +5,4 @@ from tests.dns.fuzz import run
 
 def test_odd_messages_stop_nothing() -> None:
     """Whatever comes over the network, each message costs at most its own answer."""
-    assert run(2.0, 1) > 100
+    assert run(2.0, 1) >= 100

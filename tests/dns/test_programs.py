@@ -70,7 +70,7 @@ class Site:
         self.shared = Map()
         self.keeping = NameKeeping(REACTOR, settings, self.shared, lambda: view, PlainSeals(), time.time)
         self.shared.followers.append(self.keeping.heard)
-        self.server = DnsService(REACTOR, settings, Limits(), time.time)
+        self.server = DnsService(REACTOR, settings, Limits(errors=0), time.time)  # it is asked over and over
         self.counter = Counter(REACTOR, f"{settings.run_dir}/dns.sock", self.server.follow_entries)
         self.server.pass_on = self.counter.pass_on
         self.server.follow(view)
@@ -260,7 +260,8 @@ async def test_a_secondary_follows(
 ) -> None:
     """It copies the zone by AXFR, is told of a change at once, and takes that by IXFR."""
     found = shutil.which(program)
-    assert found, f"{program} is not installed"
+    if found is None:
+        pytest.skip(f"{program} is not installed: `make test` does")
     place, port = tmp_path / "secondary", free_port()
     place.mkdir()
     async with served(tmp_path, make_view()) as site:
