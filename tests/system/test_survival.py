@@ -17,9 +17,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import dns.exception
 import dns.message
 import dns.query
 import dns.rcode
+import dns.tsigkeyring
+import dns.update
 import pytest
 
 from hybrid.lab.client import ApiError
@@ -191,6 +194,38 @@ def test_https_on_every_node(lab: Lab, tmp_path: Path) -> None:
 def dig(address: str, name: str, kind: str) -> dns.message.Message:
     """A node's answer over UDP."""
     return dns.query.udp(dns.message.make_query(name, kind), address, timeout=5)
+
+
+def test_records_made_at_any_node_are_answered_by_all(lab: Lab) -> None:
+    """By the API at one, by a signed update at another; under one serial, signed alike once that is asked for."""
+    one, two = lab.api("n1"), lab.api("n2")
+    one.call("POST", "/dns/zones", {"name": "own.example"})
+    lab.wait(lambda: two.call("GET", "/dns/zones/own.example")["kind"] == "own", "n2 knows it", 30)
+    edit = {"name": "mail", "type": "A", "records": ["192.0.2.7"]}
+    two.call("PATCH", "/dns/zones/own.example/records", {"edits": [edit]})
+    secret = one.call("POST", "/dns/keys", {"name": "key.test", "may": "update"})["secret"]
+    update = dns.update.UpdateMessage("own.example", keyring=dns.tsigkeyring.from_text({"key.test": secret}))
+    update.add("new", 60, "TXT", "hello")
+    addresses = [node.address for node in lab.nodes.values()]
+
+    def updated() -> bool:
+        try:
+            return dns.query.udp(update, addresses[2], timeout=5).rcode() == dns.rcode.NOERROR
+        except dns.exception.DNSException:  # n3 does not know the key yet
+            return False
+
+    def agree(name: str, kind: str) -> bool:
+        answers = [dig(address, name, kind).answer for address in addresses]
+        return bool(answers[0]) and all(answer == answers[0] for answer in answers)
+
+    lab.wait(updated, "n3 takes an update with a key made at n1", 30)
+    lab.wait(lambda: agree("mail.own.example", "A") and agree("new.own.example", "TXT"), "all of them answer", 30)
+    one.call("PATCH", "/dns/zones/own.example", {"dnssec": "on"})
+    lab.wait(lambda: agree("own.example", "DNSKEY"), "all of them sign", 60)
+    lab.wait(lambda: agree("own.example", "SOA"), "they agree on the serial", 30)
+    one.call("DELETE", "/dns/zones/own.example")
+    gone = dns.rcode.REFUSED
+    lab.wait(lambda: all(dig(at, "own.example", "SOA").rcode() == gone for at in addresses), "it is gone", 30)
 
 
 def status_of(lab: Lab, node: str, *options: str) -> str:
