@@ -118,6 +118,6 @@ def test_completion_is_bash(in_process: Run) -> None:
         return done.stdout.split()
 
     assert complete("sn") == ["snap"]
-    assert complete("site", "st") == ["start", "stop"]
+    assert complete("site", "sto") == ["stop"]
     assert "--image" in complete("site", "create", "--i")
     assert complete("site", "list", "--format", "js") == ["json", "jsonl"]
