@@ -36,6 +36,8 @@ pytestmark = pytest.mark.lxc
 REACTOR = cast(Reactor, reactor)
 ONE, TWO = SiteId("s-lxc-one"), SiteId("s-lxc-two")
 SUBNET = "10.98.0.0/24"
+STILL = ("/bin/sh", "-c", "trap exit TERM; mkfifo /tmp/never; while :; do read -r _ <>/tmp/never; done")
+"""Never forks: a shell that cannot ends, and with it the container, where there is no room for one process more."""
 IDLE = ("/bin/sh", "-c", "trap exit TERM; while :; do sleep 0.05; done")
 
 
@@ -177,11 +179,11 @@ async def test_a_container_that_will_not_end_is_killed(lab: Lab) -> None:
 @pytest_twisted.ensureDeferred
 async def test_limits_hold(lab: Lab) -> None:
     """A fork bomb and a memory hog hit their own walls; the container goes on."""
-    await lab.containers.start(lab.spec(init=IDLE))
+    await lab.containers.start(lab.spec(init=STILL))
     assert "fork" in await lab.sh("i=0; while [ $i -lt 60 ]; do sleep 9 & i=$((i+1)); done; echo $i")
     assert 30 < len(lab.groups.processes(ONE, "payload")) <= 40
     await lab.containers.stop(ONE, grace_s=0)
-    await lab.containers.start(lab.spec(init=IDLE))
+    await lab.containers.start(lab.spec(init=STILL))
     hog = await lab.containers.execute(ONE, ["sh", "-c", "dd if=/dev/zero of=/dev/null bs=200M count=1"], timeout_s=20)
     assert hog.status != 0
     assert lab.containers.memory_bytes(ONE) <= 33 << 20
