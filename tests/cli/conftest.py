@@ -8,6 +8,7 @@ import select
 import subprocess
 import sys
 import termios
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,8 +38,10 @@ class Terminal:
         self._seen = ""
 
     def read_until(self, text: str) -> str:
-        """What came up to and with `text`."""
+        """What came up to and with `text`, within a minute."""
+        until_s = time.monotonic() + 60
         while text not in self._seen:
+            assert time.monotonic() < until_s, f"{text!r} did not come: {self._seen[-2000:]}"
             part = self._read()
             assert part, f"it ended before {text!r}: {self._seen}"
             self._seen += part
