@@ -213,6 +213,11 @@ def test_names_locks_and_the_list(hybrid: Machine) -> None:
         earlier = hybrid.moment()
     named = hybrid.json("snap", "create", SITE, "--name", "before-update", "--note", "all well")
     assert hybrid.json("snap", "lock", SITE, earlier, "--name", "other")["label"] == "other"
+
+    def listed() -> list[str]:
+        return [one["guid"] for one in hybrid.json("snap", "list", SITE, "--all")]
+
+    hybrid.lab.wait(lambda: named["guid"] in listed(), "the copy on the answering node has it too", 30)
     every = hybrid.json("snap", "list", SITE, "--all")
     by_hour = hybrid.json("snap", "list", SITE, "--per", "day")
     assert sum(one["stands_for"] for one in by_hour) >= len(every) > len(by_hour)
