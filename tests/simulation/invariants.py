@@ -271,7 +271,8 @@ class Invariants:
         S11: why a snapshot must stay: it is a head, or the newest in common with another disk.
 
         As far as that can be known: a node that can be asked is asked; of one that cannot be it is known what it
-        published last, its newest eight, and what was in common when it could be asked.
+        published last, its newest eight, and what was in common when it could be asked. One that is swapping histories
+        tells, also when it is asked, of the line before, until it is done: more cannot be known of it.
         """
         volume = node.disk.volumes().get(name)
         if volume is None:
@@ -280,7 +281,12 @@ class Invariants:
             return "which is the newest"
         for other in self._world.nodes.values():
             theirs = other.disk.volumes().get(name)
-            if other is not node and theirs is not None and guid == _newest_common(volume, theirs):
+            before = other.swapping(name) if other is not node else None
+            if before is not None:
+                ours = {moment.snapshot.guid for moment in volume.moments}
+                if guid == next((one for one in before if one in ours), None):
+                    return f"which is the newest in common with what {other.name} tells while it swaps histories"
+            elif other is not node and theirs is not None and guid == _newest_common(volume, theirs):
                 published = {moment.snapshot.guid for moment in theirs.moments[-TOLD:]}
                 met = self._met.get((node.disk.label, other.disk.label, name))
                 if other.talks_to(node) or guid in published or met == (guid, True):

@@ -15,6 +15,7 @@ from hybrid.cluster.sealing import MemorySeals
 from hybrid.core import Core
 from hybrid.drivers import Drivers
 from hybrid.errors import HybridError
+from hybrid.hosting.holdings import PREFIX
 from hybrid.model import NO_CLAIM, Claim, Fact, Guid, NodeId, Received, Replicated, SiteId, SiteRegister, Stashed
 from hybrid.ports import ContainerSpec
 from hybrid.settings import Settings
@@ -191,6 +192,14 @@ class Node:
         cuts = self.world.network.cuts()
         there = self.up and self.running and other.up and other.running
         return there and (other.id, self.id) not in cuts and (self.id, other.id) not in cuts
+
+    def swapping(self, name: str) -> tuple[Guid, ...] | None:
+        """The newest that it tells of a dataset, newest first, while another history lies in its place; else `None`."""
+        register = self.process.register(SiteId(name.removeprefix(PREFIX))) if self.process is not None else None
+        volume = self.disk.volumes().get(name)
+        if register is None or volume is None or register.head is None:
+            return None
+        return None if any(moment.snapshot.guid == register.head for moment in volume.moments) else register.recent
 
     def hears_of(self, site: SiteId, claim: Claim) -> bool:
         """Whether any node that this one can talk to knows of a claim."""
