@@ -7,31 +7,26 @@ with a whole view; the reader keeps its last view while the node process is away
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from typing import TypeVar, cast
 
 import msgspec
 from twisted.application.internet import ClientService
-from twisted.application.service import Service
-from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.endpoints import UNIXClientEndpoint, UNIXServerEndpoint
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import UNIXClientEndpoint
 from twisted.internet.interfaces import (
-    IAddress,
     IConsumer,
     IDelayedCall,
-    IListeningPort,
     IPushProducer,
     IReactorTime,
     IReactorUNIX,
     ITransport,
 )
-from twisted.internet.protocol import Factory
-from twisted.logger import Logger
 from zope.interface import implementer
 
 from hybrid.frames import FrameProtocol, frame
 from hybrid.leaves import Leaves
+from hybrid.localsocket import Frames, LocalListener
 from hybrid.model import Fact
 from hybrid.view import Change, View, apply, difference
 
@@ -92,19 +87,6 @@ def _frame(message: msgspec.Struct) -> bytes:
     return frame(_encode(message))
 
 
-class _Factory(Factory[FrameProtocol]):
-    """Makes protocols by calling `build`."""
-
-    noisy = False
-
-    def __init__(self, build: Callable[[], FrameProtocol]) -> None:
-        self._build = build
-
-    def buildProtocol(self, addr: IAddress | None) -> FrameProtocol:
-        """One more connection."""
-        return self._build()
-
-
 @implementer(IPushProducer)
 class _Reader(FrameProtocol):
     """The server's end of one connection."""
@@ -151,54 +133,33 @@ class _Reader(FrameProtocol):
             self._server.ask_secrets(self)
 
 
-class FeedServer(Service):
+class FeedServer(LocalListener):
     """Feeds whoever may open the socket: root and its group."""
-
-    log = Logger()
 
     def __init__(self, reactor: Reactor, path: str, report: Callable[[Fact], None]) -> None:
         """`report` gets the facts of the readers."""
-        self._reactor, self._path, self._report = reactor, path, report
+        super().__init__(reactor, path, lambda: _Reader(self))
+        self._clock, self._report = reactor, report
         self._readers: list[_Reader] = []
         self._sent: View | None = None
         self._newest: View | None = None
         self._secrets: dict[str, str] | None = None
         self._pending: IDelayedCall | None = None
-        self._listening: IListeningPort | None = None
-
-    def startService(self) -> None:
-        """Listen; a socket left by an earlier process is replaced."""
-        super().startService()
-        os.makedirs(os.path.dirname(self._path), mode=0o755, exist_ok=True)
-        if os.path.exists(self._path):
-            os.unlink(self._path)
-        Deferred.fromCoroutine(self._listen())
-
-    async def _listen(self) -> None:
-        endpoint = UNIXServerEndpoint(self._reactor, self._path, mode=0o660, wantPID=False)
-        try:
-            self._listening = await endpoint.listen(_Factory(lambda: _Reader(self)))
-        except Exception:
-            self.log.failure("cannot listen on {path}", path=self._path)
 
     def stopService(self) -> Deferred[None]:
         """Close everything."""
-        super().stopService()
+        stopped = super().stopService()
         if self._pending is not None and self._pending.active():
             self._pending.cancel()
         for reader in list(self._readers):
             reader.cut()
-        return Deferred.fromCoroutine(self._close())
-
-    async def _close(self) -> None:
-        if self._listening is not None:
-            await maybeDeferred(self._listening.stopListening)
+        return stopped
 
     def follow(self, view: View) -> None:
         """Feed `view` soon; several at once become one change."""
         self._newest = view
         if self._pending is None or not self._pending.active():
-            self._pending = self._reactor.callLater(COALESCE_S, self._spread)
+            self._pending = self._clock.callLater(COALESCE_S, self._spread)
 
     def _spread(self) -> None:
         new = self._newest
@@ -317,7 +278,7 @@ class FeedClient(ClientService):
         def patience_s(attempts: int) -> float:
             return min(2.0, 0.1 * attempts)
 
-        super().__init__(UNIXClientEndpoint(reactor, path), _Factory(build), retryPolicy=patience_s, clock=reactor)
+        super().__init__(UNIXClientEndpoint(reactor, path), Frames(build), retryPolicy=patience_s, clock=reactor)
 
     def report(self, fact: Fact) -> None:
         """Send a fact to the node process; dropped while it is away."""

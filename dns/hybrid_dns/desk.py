@@ -7,21 +7,18 @@ the last it was told while the node process is away, and says SERVFAIL to what o
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeVar, cast
 
 import msgspec
 from twisted.application.internet import ClientService
-from twisted.application.service import Service
-from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.endpoints import UNIXClientEndpoint, UNIXServerEndpoint
-from twisted.internet.interfaces import IAddress, IDelayedCall, IListeningPort, IReactorTime, IReactorUNIX, ITransport
-from twisted.internet.protocol import Factory
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import UNIXClientEndpoint
+from twisted.internet.interfaces import IDelayedCall, IReactorTime, IReactorUNIX, ITransport
 from twisted.internet.task import Cooperator
-from twisted.logger import Logger
 
 from hybrid.frames import FrameProtocol, frame
+from hybrid.localsocket import Frames, LocalListener
 
 MAX_FRAME = 256 * 1024 * 1024
 COALESCE_S = 0.02
@@ -77,17 +74,6 @@ def _understood(decode: Callable[[bytes], T], body: bytes) -> T:
         raise ValueError(str(error)) from error
 
 
-class _Factory(Factory[FrameProtocol]):
-    noisy = False
-
-    def __init__(self, build: Callable[[], FrameProtocol]) -> None:
-        self._build = build
-
-    def buildProtocol(self, addr: IAddress | None) -> FrameProtocol:
-        """One more connection."""
-        return self._build()
-
-
 class _NameServer(FrameProtocol):
     """The node's end of one connection."""
 
@@ -109,10 +95,8 @@ class _NameServer(FrameProtocol):
         cast(ITransport, self.transport).write(frame(_encode(message)))
 
 
-class Desk(Service):
+class Desk(LocalListener):
     """Tells the name servers of this node; whoever may open the socket (root and its group) is one."""
-
-    log = Logger()
 
     def __init__(self, reactor: Reactor, path: str, entries: Callable[[], Mapping[str, str]], answer: Answer) -> None:
         """
@@ -120,46 +104,27 @@ class Desk(Service):
 
         `answer(message, source, stream)`: the replies to what they pass on, one after the other.
         """
-        self._reactor, self._path, self._entries, self._answer = reactor, path, entries, answer
+        super().__init__(reactor, path, lambda: _NameServer(self))
+        self._clock, self._entries, self._answer = reactor, entries, answer
         self._cooperator = Cooperator(scheduler=lambda call: reactor.callLater(0, call))
         self._servers: list[_NameServer] = []
         self._told: dict[str, str] = {}
         self._pending: IDelayedCall | None = None
-        self._listening: IListeningPort | None = None
-
-    def startService(self) -> None:
-        """Listen; a socket left by an earlier process is replaced."""
-        super().startService()
-        os.makedirs(os.path.dirname(self._path), mode=0o755, exist_ok=True)
-        if os.path.exists(self._path):
-            os.unlink(self._path)
-        Deferred.fromCoroutine(self._listen())
-
-    async def _listen(self) -> None:
-        endpoint = UNIXServerEndpoint(self._reactor, self._path, mode=0o660, wantPID=False)
-        try:
-            self._listening = await endpoint.listen(_Factory(lambda: _NameServer(self)))
-        except Exception:
-            self.log.failure("cannot listen on {path}", path=self._path)
 
     def stopService(self) -> Deferred[None]:
         """Close everything."""
-        super().stopService()
+        stopped = super().stopService()
         if self._pending is not None and self._pending.active():
             self._pending.cancel()
         for server in list(self._servers):
             server.cut()
         self._cooperator.stop()
-        return Deferred.fromCoroutine(self._close())
-
-    async def _close(self) -> None:
-        if self._listening is not None:
-            await maybeDeferred(self._listening.stopListening)
+        return stopped
 
     def changed(self) -> None:
         """There are other entries than before; several changes at once are told as one."""
         if self._pending is None or not self._pending.active():
-            self._pending = self._reactor.callLater(COALESCE_S, self._spread)
+            self._pending = self._clock.callLater(COALESCE_S, self._spread)
 
     def _spread(self) -> None:
         old, self._told = self._told, dict(self._entries())
@@ -266,7 +231,7 @@ class Counter(ClientService):
             return min(2.0, 0.1 * attempts)
 
         endpoint = UNIXClientEndpoint(reactor, path)
-        super().__init__(endpoint, _Factory(build), retryPolicy=patience_s, clock=reactor)
+        super().__init__(endpoint, Frames(build), retryPolicy=patience_s, clock=reactor)
 
     def pass_on(self, message: bytes, source: str, stream: bool, tell: Tell) -> bool:
         """

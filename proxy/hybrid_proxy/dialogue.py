@@ -122,6 +122,10 @@ class Setting:
     nonce: bytes = bytes(20)
     """20 bytes of chance."""
 
+    def may_log_in(self, secured: bool) -> bool:
+        """Whether a password may be sent now: within TLS, from this node, or where there is no TLS to be had."""
+        return secured or self.trusted or not self.tls
+
 
 class Dialogue(Protocol):
     """One connection's talk, see the module."""

@@ -79,10 +79,6 @@ class Ftp:
         self._secured, self._host, self._user = True, host, ""
         return ()
 
-    @property
-    def _may_log_in(self) -> bool:
-        return self._secured or self._setting.trusted or not self._setting.tls
-
     # ------------------------------------------------------------------------------------------------- the client
 
     def heard_client(self, data: bytes) -> Effects:
@@ -108,7 +104,7 @@ class Ftp:
     def _do(self, verb: str, rest: str) -> Effects:
         """Before the login."""
         if verb == "USER":
-            if not self._may_log_in:
+            if not self._setting.may_log_in(self._secured):
                 return self._failed("530 begin TLS first (AUTH TLS)")
             self._user = rest
             return (_say("331 the password"),)

@@ -69,15 +69,11 @@ class Imap:
         self._secured, self._host = True, host
         return ()
 
-    @property
-    def _may_log_in(self) -> bool:
-        return self._secured or self._setting.trusted or not self._setting.tls
-
     def _capabilities(self) -> bytes:
         words = [b"IMAP4rev1", b"SASL-IR", b"LITERAL+", b"ID"]
         if self._setting.tls and not self._secured:
             words.append(b"STARTTLS")
-        words.append(b"AUTH=PLAIN" if self._may_log_in else b"LOGINDISABLED")
+        words.append(b"AUTH=PLAIN" if self._setting.may_log_in(self._secured) else b"LOGINDISABLED")
         return b" ".join(words)
 
     # ------------------------------------------------------------------------------------------------- the client
@@ -141,7 +137,7 @@ class Imap:
             return self._tagged(b"OK begin"), Secure()
         if verb not in (b"LOGIN", b"AUTHENTICATE"):
             return self._bad(self._tag, b"BAD log in first")
-        if not self._may_log_in:
+        if not self._setting.may_log_in(self._secured):
             return (self._tagged(b"NO [PRIVACYREQUIRED] begin TLS first"),)
         return self._log_in(rest) if verb == b"LOGIN" else self._authenticate(rest)
 

@@ -60,10 +60,6 @@ class Pop3:
         self._secured, self._host = True, host
         return ()
 
-    @property
-    def _may_log_in(self) -> bool:
-        return self._secured or self._setting.trusted or not self._setting.tls
-
     def heard_client(self, data: bytes) -> Effects:
         """See `Dialogue`."""
         try:
@@ -96,7 +92,7 @@ class Pop3:
             return ToClient(b"+OK begin\r\n"), Secure()
         if verb not in (b"USER", b"PASS", b"AUTH"):
             return self._failed("log in first")
-        if not self._may_log_in:
+        if not self._setting.may_log_in(self._secured):
             return self._failed("begin TLS first")
         if verb == b"USER":
             self._user = rest.decode("utf-8", "surrogateescape")
@@ -115,7 +111,7 @@ class Pop3:
         words = b"TOP\r\nUIDL\r\nRESP-CODES\r\n"
         if self._setting.tls and not self._secured:
             words += b"STLS\r\n"
-        return words + b"USER\r\nSASL PLAIN\r\n" if self._may_log_in else words
+        return words + b"USER\r\nSASL PLAIN\r\n" if self._setting.may_log_in(self._secured) else words
 
     def _authenticated(self, message: bytes) -> Effects:
         login = read_plain(message)

@@ -62,10 +62,6 @@ class Submission:
         self._secured, self._host, self._helo = True, host, b""
         return ()
 
-    @property
-    def _may_log_in(self) -> bool:
-        return self._secured or self._setting.trusted or not self._setting.tls
-
     def heard_client(self, data: bytes) -> Effects:
         """See `Dialogue`."""
         try:
@@ -100,7 +96,7 @@ class Submission:
         if verb in (b"NOOP", b"RSET"):
             return (_say("250 2.0.0 done"),)
         if verb in (b"MAIL", b"RCPT", b"DATA"):
-            first = "530 5.7.0 log in first" if self._may_log_in else "530 5.7.0 begin TLS first"
+            first = "530 5.7.0 log in first" if self._setting.may_log_in(self._secured) else "530 5.7.0 begin TLS first"
             return self._failed(first)
         return self._failed("500 5.5.1 that is no command here")
 
@@ -113,14 +109,14 @@ class Submission:
         words = ["250-ready", "250-PIPELINING", "250-8BITMIME"]
         if self._setting.tls and not self._secured:
             words.append("250-STARTTLS")
-        if self._may_log_in:
+        if self._setting.may_log_in(self._secured):
             words.append("250-AUTH PLAIN LOGIN")
         return (_say("\r\n".join([*words, "250 ENHANCEDSTATUSCODES"])),)
 
     def _authenticate(self, rest: bytes) -> Effects:
         if not self._helo:
             return self._failed("503 5.5.1 say EHLO first")
-        if not self._may_log_in:
+        if not self._setting.may_log_in(self._secured):
             return self._failed("530 5.7.0 begin TLS first")
         mechanism, _, message = rest.partition(b" ")
         if mechanism.upper() == b"PLAIN":
