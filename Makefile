@@ -50,7 +50,7 @@ faults: images ## real nodes killed, hung and cut apart, judged; ONLY=F1,F5-two 
 
 test: images ## every test that runs on this machine
 	@mkdir -p build
-	@contrib/setup/packages nsd knot    # not by `setup`: on a server they would take port 53 at its next start
+	@contrib/setup/packages nsd knot zsh fish    # not by `setup`: a server would have port 53 taken at its next start
 	@HYBRID_IMAGES=$(IMAGES) $(BIN)/pytest --junitxml=build/test.xml -q
 
 test-openzfs: setup ## the tests that need OpenZFS, in an emulated machine that has it

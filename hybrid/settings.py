@@ -1,14 +1,24 @@
-"""A node's settings: one TOML file, ten keys needed, every one documented here. Reads a file, decides nothing."""
+"""
+A node's settings: one TOML file, few keys needed. Reads a file, decides nothing.
+
+What stands below a key is its documentation: `hybrid node settings`, the manual hybrid.toml(5) and the file that
+`hybrid init` writes are made of it.
+"""
 
 from __future__ import annotations
 
-import difflib
+import ipaddress
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from hybrid.errors import HybridError
+from hybrid.structcheck import Trouble, troubles_of
+
+DEFAULT_FILE = Path("/etc/hybrid/hybrid.toml")
+DEFAULT_STATE = Path("/var/lib/hybrid")
 
 
 class SettingsError(HybridError):
@@ -39,8 +49,9 @@ class Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     endpoints: tuple[Annotated[str, msgspec.Meta(pattern="^https?://[^/]+/?$")], ...] = ()
     """Of its members, `https://10.0.0.1:2379` …; without any, no site can be strict here."""
     cert: str = ""
-    """This node's client certificate and key for etcd (PEM files), where etcd wants one."""
+    """This node's client certificate for etcd (PEM file), where etcd wants one."""
     key: str = ""
+    """The key of that certificate (PEM file)."""
     ca: str = ""
     """Who signed the members' certificates (PEM file); without it those the machine trusts."""
     ttl_s: Annotated[float, msgspec.Meta(ge=5.0, le=600.0)] = 15.0
@@ -53,6 +64,7 @@ class RateLimit(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """How fast this node may replicate."""
 
     bytes_per_s: Annotated[int, msgspec.Meta(ge=65536)]
+    """Bytes a second, on average over some seconds."""
     way: Literal["send", "receive", "both"] = "both"
     """`both`: so much out and so much in."""
     to: str = "*"
@@ -70,60 +82,86 @@ class Replication(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """Receive large streams only so fast that small synchronous writes of sites here take at most twice as long."""
 
 
+Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
+PortOrNever = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+_LABEL = "^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$"
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What `/etc/hybrid/hybrid.toml` may say."""
 
-    name: str
-    """The node's name, unique in the cluster, `[a-z0-9-]`, at most 32."""
+    name: Annotated[str, msgspec.Meta(pattern=_LABEL)]
+    """The node's name, unique in the cluster: `[a-z0-9-]`, at most 32."""
     dc: str = "main"
     """Its data centre: a place whose nodes may fail together."""
     address: str
-    """Where other nodes and the world reach it (IPv4)."""
+    """Where other nodes and the world reach it."""
     pool: str = "hybrid"
     """The ZFS pool; Hybrid keeps to `<pool>/hybrid`."""
     storage: Literal["auto", "openzfs", "zfs-fuse"] = "auto"
-    state_dir: str = "/var/lib/hybrid"
+    """How the pool is spoken to; `auto` finds out."""
+    state_dir: str = str(DEFAULT_STATE)
     """Keys, database, logs, mount points: survives a reboot."""
     run_dir: str = "/run/hybrid"
     """Sockets and pid files."""
     image_dir: str = "/var/cache/hybrid/images"
     """Built images: `<name>.tar` and `<name>.toml`."""
-    cluster_port: int = 7946
-    interior_port: int = 7947
-    api_port: int = 8443
-    http_port: int = 80
-    mysql_port: int = 3306
+    cluster_port: Port = 7946
+    """TCP: links between the nodes, mutual TLS. UDP: who is alive, sealed."""
+    interior_port: Port = 7947
+    """Requests passed on to the node that owns the site, mutual TLS."""
+    api_port: Port = 8443
+    """The API and its pages, HTTPS."""
+    http_port: Port = 80
+    """The front door."""
+    https_port: Port = 443
+    """The front door with TLS."""
+    dns_port: Port = 53
+    """Authoritative DNS, UDP and TCP."""
+    mysql_port: PortOrNever = 3306
     """This and the ports of other services are listened on while some site speaks them; 0: never."""
-    postgres_port: int = 5432
-    smtp_port: int = 0
-    submission_port: int = 0
-    submissions_port: int = 0
-    """Submission, TLS from the first byte on."""
-    imap_port: int = 0
-    imaps_port: int = 0
-    pop3_port: int = 0
-    pop3s_port: int = 0
-    ftp_port: int = 0
-    ftps_port: int = 0
-    ftp_passive: tuple[int, int] = (49152, 65535)
+    postgres_port: PortOrNever = 5432
+    """PostgreSQL of sites."""
+    smtp_port: PortOrNever = 0
+    """Mail from other servers; 25 where sites have mail."""
+    submission_port: PortOrNever = 0
+    """Mail from people's own programs; 587."""
+    submissions_port: PortOrNever = 0
+    """Submission, TLS from the first byte on; 465."""
+    imap_port: PortOrNever = 0
+    """IMAP; 143."""
+    imaps_port: PortOrNever = 0
+    """IMAP, TLS from the first byte on; 993."""
+    pop3_port: PortOrNever = 0
+    """POP3; 110."""
+    pop3s_port: PortOrNever = 0
+    """POP3, TLS from the first byte on; 995."""
+    ftp_port: PortOrNever = 0
+    """FTP; 21."""
+    ftps_port: PortOrNever = 0
+    """FTP, TLS from the first byte on; 990."""
+    ftp_passive: tuple[Port, Port] = (49152, 65535)
     """The first and the last port for data connections of FTP, for firewalls."""
-    https_port: int = 443
-    dns_port: int = 53
-    proxies: int = 1
-    """Proxy processes; one a core is a good number on a real server."""
-    dns_servers: int = 1
-    bridge: str = "hyb0"
+    proxies: Annotated[int, msgspec.Meta(ge=1, le=256)] = 1
+    """Proxy processes that `hybrid run` starts; one a core is a good number on a real server."""
+    dns_servers: Annotated[int, msgspec.Meta(ge=1, le=256)] = 1
+    """DNS processes that `hybrid run` starts."""
+    bridge: Annotated[str, msgspec.Meta(pattern="^[a-z0-9._-]{1,15}$")] = "hyb0"
+    """The network interface that the containers are plugged into."""
     subnet: str = "10.88.0.0/16"
     """Of containers; private to each node, the same everywhere."""
-    cgroup: str = "hybrid"
+    cgroup: Annotated[str, msgspec.Meta(pattern="^[^/\\s]+(/[^/\\s]+)*$")] = "hybrid"
     """Parent of the containers' control groups."""
-    id_base: int = 1_000_000
+    id_base: Annotated[int, msgspec.Meta(ge=65536, le=2**31)] = 1_000_000
     """First uid of the containers' ranges; site number n has `id_base + 65536 * n` onwards."""
     zfs_daemon: bool = False
     """Start and supervise zfs-fuse for this node (else the system does)."""
     timing: Timing = Timing()
+    """When silence means death."""
     strict: Strict = Strict()
+    """etcd, for sites that had rather stop than be written in two places."""
     replication: Replication = Replication()
+    """How gently this node replicates."""
 
 
 def guardian_socket(settings: Settings) -> str:
@@ -131,30 +169,63 @@ def guardian_socket(settings: Settings) -> str:
     return f"{settings.run_dir}/guardian.sock"
 
 
+def settings_file(state_dir: Path | None) -> Path:
+    """Of the node whose state lies in a folder of its own; `None`: of this machine's node."""
+    return DEFAULT_FILE if state_dir is None else state_dir / "hybrid.toml"
+
+
 def load(path: Path) -> Settings:
     """
     Read the file.
 
     Raises:
-        SettingsError: Missing, not TOML, an unknown key (with the nearest known one), or a wrong type.
+        SettingsError: Missing, not TOML; or an unknown key, a missing one, a value that cannot be: all of them, each
+            with what is allowed.
     """
+    document = read(path)
+    found = troubles(document)
+    if found:
+        raise SettingsError(f"{path} is not valid", "; ".join(map(str, found)), "`hybrid node check-config`")
+    return msgspec.convert(document, Settings)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """What the file says, unchecked. Raises `SettingsError` where it is missing or not TOML."""
     try:
-        return msgspec.toml.decode(path.read_bytes(), type=Settings)
+        return msgspec.toml.decode(path.read_bytes(), type=dict[str, Any])
     except OSError as error:
         raise SettingsError(f"cannot read {path}", str(error.strerror), "run `hybrid init` or `hybrid join`") from error
-    except msgspec.ValidationError as error:
-        raise SettingsError(f"{path} is not valid", str(error), _suggestion(str(error))) from error
-    except msgspec.DecodeError as error:
-        raise SettingsError(f"{path} is not TOML", str(error)) from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} is not TOML", str(error), "https://toml.io says what is") from error
 
 
-_PARTS = Settings, Timing, Strict, Replication, RateLimit
+def troubles(document: dict[str, Any]) -> list[Trouble]:
+    """All that is wrong with settings, also with values that only do not fit each other; empty for good ones."""
+    found = list(troubles_of(document, Settings))
+    return found or list(_together(msgspec.convert(document, Settings)))
 
 
-def _suggestion(message: str) -> str:
-    """`did you mean …` for an unknown key."""
-    if "unknown field" not in message:
-        return ""
-    wrong = message.split("`")[1]
-    near = difflib.get_close_matches(wrong, [field for part in _PARTS for field in part.__struct_fields__], n=1)
-    return f"did you mean `{near[0]}`?" if near else "see hybrid/settings.py for the known keys"
+def _together(settings: Settings) -> Iterator[Trouble]:
+    """What no type says."""
+    if not _is_address(settings.address):
+        yield Trouble("address", f'is "{settings.address}"', "an IP address at which the other nodes reach this one")
+    try:
+        ipaddress.IPv4Network(settings.subnet)
+    except ValueError as error:
+        yield Trouble("subnet", f"{error}", "an IPv4 network, for example 10.88.0.0/16")
+    if settings.ftp_passive[0] > settings.ftp_passive[1]:
+        yield Trouble("ftp_passive", f"is {list(settings.ftp_passive)}", "the first port, then the last one")
+    if bool(settings.strict.cert) != bool(settings.strict.key):
+        yield Trouble("strict.cert", "is there without `key`, or `key` without it", "both or none")
+    taken: dict[int, str] = {}
+    for key in (name for name in settings.__struct_fields__ if name.endswith("_port") and name != "dns_port"):
+        port = getattr(settings, key)
+        if port and taken.setdefault(port, key) != key:
+            yield Trouble(key, f"is {port}, which is `{taken[port]}` too", "a port of its own")
+
+
+def _is_address(text: str) -> bool:
+    try:
+        return not ipaddress.ip_address(text).is_unspecified
+    except ValueError:
+        return False

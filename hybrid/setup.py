@@ -8,7 +8,6 @@ member's, comes after the settings. So each step that fails can simply be tried 
 from __future__ import annotations
 
 import argparse
-import ipaddress
 import os
 import re
 import time
@@ -24,8 +23,7 @@ from twisted.python.failure import Failure
 
 from hybrid.api.tokens import new_token, node_token
 from hybrid.cli.exits import CONFLICT, FAILED, USAGE, CliError
-from hybrid.cli.settingsfile import render
-from hybrid.cluster.certificates import check_address, check_name
+from hybrid.cli.settingsfile import render, with_values
 from hybrid.cluster.founding import Root, create_cluster, root_file
 from hybrid.cluster.identity import Identity, refuse_member
 from hybrid.cluster.join import Joined
@@ -36,7 +34,7 @@ from hybrid.cluster.store import Store
 from hybrid.cluster.token import parse as parse_token
 from hybrid.errors import AlreadyExists, BadRequest, HybridError
 from hybrid.process import begin_logging, install_reactor
-from hybrid.settings import Settings
+from hybrid.settings import Settings, SettingsError, read, settings_file, troubles
 from hybrid.storage.daemon import ZfsDaemon
 from hybrid.storage.detect import detect
 from hybrid.storage.pools import create_pool, import_pool
@@ -45,7 +43,7 @@ Say = Callable[[str], None]
 T = TypeVar("T")
 
 _ZONE = re.compile(r"(?=.{1,253}$)[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*")
-_SETTINGS = tuple(name for name in Settings.__struct_fields__ if name not in ("timing", "strict"))
+_SETTINGS = tuple(name for name in Settings.__struct_fields__ if name not in ("timing", "strict", "replication"))
 
 
 def init(options: argparse.Namespace, say: Say) -> None:
@@ -65,7 +63,7 @@ def init(options: argparse.Namespace, say: Say) -> None:
 
     async def found(reactor: Any) -> Identity:
         await _prepare_storage(reactor, settings, options, say)
-        _write_settings(settings, options)
+        _write_settings(options)
         state = Path(settings.state_dir)
         return create_cluster(state, settings.name, settings.address, time.time(), options.cluster, zones, root)
 
@@ -75,7 +73,7 @@ def init(options: argparse.Namespace, say: Say) -> None:
     if root is None:
         say(f"keep {root_file(Path(settings.state_dir))} in a safe place and delete it here: no node needs it;")
         say("should all nodes be lost, the cluster is begun again with it (`hybrid init --root FILE`)")
-    _say_next(settings, say)
+    _say_next(settings, options, say)
 
 
 def join(options: argparse.Namespace, say: Say) -> None:
@@ -95,7 +93,7 @@ def join(options: argparse.Namespace, say: Say) -> None:
         joined = await ask_to_join(
             reactor, options.token, settings.name, settings.dc, settings.address, time.time(), settings.address
         )
-        _write_settings(settings, options)
+        _write_settings(options)
         _remember(settings, joined)
         joined.identity.save(Path(settings.state_dir))
         return joined
@@ -104,7 +102,7 @@ def join(options: argparse.Namespace, say: Say) -> None:
     others = tuple(f"https://{node.address}:{node.api_port}" for node in joined.nodes.values())
     _write_credentials(settings, joined.identity, others)
     say(f"{settings.name} ({joined.identity.node}) joined cluster {joined.identity.cluster.name}")
-    _say_next(settings, say)
+    _say_next(settings, options, say)
 
 
 def _root_of(options: argparse.Namespace) -> Root | None:
@@ -127,22 +125,43 @@ def _take_from_token(options: argparse.Namespace) -> None:
         raise CliError(error.what, error.why, error.try_, USAGE) from error
     options.name = options.name or token.name
     options.dc = options.dc or token.dc or None
-    if not options.name:
-        raise CliError("this node needs a name", "the token does not say one", "`hybrid join TOKEN --name n2`", USAGE)
+
+
+def settled(options: argparse.Namespace) -> dict[str, Any]:
+    """What the settings file says already; empty where there is none. Raises `CliError`."""
+    try:
+        file = _file(options)
+        return read(file) if file.exists() else {}
+    except SettingsError as error:
+        raise CliError(error.what, error.why, error.try_, USAGE) from error
 
 
 def settings_of(options: argparse.Namespace) -> Settings:
-    """The settings in the command line. Raises `CliError` for a value that cannot be one."""
+    """
+    The settings: the command line, and below it what the settings file says already.
+
+    Raises:
+        CliError: The file cannot be read, or something in them cannot be; says all of it.
+    """
+    document = {**settled(options), **_given(options)}
+    found = troubles(document)
+    if found:
+        why = "; ".join(map(str, found))
+        raise CliError("these settings cannot be used", why, "`hybrid init --help`", USAGE)
+    return msgspec.convert(document, Settings)
+
+
+def _given(options: argparse.Namespace) -> dict[str, Any]:
+    """What the command line says, by the names of the settings."""
     given = {name: value for name in _SETTINGS if (value := getattr(options, name, None)) is not None}
-    given["state_dir"] = str(Path(given["state_dir"]).absolute())
-    try:
-        settings = msgspec.convert(given, Settings)
-        _check(settings)
-    except msgspec.ValidationError as error:
-        raise CliError("these settings cannot be used", str(error), "`hybrid init --help`", USAGE) from error
-    except HybridError as error:
-        raise CliError(error.what, error.why, error.try_ or "`hybrid init --help`", USAGE) from error
-    return settings
+    if "state_dir" in given:
+        given["state_dir"] = str(Path(given["state_dir"]).absolute())
+    return given
+
+
+def _file(options: argparse.Namespace) -> Path:
+    """Where the settings are and will be."""
+    return settings_file(Path(options.state_dir).absolute() if options.state_dir else None)
 
 
 def zones_of(options: argparse.Namespace) -> tuple[str, ...]:
@@ -152,19 +171,6 @@ def zones_of(options: argparse.Namespace) -> tuple[str, ...]:
         if not _ZONE.fullmatch(zone):
             raise CliError(f"{zone!r} is not a DNS zone", "labels of a-z 0-9 and -, joined by dots", "", USAGE)
     return zones
-
-
-def _check(settings: Settings) -> None:
-    """Raises `HybridError` for a name, an address, a port or a network that no node can have."""
-    check_name(settings.name)
-    check_address(settings.address)
-    for name in ("cluster_port", "interior_port", "api_port", "http_port", "https_port", "dns_port"):
-        if not 0 < getattr(settings, name) < 65536:
-            raise BadRequest(f"{name} cannot be {getattr(settings, name)}", "a port is 1 to 65535")
-    try:
-        ipaddress.IPv4Network(settings.subnet)
-    except ValueError as error:
-        raise BadRequest(f"{settings.subnet!r} is not a subnet", str(error), "for example 10.88.0.0/16") from error
 
 
 def _in_reactor(settings: Settings, work: Callable[[Any], Awaitable[T]]) -> T:
@@ -242,13 +248,15 @@ async def _stopped(daemon: ZfsDaemon) -> None:
     await daemon.stopService()
 
 
-def _write_settings(settings: Settings, options: argparse.Namespace) -> None:
-    """`hybrid.toml` with what was given; a file that is there already is kept beside it."""
-    path = Path(settings.state_dir) / "hybrid.toml"
+def _write_settings(options: argparse.Namespace) -> None:
+    """The file, with what was given in its place; as it was, it is kept beside it."""
+    path, values = _file(options), _given(options)
+    text = render(values)
     if path.exists():
-        path.rename(path.with_suffix(".toml.before"))
-    values = {name: getattr(settings, name) for name in _SETTINGS if getattr(options, name, None) is not None}
-    path.write_text(render(values))
+        text = with_values(path.read_text(), values)
+        path.with_suffix(".toml.before").write_bytes(path.read_bytes())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
 
 
 def _remember(settings: Settings, joined: Joined) -> None:
@@ -280,7 +288,9 @@ def _write_credentials(settings: Settings, identity: Identity, more_urls: tuple[
     write_private(state / "admin.json", msgspec.json.format(msgspec.json.encode(document), indent=2))
 
 
-def _say_next(settings: Settings, say: Say) -> None:
-    state = settings.state_dir
-    say(f"next: `hybrid run --state-dir {state}` (or the systemd units, with {state}/hybrid.toml)")
-    say(f"then: `hybrid --help`; the credentials are in {state}/admin.json")
+def _say_next(settings: Settings, options: argparse.Namespace, say: Say) -> None:
+    if options.state_dir:
+        say(f"next: `hybrid run --state-dir {settings.state_dir}`")
+    else:
+        say("next: `systemctl enable --now hybrid.target` (or `hybrid run`)")
+    say(f"then: `hybrid --help`; the credentials are in {settings.state_dir}/admin.json")

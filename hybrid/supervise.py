@@ -18,7 +18,7 @@ from twisted.internet import task
 from twisted.internet.process import reapProcessHandlers
 from twisted.logger import Logger
 
-from hybrid.settings import Settings, guardian_socket, load
+from hybrid.settings import DEFAULT_FILE, Settings, guardian_socket, load, settings_file
 from hybrid.storage.children import Reactor
 
 REAP_EVERY_S = 2.0
@@ -81,10 +81,10 @@ class Supervisor(service.MultiService):
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """The arguments of `hybrid run` and `hybrid node run`."""
     parser = argparse.ArgumentParser(prog="hybrid run", description="Run all processes of this node.")
-    parser.add_argument("--config", type=Path, help="settings file (default: STATE_DIR/hybrid.toml)")
-    parser.add_argument("--state-dir", type=Path, default=Path("/var/lib/hybrid"))
+    parser.add_argument("--config", type=Path, help=f"settings file (default: {DEFAULT_FILE})")
+    parser.add_argument("--state-dir", type=Path, help="where `hybrid init --state-dir` put them")
     options = parser.parse_args(argv)
-    options.config = options.config or options.state_dir / "hybrid.toml"
+    options.config = options.config or settings_file(options.state_dir)
     return options
 
 

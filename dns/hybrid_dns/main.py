@@ -14,7 +14,7 @@ from hybrid.feed import FeedClient
 from hybrid.feed import Reactor as FeedReactor
 from hybrid.privileges import CODE, drop_root
 from hybrid.process import run_service
-from hybrid.settings import Settings, load
+from hybrid.settings import DEFAULT_FILE, Settings, load
 from hybrid_dns.desk import Counter
 from hybrid_dns.desk import Reactor as DeskReactor
 from hybrid_dns.limits import Limits
@@ -60,6 +60,6 @@ def main(argv: Sequence[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="hybrid dns", description="Answer DNS for the cluster's zones.")
-    parser.add_argument("--config", type=Path, required=True, help="the node's hybrid.toml")
+    parser.add_argument("--config", type=Path, default=DEFAULT_FILE, help="the node's hybrid.toml")
     parser.add_argument("--no-rate-limit", action="store_true", help="no response rate limiting (for benchmarks)")
     return parser

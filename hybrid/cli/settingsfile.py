@@ -1,47 +1,38 @@
-"""`hybrid.toml` as `hybrid init` and `hybrid join` write it: what was asked for, explained. Pure."""
+"""`hybrid.toml` as `hybrid init` and `hybrid join` write it: what is there, with what was asked for. Pure."""
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Mapping
 
-_EXPLAINED = {
-    "name": "the node's name, unique in the cluster",
-    "dc": "its data centre: a place whose nodes may fail together",
-    "address": "where the other nodes and the world reach it",
-    "pool": "the ZFS pool; Hybrid keeps to <pool>/hybrid",
-    "storage": "auto, openzfs or zfs-fuse",
-    "state_dir": "keys, database, mount points: survives a reboot",
-    "run_dir": "sockets",
-    "image_dir": "built images: <name>.tar and <name>.toml",
-    "cluster_port": "links between the nodes",
-    "interior_port": "requests passed on between the nodes",
-    "api_port": "the API, HTTPS",
-    "http_port": "the front door",
-    "https_port": "the front door with TLS",
-    "dns_port": "authoritative DNS",
-    "proxies": "proxy processes; one a core is a good number",
-    "dns_servers": "DNS processes",
-    "bridge": "of the containers",
-    "subnet": "of the containers: private to each node, the same everywhere",
-    "cgroup": "parent of the containers' control groups",
-    "zfs_daemon": "start and supervise zfs-fuse for this node",
-}
-_HEAD = """\
-# Settings of this Hybrid node. What is left out has its default; an unknown key is refused with the nearest known one.
-# Everything else about the cluster is kept by the cluster itself and changed with the command `hybrid`.
-"""
+from hybrid.cli.settingsdoc import first_sentence, fresh, toml
+
+_TABLE = re.compile(r"^[ \t]*\[", re.MULTILINE)
+
+
+def with_values(text: str, values: Mapping[str, str | int | bool]) -> str:
+    """
+    The settings file `text` with `values` for keys of its top.
+
+    A key that is there, maybe in a comment, is set in its place; others come before the first table. All else stays.
+    """
+    match = _TABLE.search(text)
+    end = match.start() if match else len(text)
+    top, tables = text[:end], text[end:]
+    for key, value in values.items():
+        top = _set(top, key, f"{key} = {toml(value)}")
+    return top + tables
 
 
 def render(values: Mapping[str, str | int | bool]) -> str:
-    """The file for `values`, in the order above."""
-    lines = [_HEAD]
-    for key, text in _EXPLAINED.items():
-        if key in values:
-            lines.append(f"{key} = {_toml(values[key])}  # {text}\n")
-    return "".join(lines)
+    """A new file."""
+    return with_values(fresh(), values)
 
 
-def _toml(value: str | int | bool) -> str:
-    """A value as TOML: JSON's strings, numbers and booleans are TOML's."""
-    return json.dumps(value)
+def _set(top: str, key: str, line: str) -> str:
+    for pattern in (rf"^[ \t]*{key}[ \t]*=.*$", rf"^#[ \t]*{key}[ \t]*=.*$"):
+        found = re.search(pattern, top, re.MULTILINE)
+        if found:
+            return top[: found.start()] + line + top[found.end() :]
+    gap = "" if not top or top.endswith("\n") else "\n"
+    return f"{top}{gap}\n# {first_sentence(key)}\n{line}\n"

@@ -18,7 +18,7 @@ from hybrid.loops import Loops
 from hybrid.model import Served, Wished
 from hybrid.privileges import CODE, drop_root
 from hybrid.process import run_service
-from hybrid.settings import Settings, load
+from hybrid.settings import DEFAULT_FILE, Settings, load
 from hybrid.sitetraffic import Logged
 from hybrid_proxy.lean.reactor import LeanReactor
 from hybrid_proxy.service import FrontDoors
@@ -35,7 +35,7 @@ class ProxyReactor(DoorsReactor, FeedReactor):
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="hybrid proxy", description="Serve this node's front doors.")
-    parser.add_argument("--config", type=Path, default=Path("/etc/hybrid/hybrid.toml"), help="the node's settings")
+    parser.add_argument("--config", type=Path, default=DEFAULT_FILE, help="the node's settings")
     parser.add_argument("--stay-root", action="store_true", help="do not become an ordinary user after binding")
     return parser.parse_args(argv)
 

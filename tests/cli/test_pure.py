@@ -87,5 +87,9 @@ def test_settings_file_is_what_the_node_reads() -> None:
     }
     found = msgspec.convert(tomllib.loads(render(values)), Settings)
     assert (found.name, found.state_dir, found.api_port, found.http_port) == ("n1", '/x "y"\\z', 1, 80)
-    every = {name: getattr(found, name) for name in Settings.__struct_fields__ if name not in ("timing", "id_base")}
+    every = {
+        name: getattr(found, name)
+        for name in Settings.__struct_fields__
+        if name not in ("timing", "strict", "replication")
+    }
     assert msgspec.convert(tomllib.loads(render(every)), Settings) == found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -61,7 +63,7 @@ def test_verbs_have_examples(in_process: Run) -> None:
         (("site", "create", "x"), "--help"),
         (("site", "create", "x", "--image", "y", "--quota", "much"), "--help"),
         ((), "--help"),
-        (("completion", "tcsh"), "known: bash"),
+        (("completion", "tcsh"), "known: bash, zsh, fish"),
     ],
 )
 def test_usage_errors_say_what_would_have_been_right(in_process: Run, words: tuple[str, ...], hint: str) -> None:
@@ -106,7 +108,7 @@ def test_nobody_there(in_process: Run, tmp_path: Path) -> None:
     assert "https://127.0.0.1:1: Connection refused; http://127.0.0.1:2: Connection refused" in ran.err
 
 
-def test_completion_is_bash(in_process: Run) -> None:
+def test_completion_in_bash(in_process: Run) -> None:
     """The script is valid, and completes nouns, verbs and options."""
     script = in_process("completion", "bash").out
     asked = 'COMP_WORDS=(hybrid {}); COMP_CWORD={}; _hybrid; echo "${{COMPREPLY[@]}}"'
@@ -121,3 +123,52 @@ def test_completion_is_bash(in_process: Run) -> None:
     assert complete("site", "sto") == ["stop"]
     assert "--image" in complete("site", "create", "--i")
     assert complete("site", "list", "--format", "js") == ["json", "jsonl"]
+    assert complete("dns", "zone", "ex") == ["export"]
+    assert complete("snap", "-q", "rollb") == ["rollback"]
+    assert complete("site", "move", "shop", "t") == []
+
+
+COMPLETED = [
+    (("sn",), "snap", "a site"),
+    (("site", "sto"), "stop", ""),
+    (("dns", "zone", "ex"), "export", "a zone as a zone file"),
+    (("site", "create", "--i"), "--image", ""),
+    (("site", "list", "--format", "json"), "jsonl", ""),
+]
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="needs zsh")
+@pytest.mark.parametrize(("words", "one", "text"), COMPLETED)
+def test_completion_in_zsh(in_process: Run, words: tuple[str, ...], one: str, text: str) -> None:
+    """The same there, with what each word does; the functions of zsh's own system are given it."""
+    asked = (
+        "compdef() { }; compadd() { print -rl -- $@ }; _describe() { print -rl -- ${(P)@[-1]} }\n"
+        f"{in_process('completion', 'zsh').out}\nwords=(hybrid {' '.join(words)}); CURRENT=$#words; _hybrid"
+    )
+    done = subprocess.run(["zsh", "-fc", asked], capture_output=True, text=True, check=False, timeout=30)
+    assert done.stderr == ""
+    found = dict(line.partition(":")[::2] for line in done.stdout.splitlines())
+    assert one in found
+    assert text in found[one]
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="needs fish")
+@pytest.mark.parametrize(("words", "one", "text"), COMPLETED)
+def test_completion_in_fish(in_process: Run, tmp_path: Path, words: tuple[str, ...], one: str, text: str) -> None:
+    """The same there, asked of fish itself."""
+    (tmp_path / "hybrid.fish").write_text(in_process("completion", "fish").out)
+    asked = f"source {tmp_path}/hybrid.fish; complete -C 'hybrid {' '.join(words)}'"
+    home = {**os.environ, "HOME": str(tmp_path)}
+    done = subprocess.run(
+        ["fish", "-c", asked],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+        env=home,
+        stdin=subprocess.DEVNULL,
+    )
+    assert done.stderr == ""
+    found = dict(line.partition("\t")[::2] for line in done.stdout.splitlines())
+    assert one in found
+    assert text in found[one]

@@ -13,6 +13,7 @@ from hybrid.cli.parser import add_command, add_noun, ask_option, long_options
 from hybrid.cli.parser import seconds as duration
 from hybrid.cli.paths import Json, segment, with_query
 from hybrid.cli.session import Session
+from hybrid.cli.verbs import settings
 
 WATCH_S = 2.0
 NODES = (
@@ -59,6 +60,7 @@ def add(nouns: argparse._SubParsersAction[Any], common: argparse.ArgumentParser)
     remove.add_argument("node", metavar="NODE", help="name or id")
     remove.add_argument("--force", action="store_true", help="also when something would be lost with it")
     ask_option(remove)
+    settings.add(node)
     whole = add_noun(nouns, common, "cluster", "what all nodes have in common")
     rotate = whole.add("rotate-key", "replace the key that seals what nodes send each other by UDP", rotate_key)
     rotate.add_argument(

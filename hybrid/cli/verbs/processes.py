@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from hybrid.cli.asking import ask_missing
 from hybrid.cli.parser import Parser, count_of_bytes
 from hybrid.cli.processes import PROCESSES
 from hybrid.cli.session import Session
@@ -22,7 +23,7 @@ def add(nouns: argparse._SubParsersAction[Any], common: argparse.ArgumentParser)
         epilog="example:\n  hybrid init --name n1 --dc paris --address 203.0.113.1 --pool tank --zone hosting.example",
     )
     _node_options(init)
-    init.add_argument("--name", required=True, help=_NAME)
+    init.add_argument("--name", help=_NAME)
     init.add_argument("--root", type=Path, metavar="FILE", help="begin a lost cluster again: its `root.pem`")
     init.add_argument("--zone", action="append", dest="zones", metavar="NAME", help="DNS zone; the main one first")
     init.add_argument("--cluster", default="hybrid", help="a name for people (default: %(default)s)")
@@ -44,13 +45,17 @@ def add(nouns: argparse._SubParsersAction[Any], common: argparse.ArgumentParser)
 
 
 def _node_options(parser: Parser) -> None:
-    parser.add_argument("--address", required=True, metavar="IP", help="where the other nodes and the world reach it")
+    parser.add_argument("--address", metavar="IP", help="where the other nodes and the world reach it")
     parser.add_argument("--dc", help="its data centre (default: the one in the token, else main)")
-    parser.add_argument("--pool", default="hybrid", help="the ZFS pool (default: %(default)s)")
+    parser.add_argument("--pool", help="the ZFS pool (default: hybrid)")
     parser.add_argument("--create-pool", metavar="DEVICE", help="make the pool on this device or file")
     parser.add_argument("--pool-size", type=count_of_bytes, metavar="SIZE", help="of a file to be made for it (20G)")
-    parser.add_argument("--state-dir", default="/var/lib/hybrid", metavar="DIR", help="default: %(default)s")
-    parser.add_argument("--zfs-daemon", action="store_true", help="start and supervise zfs-fuse for this node")
+    parser.add_argument(
+        "--state-dir", metavar="DIR", help="default: /var/lib/hybrid; with this, settings are there too"
+    )
+    parser.add_argument(
+        "--zfs-daemon", action="store_true", default=None, help="start and supervise zfs-fuse for this node"
+    )
     more = parser.add_argument_group("settings that are written as they are (see hybrid.toml)")
     for name in ("cgroup", "bridge", "subnet", "storage"):
         more.add_argument(f"--{name}")
@@ -61,14 +66,16 @@ def _node_options(parser: Parser) -> None:
 
 
 def _init(session: Session) -> int:
-    from hybrid.setup import init
+    from hybrid.setup import init, settled
 
+    ask_missing(session, settled(session.options))
     init(session.options, session.out.say)
     return 0
 
 
 def _join(session: Session) -> int:
-    from hybrid.setup import join
+    from hybrid.setup import join, settled
 
+    ask_missing(session, settled(session.options))
     join(session.options, session.out.say)
     return 0
