@@ -8,6 +8,7 @@ from functools import partial
 
 from hybrid.lab.cluster import POOL_BYTES
 from hybrid.lab.command import LabError
+from hybrid.lab.faults.ambush import Ambush, Moment, daemon, lying_in_wait
 from hybrid.lab.faults.deaths import await_successor
 from hybrid.lab.faults.fault import Fault
 from hybrid.lab.faults.hands import dataset, guids, snapshots
@@ -16,9 +17,8 @@ from hybrid.lab.faults.scoring import Target
 from hybrid.lab.faults.stage import Stage
 from hybrid.lab.guestbook import SITE
 from hybrid.lab.node import Node
-from hybrid.lab.processes import command_line, tree
 
-KILLS = 3
+MOMENTS: tuple[Moment, ...] = ("before", "amid", "after")
 COPIED_AGAIN_S = 60.0
 
 
@@ -29,10 +29,10 @@ def daemon_dies_while_receiving(stage: Stage) -> None:
     before = snapshots(replica, dataset(replica, site))
     stage.fault()
     try:
-        stage.unless(write(stage.lab.api(owner.name), SITE, BIG_BYTES), "person", "the change was not written")
-        stage.wait(lambda: _runs(replica, "receive"), f"{replica.name} receives", 60.0)
-        replica.kill_process("zfs-fuse")
-        stage.wait(partial(_has_daemon, replica), "the daemon is started again", 60.0)
+        with lying_in_wait(replica, "receive") as ambush:
+            ambush.arm(daemon(replica), "amid", stage.chance.uniform(0.05, 0.15))
+            stage.unless(write(stage.lab.api(owner.name), SITE, BIG_BYTES), "person", "the change was not written")
+            _killed(stage, replica, ambush, "receives")
         stage.wait(partial(_holds, replica, site), "its pool is back", 60.0)
         after = snapshots(replica, dataset(replica, site))
         stage.unless(set(before[-1:]) <= set(after), "fatal", "the head that was there is gone")
@@ -44,25 +44,27 @@ def daemon_dies_while_receiving(stage: Stage) -> None:
 
 
 def daemon_of_the_owner_dies(stage: Stage) -> None:
-    """The owner's zfs-fuse is killed, three times, each in the middle of a snapshot: what was acknowledged is there."""
-    for number in range(KILLS):
+    """The owner's zfs-fuse is killed three times: as a snapshot is asked for, made, and done: nothing is lost."""
+    for number, moment in enumerate(MOMENTS):
         owner = stage.owner
         if not number:
             stage.fault()
-        stage.wait(partial(_runs, owner, "snapshot"), f"{owner.name} takes a snapshot", 60.0)
-        owner.kill_process("zfs-fuse")
+        with lying_in_wait(owner, "snapshot") as ambush:
+            ambush.arm(daemon(owner), moment, stage.chance.uniform(0.001, 0.004))
+            _killed(stage, owner, ambush, "takes a snapshot")
         since_s = time.time()
-        stage.wait(partial(_has_daemon, owner), "the daemon is started again", 60.0)
         stage.steady()
-        stage.say(f"written again through all nodes after {time.time() - since_s:.1f} s")
+        stage.say(f"killed {moment} a snapshot, written again through all nodes after {time.time() - since_s:.1f} s")
     stage.undone()
     stage.agreed()
 
 
-def _runs(node: Node, verb: str) -> bool:
-    """Whether a `zfs <verb>` is under way in `node`."""
-    init = node.init
-    return init is not None and any(command_line(pid)[:2] == ["zfs", verb] for pid in tree(init))
+def _killed(stage: Stage, node: Node, ambush: Ambush, what: str) -> None:
+    """Until the storage daemon of `node` was killed as it `what`, and another one runs."""
+    old = node.pids("zfs-fuse")
+    stage.wait(lambda: ambush.sprung, f"{node.name} {what}", 60.0)
+    stage.wait(lambda: not set(old) & set(node.pids("zfs-fuse")), f"the daemon of {node.name} is killed", 10.0)
+    stage.wait(partial(_has_daemon, node), "the daemon is started again", 60.0)
 
 
 def _has_daemon(node: Node) -> bool:
