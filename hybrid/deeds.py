@@ -82,6 +82,8 @@ class TransferSeen(msgspec.Struct, frozen=True, kw_only=True):
     """On average so far."""
     seconds: float
     left_s: float | None
+    saved_bytes: int = 0
+    """Of those that were moved: they did not have to travel, being compressed on the way."""
 
 
 class Transfer(Protocol):

@@ -51,6 +51,7 @@ from hybrid.strict.guardian_link import GuardianLink
 from hybrid.strict.leasefile import LeaseFile
 from hybrid.strict.ports import StrictDrivers
 from hybrid.supervise import parse
+from hybrid.traffic import goes_squeezed
 from hybrid.web.resource import Pages
 from hybrid_containers.image import ImageStore, imprint, shift_owners
 from hybrid_containers.runtime import LxcContainers
@@ -103,6 +104,7 @@ class Node(MultiService):
             refuses=lambda line: self._core.presence.departures.removals.why_not(line),
             on_twin=lambda source: self._core.presence.vigilance.called_by_twin(source),
             on_refused=lambda why: self._core.presence.vigilance.kept_out(why),
+            squeezes=lambda node: goes_squeezed(settings, self._core.outlook.view, node),
         )
         incarnation = self._store.next_incarnation(time.time())
         envelopes = Envelopes(identity.node, incarnation, os.urandom(4), lambda: self._core.presence.keys.ring())

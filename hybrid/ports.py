@@ -43,8 +43,11 @@ class ByteSink(Protocol):
         """Stop without effect. Safe to call at any time, more than once."""
 
 
-Moved = Callable[[int], Awaitable[None]]
-"""Told of so many bytes that were moved; what comes next waits until it returns. Raises when nothing more may come."""
+class Moved(Protocol):
+    """Told of bytes that were moved; what comes next waits until it returns. Raises when nothing more may come."""
+
+    async def __call__(self, size_bytes: int, saved_bytes: int = 0, /) -> None:
+        """`saved_bytes`: so many of them did not have to travel."""
 
 
 @dataclass(frozen=True, slots=True)

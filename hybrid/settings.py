@@ -80,6 +80,11 @@ class Replication(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """All that apply count, so the smallest wins: `[[replication.limits]]`."""
     gentle: bool = True
     """Receive large streams only so fast that small synchronous writes of sites here take at most twice as long."""
+    compress_to: tuple[str, ...] = ()
+    """
+    Data centres, or names of nodes, to which lines are slow: large streams go there compressed (Zstandard), where the
+    other node takes that. `"*"`: to all.
+    """
 
 
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]

@@ -15,6 +15,12 @@ from hybrid_replicator.ports import Probe
 from hybrid_replicator.traffic import Gentle, Traffic
 
 
+def goes_squeezed(settings: Settings, view: View, node: NodeId) -> bool:
+    """Whether large streams to `node` are compressed on the way, if it takes that."""
+    to, seen = settings.replication.compress_to, view.nodes.get(node)
+    return "*" in to or (seen is not None and (seen.dc in to or seen.name in to))
+
+
 def traffic_of(
     clock: IReactorTime, settings: Settings, view: Callable[[], View], wall_s: Callable[[], float], probe: Probe | None
 ) -> tuple[Traffic, Gentle | None]:

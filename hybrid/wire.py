@@ -227,6 +227,8 @@ class Pumped(msgspec.Struct, frozen=True, tag=True):
     """
 
     mark: bytes
+    takes: tuple[str, ...] = ()
+    """How its blocks may be compressed: `hybrid.cluster.squeezing.NAME`, or not at all."""
 
 
 class PumpNow(msgspec.Struct, frozen=True, tag=True):

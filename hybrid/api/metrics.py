@@ -123,7 +123,14 @@ def _proven_age_s(site: SiteView, now_s: float) -> float | None:
 
 def _streams(view: View, transfers: Iterable[TransferSeen]) -> list[Metric]:
     rates: Counter[tuple[str, ...]] = Counter()
+    saved: Counter[tuple[str, ...]] = Counter()
     for one in transfers:
-        rates[one.way, node_name(view, NodeId(one.node))] += one.bytes_per_s
+        ends = one.way, node_name(view, NodeId(one.node))
+        rates[ends] += one.bytes_per_s
+        saved[ends] += one.saved_bytes
     told = "Of streams under way to and from other nodes, on average."
-    return [_labelled("stream_bytes_per_second", told, ("way", "node"), rates.items())]
+    less = "Of streams under way: they did not have to travel, being compressed."
+    return [
+        _labelled("stream_bytes_per_second", told, ("way", "node"), rates.items()),
+        _labelled("stream_saved_bytes", less, ("way", "node"), saved.items()),
+    ]

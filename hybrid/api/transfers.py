@@ -27,6 +27,8 @@ class TransferAnswer(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     left_s: float | None
     """At this rate; `null` where the size is not known, or nothing has come yet."""
+    saved_bytes: int
+    """Of `bytes`: they did not have to travel, being compressed on the way (`[replication] compress_to`)."""
 
 
 def shown(view: View, transfer: TransferSeen) -> TransferAnswer:
@@ -44,4 +46,5 @@ def shown(view: View, transfer: TransferSeen) -> TransferAnswer:
         bytes_per_s=transfer.bytes_per_s,
         seconds=transfer.seconds,
         left_s=transfer.left_s,
+        saved_bytes=transfer.saved_bytes,
     )

@@ -26,6 +26,7 @@ class Lending(Framed):
         super().__init__(wire.MAX_FRAME, connections, node)
         self._way, self._pumps = way, pumps
         self._pump: Pump | None = None
+        self._may_squeeze = pumps is not None and pumps.squeeze
         self._passed = 0
         self._is_lent = False
 
@@ -43,7 +44,7 @@ class Lending(Framed):
         """Whether the rest could be moved by it now."""
         return self._pump is not None and self._pump.ready
 
-    async def lend(self, pipe: int, moved: Moved, held: bytes = b"") -> bytes:
+    async def lend(self, pipe: int, moved: Moved, held: bytes = b"", squeeze: bool = False) -> bytes:
         """
         Have the rest moved between `pipe` and the connection; both sides have said their last frame before that.
 
@@ -57,7 +58,7 @@ class Lending(Framed):
         self._tls.pauseProducing()
         shaken = self._tls.resumeProducing if self._way == "send" else None
         try:
-            kept = await pump.run(plain.getHandle().fileno(), pipe, moved, held, shaken)
+            kept = await pump.run(plain.getHandle().fileno(), pipe, moved, held, shaken, squeeze)
         finally:
             await pump.end(("KILL",))
         self._is_lent = False

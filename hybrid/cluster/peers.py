@@ -68,6 +68,7 @@ class PeerLinks(Service):
         on_refused: Callable[[str], None] = lambda why: None,
         keep_up_to: int = KEEP_UP_TO,
         pump_at: int = BEGIN_AT,
+        squeezes: Callable[[NodeId], bool] = lambda node: False,
     ) -> None:
         """
         Nothing is opened before `startService`.
@@ -85,13 +86,14 @@ class PeerLinks(Service):
             on_twin: Called with the address of each connection that proves to have this node's own key.
             keep_up_to: With more other nodes than this, links are opened when they are wanted.
             pump_at: Bytes of a stream after which processes of their own move it.
+            squeezes: Whether large streams to a node go compressed, if it takes that.
             refuses: Which members are kept out, and why; asked at each handshake. Open links are for `cut` to end.
         """
         self._reactor, self._identity, self._settings = reactor, identity, settings
         self._addresses, self._jitter, self._timing = addresses, jitter, timing or LinkTiming()
         self._newcomer, self._refuses = newcomer, refuses
         self._on_twin, self._on_refused = on_twin, on_refused
-        self._keep_up_to, self._pump_at = keep_up_to, pump_at
+        self._keep_up_to, self._pump_at, self._squeezes = keep_up_to, pump_at, squeezes
         self._options = identity.cluster_port_options()
         self._bind = settings.address if bind_address is None else bind_address
         self._answers = Answers()
@@ -212,7 +214,7 @@ class PeerLinks(Service):
         """See `hybrid.ports.Peers`."""
         try:
             await self._neighbour_of(node).linked(self._timing.connect_s)
-            stream = OutgoingStream(self._reactor, self._timing, self._connections, node, offer, self._pumps())
+            stream = OutgoingStream(self._reactor, self._timing, self._connections, node, offer, self._pumps(node))
             try:
                 await connectProtocol(self._endpoint(node, tls.PUMPED_STREAM, tls.STREAM), stream)
             except (ConnectError, OSError) as error:
@@ -257,8 +259,8 @@ class PeerLinks(Service):
         for callback in callbacks:
             callback(node)
 
-    def _pumps(self) -> Pumps:
-        return Pumps(self._reactor, self._identity, self._pump_at)
+    def _pumps(self, to: NodeId | None = None) -> Pumps:
+        return Pumps(self._reactor, self._identity, self._pump_at, to is not None and self._squeezes(to))
 
     def _endpoint(self, node: NodeId, *protocols: bytes) -> IStreamClientEndpoint:
         host, port = self._addresses()[node]

@@ -4,15 +4,19 @@ Moves the bulk of a stream between a pipe and a connection, in a process of its 
 Run as a script, so that it begins in little time. Its standard input is a Unix socket, over which comes first an order
 (a line of JSON, see `hybrid.cluster.pumping`) together with the two descriptors (SCM_RIGHTS, unix(7)), then a line each
 with the bytes that may have been moved in all. On its standard output it says `ready`, `shaken` once the other pump has
-proved who it is, how many bytes were moved, from time to time, and in the end `end`, with what was kept back, or
-`broken` when the pipe takes no more. What goes wrong besides is told on its standard error.
+proved who it is, how many bytes were moved and how many of these did not travel, from time to time, and in the end
+`end`, with what was kept back, or `broken` when the pipe takes no more. What goes wrong besides is told on its standard
+error.
 
 On the connection it speaks TLS 1.3 with the certificates of both nodes, as the connection did before: blocks of data,
-each with its length before it (4 bytes, big-endian), one of length 0 at the end. It leaves no byte too much read.
+each with its length before it (4 bytes, big-endian), one of length 0 at the end. It leaves no byte too much read. The
+first bit of a length says that the block is compressed, each for itself (Zstandard, RFC 8878); none is unless the
+receiving node said that it takes that.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import select
@@ -21,14 +25,23 @@ import ssl
 import sys
 import time
 from base64 import b64decode, b64encode
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
 
 BLOCK = 256 * 1024
-"""Bytes in one block at most."""
+"""Bytes in one block at most, compressed or not."""
+SQUEEZED = 1 << 31
+"""Set in the length of a compressed block."""
+LEVEL = 3
+"""Zstandard's own choice: some 200 MB/s of a core, which is more than slow lines take."""
 REPORT_BYTES = 1024 * 1024
 REPORT_S = 0.5
 """What was moved is told after so much of it, or so long."""
 PATIENCE_S = 120.0
 """A connection or pipe on which nothing moves for so long is left. Whoever waits for this process waits less long."""
+
+Codec = Callable[[memoryview], bytes]
 
 
 class Broken(Exception):
@@ -50,6 +63,8 @@ class Orders:
         self.connection, self.pipe = socket.socket(fileno=descriptors[0]), descriptors[1]
         self._unread = data
         self._told, self._told_s = 0, time.monotonic()
+        self.saved = 0
+        """Bytes that were moved and did not have to travel."""
         self._allowed = 0
 
     def line(self) -> bytes:
@@ -77,48 +92,96 @@ class Orders:
 
     def _tell(self, total: int) -> None:
         self._told, self._told_s = total, time.monotonic()
-        say(str(total))
+        say(f"{total} {self.saved}")
+
+    def end(self, total: int, kept: bytes = b"") -> None:
+        """That was all."""
+        self._tell(total)
+        say(f"end {b64encode(kept).decode()}")
 
 
-def send(orders: Orders, connection: ssl.SSLSocket) -> None:
+def send(orders: Orders, connection: ssl.SSLSocket, squeeze: Codec | None) -> None:
     """From the pipe to the connection."""
     block = memoryview(bytearray(4 + BLOCK))
     moved = 0
     while size := read(orders.pipe, block[4 : 4 + min(BLOCK, orders.room(moved))]):
-        block[:4] = size.to_bytes(4, "big")
-        connection.sendall(block[: 4 + size])
+        squeezed = b"" if squeeze is None else squeeze(block[4 : 4 + size])
+        if squeezed and len(squeezed) < size:
+            connection.sendall((SQUEEZED | len(squeezed)).to_bytes(4, "big") + squeezed)
+            orders.saved += size - len(squeezed)
+        else:
+            block[:4] = size.to_bytes(4, "big")
+            connection.sendall(block[: 4 + size])
         moved += size
         orders.moved(moved)
     connection.sendall(bytes(4))
-    say(str(moved))
-    say("end")
+    orders.end(moved)
 
 
-def receive(orders: Orders, connection: ssl.SSLSocket, held: bytes) -> None:
+def receive(orders: Orders, connection: ssl.SSLSocket, held: bytes, unsqueeze: Codec) -> None:
     """From the connection to the pipe: `held` first, and as many bytes of the end are kept back."""
     kept = len(held)
     buffer = memoryview(bytearray(kept + BLOCK))
     buffer[:kept] = held
     head = memoryview(bytearray(4))
     moved = 0
-    while size := block_size(connection, head):
+    while (told := block_size(connection, head)) & ~SQUEEZED:
         orders.room(moved)
+        size = told & ~SQUEEZED
         fill(connection, buffer[kept : kept + size])
+        if told & SQUEEZED:
+            data = unsqueeze(buffer[kept : kept + size])
+            orders.saved += len(data) - size
+            size = len(data)
+            buffer[kept : kept + size] = data
         write(orders.pipe, buffer[:size])
         buffer[:kept] = bytes(buffer[size : size + kept])
         moved += size
         orders.moved(moved)
-    say(str(moved))
-    say(f"end {b64encode(buffer[:kept]).decode()}")
+    orders.end(moved, bytes(buffer[:kept]))
 
 
 def block_size(connection: ssl.SSLSocket, head: memoryview) -> int:
-    """What stands before the next block."""
+    """What stands before the next block: its length on the way, and whether it is `SQUEEZED`."""
     fill(connection, head)
-    size = int.from_bytes(head, "big")
-    if size > BLOCK:
-        raise ValueError(f"a block of {size} bytes")
-    return size
+    told = int.from_bytes(head, "big")
+    if told & ~SQUEEZED > BLOCK:
+        raise ValueError(f"a block of {told} bytes")
+    return told
+
+
+def squeezer(order: dict[str, Any]) -> Codec | None:
+    """What compresses a block, if that is wanted."""
+    if not order["squeeze"]:
+        return None
+    library = zstd(order)
+    return lambda data: library.compress(data, LEVEL)
+
+
+def unsqueezer(order: dict[str, Any]) -> Codec:
+    """What takes a compressed block: all of it, and not more than a block may be. Raises `ValueError`."""
+
+    def whole(data: memoryview) -> bytes:
+        library = zstd(order)
+        block = library.ZstdDecompressor()
+        try:
+            found: bytes = block.decompress(data, BLOCK + 1)
+        except library.ZstdError as error:
+            raise ValueError(f"a block cannot be decompressed: {error}") from error
+        if not block.eof or len(found) > BLOCK or not found:
+            raise ValueError("a compressed block is cut, or longer than it may be")
+        return found
+
+    return whole
+
+
+def zstd(order: dict[str, Any]) -> ModuleType:
+    """The library: Python's own, or the same for older ones."""
+    if sys.version_info >= (3, 14):
+        return importlib.import_module("compression.zstd")
+    if order["library"] not in sys.path:
+        sys.path.append(order["library"])
+    return importlib.import_module("backports.zstd")
 
 
 def fill(connection: ssl.SSLSocket, buffer: memoryview) -> None:
@@ -159,7 +222,7 @@ def wait(pipe: int, event: int) -> None:
         raise TimeoutError("nothing moved in the pipe")
 
 
-def shake(connection: socket.socket, order: dict[str, str]) -> ssl.SSLSocket:
+def shake(connection: socket.socket, order: dict[str, Any]) -> ssl.SSLSocket:
     """TLS with the peer that the order names, and no other. Raises `OSError` (of which TLS's errors are)."""
     accepting = order["way"] == "receive"
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if accepting else ssl.PROTOCOL_TLS_CLIENT)
@@ -196,9 +259,9 @@ def main() -> None:
         connection = shake(orders.connection, order)
         say("shaken")
         if order["way"] == "send":
-            send(orders, connection)
+            send(orders, connection, squeezer(order))
         else:
-            receive(orders, connection, b64decode(order["held"]))
+            receive(orders, connection, b64decode(order["held"]), unsqueezer(order))
     except Broken:
         say("broken")
     except (OSError, EOFError, ValueError) as error:

@@ -24,6 +24,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorProcess, IReactorTime
 from twisted.python.failure import Failure
 
+from hybrid.cluster import squeezing
 from hybrid.cluster.identity import Identity
 from hybrid.cluster.keyfiles import key_pem
 from hybrid.errors import PeerError
@@ -60,10 +61,12 @@ class Pumps:
     Args:
         identity: Who this node is.
         begin_at: Bytes of a stream after which a pump is started.
+        squeeze: Compress what is sent, where the other end takes that.
     """
 
-    def __init__(self, reactor: Reactor, identity: Identity, begin_at: int = BEGIN_AT) -> None:
+    def __init__(self, reactor: Reactor, identity: Identity, begin_at: int = BEGIN_AT, squeeze: bool = False) -> None:
         self._reactor, self._identity, self.begin_at = reactor, identity, begin_at
+        self.squeeze = squeeze and squeezing.library() is not None
 
     def start(self, way: Way, peer: x509.Certificate) -> Pump:
         """
@@ -78,6 +81,7 @@ class Pumps:
             "identity": (key_pem(me.key) + b"".join(one.public_bytes(Encoding.PEM) for one in me.chain)).decode(),
             "root": b64encode(me.root.public_bytes(Encoding.DER)).decode(),
             "peer": b64encode(peer.public_bytes(Encoding.DER)).decode(),
+            "library": squeezing.library() or "",
         }
         pump = Pump(self._reactor, order)
         pump.start(self._reactor)
@@ -95,7 +99,7 @@ class Pump(Child):
         self._orders, self._its_orders = socket.socketpair()
         self._orders.setblocking(False)
         self._unread = b""
-        self._moved = 0
+        self._moved, self._saved = 0, 0
         self._last: bytes | None = None
         self._shaken: Callable[[], None] = _nothing
         self._news: Deferred[None] = Deferred()
@@ -112,7 +116,13 @@ class Pump(Child):
             self._its_orders.close()
 
     async def run(
-        self, connection: int, pipe: int, moved: Moved, held: bytes = b"", shaken: Callable[[], None] | None = None
+        self,
+        connection: int,
+        pipe: int,
+        moved: Moved,
+        held: bytes = b"",
+        shaken: Callable[[], None] | None = None,
+        squeeze: bool = False,
     ) -> bytes:
         """
         Move everything. Both descriptors stay the caller's, who leaves them alone meanwhile.
@@ -121,6 +131,7 @@ class Pump(Child):
             moved: Told of what was moved; what comes next waits for it.
             held: To be moved before all else, when receiving; as much is kept back of the end.
             shaken: Called when nothing more is read from the connection, when sending.
+            squeeze: Compress it, when sending.
 
         Returns:
             What was kept back.
@@ -130,15 +141,15 @@ class Pump(Child):
             PipeBroken: The pipe takes no more.
         """
         self._shaken = shaken or _nothing
-        order = {**self._order, "held": b64encode(held).decode()}
+        order = {**self._order, "held": b64encode(held).decode(), "squeeze": squeeze}
         self._say(json.dumps(order), [connection, pipe])
         self._say(str(WINDOW))
-        told = 0
+        told = told_saved = 0
         while self._last is None or told < self._moved:
             if told < self._moved:
-                began_s, total = self._reactor.seconds(), self._moved
-                await moved(total - told)
-                told = total
+                began_s, total, saved = self._reactor.seconds(), self._moved, self._saved
+                await moved(total - told, saved - told_saved)
+                told, told_saved = total, saved
                 waited = self._reactor.seconds() - began_s > BLINK_S
                 self._say(str(told + (PIECE if waited else WINDOW)))
             elif self.ended is not None:
@@ -154,8 +165,8 @@ class Pump(Child):
         """Lines; see `hybrid.cluster.pump`."""
         *lines, self._unread = (self._unread + data).split(b"\n")
         for line in lines:
-            if line.isdigit():
-                self._moved = int(line)
+            if line[:1].isdigit():
+                self._moved, self._saved = map(int, line.split())
             elif line == b"ready":
                 self.ready = True
             elif line == b"shaken":

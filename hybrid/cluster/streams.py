@@ -17,6 +17,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
 from hybrid import wire
+from hybrid.cluster import squeezing
 from hybrid.cluster.answering import UNSUPPORTED, Answers, peer_answer
 from hybrid.cluster.framed import Connections, Framed
 from hybrid.cluster.lending import Lending
@@ -68,6 +69,7 @@ class OutgoingStream(Lending):
         self._reactor, self._timing, self._peer, self._offer = reactor, timing, node, offer
         self._accepted = False
         self._mark = b""
+        self._peer_unpacks = False
         self._pump_now = False
         self._answer: wire.Message | None = None
         self._event: Deferred[None] = Deferred()
@@ -90,6 +92,7 @@ class OutgoingStream(Lending):
             self._accepted = True
         elif isinstance(message, wire.Pumped) and len(message.mark) >= _MARK_BYTES:
             self._mark = message.mark
+            self._peer_unpacks = squeezing.NAME in message.takes
         elif isinstance(message, wire.PumpNow):
             self._pump_now = True
         elif self._answer is None:
@@ -149,12 +152,14 @@ class OutgoingStream(Lending):
         while not self._pump_now and self._answer is None:
             await self._change()
         if self._answer is None:
-            await self._unless_answered(Deferred.fromCoroutine(self.lend(pipe.descriptor, self._noticing(pipe.moved))))
+            squeeze = self._may_squeeze and self._peer_unpacks
+            lent = self.lend(pipe.descriptor, self._noticing(pipe.moved), squeeze=squeeze)
+            await self._unless_answered(Deferred.fromCoroutine(lent))
 
     def _noticing(self, moved: Moved) -> Moved:
-        async def noticed(size_bytes: int) -> None:
+        async def noticed(size_bytes: int, saved_bytes: int = 0) -> None:
             self._move()
-            await moved(size_bytes)
+            await moved(size_bytes, saved_bytes)
             self._move()
 
         return noticed
@@ -259,7 +264,7 @@ class AcceptedStream(Lending):
         """See `hybrid.ports.ByteSource`."""
         if self._into is not None and self.pump_is_ready and not self._mark:
             self._mark = os.urandom(_MARK_BYTES)
-            self.put(wire.pack(1, wire.Pumped(self._mark)))
+            self.put(wire.pack(1, wire.Pumped(self._mark, squeezing.taken())))
         data = await self._pipe.read()
         if not data and self._stage == "marked":
             await self._have_pumped()
@@ -277,9 +282,9 @@ class AcceptedStream(Lending):
             raise PeerError(f"stream of {self._peer} was cut", self.reason)
         moved, self._pipe = self._into[1], Pipe(_PIPE_BYTES, self._room_again)
 
-        async def noticed(size_bytes: int) -> None:
+        async def noticed(size_bytes: int, saved_bytes: int = 0) -> None:
             self._stalled.moved()
-            await moved(size_bytes)
+            await moved(size_bytes, saved_bytes)
 
         lent = Deferred.fromCoroutine(self.lend(pipe.descriptor, noticed, pipe.held))
         self.put(wire.pack(1, wire.PumpNow()))

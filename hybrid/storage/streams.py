@@ -239,7 +239,7 @@ class ChildSink:
             raise self._failing(self._child.ended)
 
 
-async def unhindered(size_bytes: int) -> None:
+async def unhindered(size_bytes: int, saved_bytes: int = 0) -> None:
     """See `hybrid.ports.Moved`: nothing has to wait."""
 
 

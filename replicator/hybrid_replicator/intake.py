@@ -41,7 +41,7 @@ async def take_in(
     sink = await open_sink()
     total = 0
 
-    async def moved(size_bytes: int) -> None:
+    async def moved(size_bytes: int, saved_bytes: int = 0) -> None:
         nonlocal total
         total += size_bytes
         if total > limit:

@@ -36,6 +36,7 @@ class Transfer:
     size_bytes: int | None
     began_s: float
     bytes: int = 0
+    saved_bytes: int = 0
 
     def seen(self, now_s: float) -> TransferSeen:
         """As it is now."""
@@ -51,6 +52,7 @@ class Transfer:
             bytes_per_s=round(rate),
             seconds=round(seconds, 1),
             left_s=None if left is None else round(left, 1),
+            saved_bytes=self.saved_bytes,
         )
 
 
@@ -81,27 +83,28 @@ class Traffic:
         finally:
             self._under_way.remove(transfer)
 
-    def wait_s(self, transfer: Transfer, size_bytes: int) -> float:
-        """A piece of it came; the seconds after which the next may."""
+    def wait_s(self, transfer: Transfer, size_bytes: int, saved_bytes: int = 0) -> float:
+        """A piece of it came, of which some did not travel; the seconds after which the next may."""
         transfer.bytes += size_bytes
-        now_s = self._clock.seconds()
+        transfer.saved_bytes += saved_bytes
+        now_s, travelled_bytes = self._clock.seconds(), size_bytes - saved_bytes
         if transfer.way == "send":
-            wait_s = self._out.take(NodeId(transfer.node), size_bytes, now_s)
+            wait_s = self._out.take(NodeId(transfer.node), travelled_bytes, now_s)
         else:
-            wait_s = self._into.take(NodeId(transfer.node), size_bytes, now_s)
+            wait_s = self._into.take(NodeId(transfer.node), travelled_bytes, now_s)
             if transfer.bytes > LARGE_BYTES:
                 wait_s = max(wait_s, self._strain.take(size_bytes, now_s))
         return min(wait_s, LONGEST_S)
 
     def paced(self, source: ByteSource, transfer: Transfer) -> PacedSource:
         """`source`, as fast as it may be."""
-        return PacedSource(self._clock, source, lambda size_bytes: self.wait_s(transfer, size_bytes))
+        return PacedSource(self._clock, source, lambda size_bytes, saved: self.wait_s(transfer, size_bytes, saved))
 
 
 class PacedSource:
     """See `hybrid.ports.ByteSource`; a wait ends at once when it is aborted."""
 
-    def __init__(self, clock: IReactorTime, source: ByteSource, wait_s: Callable[[int], float]) -> None:
+    def __init__(self, clock: IReactorTime, source: ByteSource, wait_s: Callable[[int, int], float]) -> None:
         self._clock, self._source, self._wait_s = clock, source, wait_s
         self._pause: Deferred[None] | None = None
 
@@ -117,9 +120,9 @@ class PacedSource:
         pipe = await self._source.source_pipe() if isinstance(self._source, PipedSource) else None
         return pipe and replace(pipe, moved=self.moved)
 
-    async def moved(self, size_bytes: int) -> None:
+    async def moved(self, size_bytes: int, saved_bytes: int = 0) -> None:
         """So much came: wait until more may. Raises `PeerError` when it is aborted meanwhile."""
-        wait_s = self._wait_s(size_bytes)
+        wait_s = self._wait_s(size_bytes, saved_bytes)
         if wait_s > 0.0:
             self._pause = deferLater(self._clock, wait_s, lambda: None)
             try:
@@ -146,9 +149,9 @@ class PacedStream:
     def lead_into(self, sink: ByteSink, moved: Moved) -> None:
         """See `hybrid.ports.IncomingStream`."""
 
-        async def paced(size_bytes: int) -> None:
-            await moved(size_bytes)
-            await self._paced.moved(size_bytes)
+        async def paced(size_bytes: int, saved_bytes: int = 0) -> None:
+            await moved(size_bytes, saved_bytes)
+            await self._paced.moved(size_bytes, saved_bytes)
 
         self._stream.lead_into(sink, paced)
 

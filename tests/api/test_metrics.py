@@ -47,7 +47,7 @@ def test_nobody_without_a_token_sees_them(cluster: Any) -> None:
 def test_alerts_and_dashboard_ask_for_what_is_told(cluster: Any) -> None:
     """No alert waits for a figure that nobody tells."""
     names = {name for name, _ in scraped(cluster.n1)} | {"hybrid_site_lag_seconds", "hybrid_site_proven_age_seconds"}
-    names |= {"hybrid_site_quota_bytes", "hybrid_stream_bytes_per_second"}
+    names |= {"hybrid_site_quota_bytes", "hybrid_stream_bytes_per_second", "hybrid_stream_saved_bytes"}
     rules = (CONTRIB / "prometheus" / "hybrid.rules.yml").read_text()
     board = json.loads((CONTRIB / "grafana" / "hybrid.json").read_text())
     asked = re.findall(r"\bhybrid_[a-z_]+", "\n".join(re.findall(r"expr: (.*)", rules)))

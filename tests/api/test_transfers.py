@@ -21,6 +21,7 @@ def test_streams_of_a_named_node_are_listed(cluster: Any) -> None:
             bytes_per_s=10_000_000,
             seconds=5.0,
             left_s=15.0,
+            saved_bytes=20_000_000,
         )
     )
     n2.hosting.transferring.append(
@@ -38,6 +39,7 @@ def test_streams_of_a_named_node_are_listed(cluster: Any) -> None:
     assert cluster.n1("GET", "/v1/transfers").json["items"] == []
     blog, image = cluster.n1("GET", "/v1/transfers?node=n2").json["items"]
     assert (blog["way"], blog["node"], blog["site_name"], blog["left_s"]) == ("send", "n3", "blog", 15.0)
+    assert (blog["saved_bytes"], image["saved_bytes"]) == (20_000_000, 0)
     assert (image["node"], image["site_name"], image["size_bytes"], image["left_s"]) == ("n-gone", None, None, None)
 
 

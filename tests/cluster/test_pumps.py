@@ -18,7 +18,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import connectProtocol
 from twisted.internet.task import deferLater
 
-from hybrid.cluster import tls
+from hybrid.cluster import pump, squeezing, tls
 from hybrid.cluster.framed import Connections
 from hybrid.cluster.identity import Identity
 from hybrid.cluster.link import LinkTiming
@@ -27,7 +27,7 @@ from hybrid.cluster.pumping import WINDOW, Pump, Pumps
 from hybrid.cluster.streams import OutgoingStream
 from hybrid.errors import HybridError, PeerError, StorageError
 from hybrid.model import NO_CLAIM, Guid, NodeId, Snapshot
-from hybrid.ports import ByteSink, IncomingStream, SourcePipe
+from hybrid.ports import ByteSink, IncomingStream, Moved, SourcePipe
 from hybrid.settings import Settings
 from hybrid.storage import begin
 from hybrid.storage.children import Children, Ended, Slots
@@ -62,9 +62,10 @@ class Watched:
 
     def __init__(self, source: ChildSource | PipeSource) -> None:
         self._source = source
-        self.read_bytes = self.pumped_bytes = 0
+        self.read_bytes = self.pumped_bytes = self.saved_bytes = 0
         self.wait: Deferred[None] | None = None
         self.on_report: Deferred[None] = Deferred()
+        self.on_saved: Deferred[None] = Deferred()
         self.abort = source.abort
 
     async def read(self) -> bytes:
@@ -80,10 +81,13 @@ class Watched:
         pipe = await self._source.source_pipe()
         return pipe and replace(pipe, moved=self._moved)
 
-    async def _moved(self, size_bytes: int) -> None:
+    async def _moved(self, size_bytes: int, saved_bytes: int = 0) -> None:
         self.pumped_bytes += size_bytes
+        self.saved_bytes += saved_bytes
         if not self.on_report.called:
             self.on_report.callback(None)
+        if saved_bytes and not self.on_saved.called:
+            self.on_saved.callback(None)
         if self.wait is not None:
             await self.wait
 
@@ -96,6 +100,8 @@ class Two:
         self.limit = 1 << 40
         self.taker = f"cat > {folder}/out"
         self.failed: list[Exception] = []
+        self.squeezes = False
+        self.saved_there = 0
         self.over: Deferred[None] = Deferred()
         b.handle_streams(self._take)
 
@@ -123,13 +129,30 @@ class Two:
     async def _take(self, sender: NodeId, offer: msgspec.Struct, stream: IncomingStream) -> msgspec.Struct:
         assert isinstance(offer, Offer)
         try:
-            await take_in(offer, stream, self.open_sink, self.limit)
+            await take_in(offer, Counted(stream, self), self.open_sink, self.limit)
         except (HybridError, BadStream) as error:
             self.failed.append(error)
             return Refused("broken", str(error))
         finally:
             self.over.callback(None)
         return Taken(offer.to.guid)
+
+
+class Counted:
+    """A stream at the receiver, of which is known what did not travel."""
+
+    def __init__(self, stream: IncomingStream, two: Two) -> None:
+        self._stream, self._two = stream, two
+        self.accept, self.read, self.abort = stream.accept, stream.read, stream.abort
+
+    def lead_into(self, sink: ByteSink, moved: Moved) -> None:
+        """See `hybrid.ports.IncomingStream`."""
+
+        async def counted(size_bytes: int, saved_bytes: int = 0) -> None:
+            self._two.saved_there += saved_bytes
+            await moved(size_bytes, saved_bytes)
+
+        self._stream.lead_into(sink, counted)
 
 
 def failing(ended: Ended) -> StorageError:
@@ -142,16 +165,27 @@ async def two(alpha: Identity, beta: Identity, tmp_path: Path) -> AsyncIterator[
     """Two nodes on loopback."""
     addresses: dict[NodeId, tuple[str, int]] = {}
     nodes = []
+    both: list[Two] = []
     for identity in (alpha, beta):
         settings = Settings(name=identity.name, address="127.0.0.1", cluster_port=0)
-        links = PeerLinks(reactor, identity, settings, lambda: addresses, lambda: 0.5, TIMING, pump_at=PUMP_AT)
+        links = PeerLinks(
+            reactor,
+            identity,
+            settings,
+            lambda: addresses,
+            lambda: 0.5,
+            TIMING,
+            pump_at=PUMP_AT,
+            squeezes=lambda node: both[0].squeezes,
+        )
         links.startService()
         addresses[identity.node] = ("127.0.0.1", links.port)
         nodes.append(links)
     a, b = nodes
     a.look()
     await until(lambda: beta.node in a.connected())
-    yield Two(a, b, beta.node, tmp_path)
+    both.append(Two(a, b, beta.node, tmp_path))
+    yield both[0]
     for links in nodes:
         await links.stopService()
 
@@ -283,6 +317,67 @@ async def test_a_node_of_an_older_release_gets_it_over_the_link(two: Two, stream
 
 
 @pytest_twisted.ensureDeferred
+async def test_what_goes_over_a_slow_line_is_compressed(two: Two, stream: Path) -> None:
+    """The same bytes come out, whether they can be compressed or not, and both ends know how many did not travel."""
+    two.squeezes = True
+    source = await two.source(f"cat {stream}; head -c {SIZE} /dev/zero; cat {stream}")
+    assert await two.send(source) == Taken(Guid(7))
+    assert two.taken.read_bytes() == stream.read_bytes() + bytes(SIZE) + stream.read_bytes()
+    assert SIZE * 0.95 < source.saved_bytes <= SIZE
+    assert two.saved_there == source.saved_bytes
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_node_that_cannot_decompress_gets_it_as_it_is(
+    two: Two, stream: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is compressed for a node that does not say that it takes that, as those of older releases do not."""
+    two.squeezes = True
+    monkeypatch.setattr(squeezing, "taken", lambda: ())
+    source = await two.source(f"cat {stream}; head -c {SIZE} /dev/zero")
+    assert await two.send(source) == Taken(Guid(7))
+    assert two.taken.read_bytes() == stream.read_bytes() + bytes(SIZE)
+    assert source.pumped_bytes and (source.saved_bytes, two.saved_there) == (0, 0)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_compressed_stream_that_was_cut_is_sent_again(two: Two, stream: Path) -> None:
+    """Both ends hear of the cut, and the next stream to the same node comes whole."""
+    two.squeezes = True
+    endless = await two.source(f"cat {stream}; cat /dev/zero")
+    sending = Deferred.fromCoroutine(two.send(endless))
+    await endless.on_saved
+    two.a.cut(two.b_id, "by hand")
+    with pytest.raises(PeerError, match="by hand"):
+        await sending
+    await two.over
+    assert isinstance(two.failed[0], PeerError)
+    two.over = Deferred()
+    await until(lambda: two.b_id in two.a.connected())
+    again = await two.source(f"cat {stream}; head -c {SIZE} /dev/zero")
+    assert await two.send(again) == Taken(Guid(7))
+    assert two.taken.read_bytes() == stream.read_bytes() + bytes(SIZE)
+
+
+@pytest.mark.parametrize("what", ["noise", "cut", "too much", "nothing"])
+def test_a_bad_block_is_refused(what: str) -> None:
+    """Whatever a member sends in place of a compressed block, no more than one block is ever made of it."""
+    order = {"library": squeezing.library(), "squeeze": True}
+    squeeze, unsqueeze = pump.squeezer(order), pump.unsqueezer(order)
+    assert squeeze is not None
+    good = squeeze(memoryview(bytes(pump.BLOCK)))
+    assert unsqueeze(memoryview(good)) == bytes(pump.BLOCK)
+    bad = {
+        "noise": os.urandom(1000),
+        "cut": good[:-1],
+        "too much": squeeze(memoryview(bytes(1000 * pump.BLOCK))),
+        "nothing": squeeze(memoryview(b"")),
+    }
+    with pytest.raises(ValueError, match="block"):
+        unsqueeze(memoryview(bad[what]))
+
+
+@pytest_twisted.ensureDeferred
 async def test_pumps_know_each_other_by_the_first_handshake(alpha: Identity, beta: Identity, let_in: LetIn) -> None:
     """A third member, or nobody's certificate, in place of the node that offered the stream: nothing is moved."""
     gamma = let_in(alpha, "gamma")
@@ -310,7 +405,7 @@ async def test_pumps_know_each_other_by_the_first_handshake(alpha: Identity, bet
         theirs.close()
 
 
-async def _moved(size_bytes: int) -> None:
+async def _moved(size_bytes: int, saved_bytes: int = 0) -> None:
     """Nothing waits."""
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from hybrid.deeds import TransferSeen
 from hybrid.errors import PeerError
 from hybrid.model import NodeId
-from hybrid.settings import RateLimit
+from hybrid.settings import RateLimit, Replication, Settings
+from hybrid.traffic import goes_squeezed
+from hybrid.view import NodeView, View
 from hybrid_replicator.pace import FEW, Paces, Strain
 from hybrid_replicator.traffic import LARGE_BYTES, LONGEST_S, REST_EVERY_S, Gentle, Traffic
 from tests.replicator.conftest import Run
@@ -73,6 +76,37 @@ def test_a_stream_takes_as_long_as_the_limit_says(clock: Clock, run: Run[float])
     assert (middle.way, middle.dataset, middle.node) == ("send", "sites/s-1", A)
     assert middle.bytes == 21 * PIECE
     assert middle.left_s == pytest.approx((10_000_000 - middle.bytes) / middle.bytes_per_s, rel=0.05)
+
+
+def test_what_did_not_travel_takes_no_time_of_the_line(clock: Clock) -> None:
+    """Compressed to a quarter, a stream is four times as fast over a limited line, and people see what was saved."""
+    traffic = traffic_on(clock, RateLimit(bytes_per_s=1_000_000))
+    with traffic.transfer("send", "sites/s-1", A, None) as transfer:
+        waits = [traffic.wait_s(transfer, PIECE, PIECE * 3 // 4) for _ in range(40)]
+        (seen,) = traffic.seen()
+    assert max(waits) == pytest.approx(1.5)
+    assert (seen.bytes, seen.saved_bytes) == (40 * PIECE, 30 * PIECE)
+
+
+def test_lines_that_are_slow_are_named_by_place_or_node() -> None:
+    """What goes to a data centre, to one server, or to all is compressed; what stays near is not."""
+    settings = Settings(name="a", address="127.0.0.1")
+    nodes = {
+        NodeId(name): NodeView(
+            id=NodeId(name), name=name, dc=dc, address="", cluster_port=1, interior_port=2, api_port=3, live=True
+        )
+        for name, dc in (("near", "paris"), ("far", "tokyo"), ("odd", "paris"))
+    }
+    view = View(me=A, serial=1, zones=(), nodes=nodes, sites={})
+
+    def squeezed(*to: str) -> set[str]:
+        wanted = replace(settings, replication=Replication(compress_to=to))
+        return {node for node in nodes if goes_squeezed(wanted, view, node)}
+
+    assert squeezed() == set()
+    assert squeezed("tokyo", "odd") == {"far", "odd"}
+    assert squeezed("*") == set(nodes)
+    assert goes_squeezed(settings, view, NodeId("n-gone")) is False
 
 
 def test_a_wait_ends_at_once_when_the_stream_is_cut(clock: Clock) -> None:

@@ -16,6 +16,7 @@ TRANSFERS = (
     Column("dataset"),
     Column("bytes", "DONE", bytes_, "right"),
     Column("size_bytes", "OF", bytes_, "right"),
+    Column("saved_bytes", "SAVED", bytes_, "right"),
     Column("bytes_per_s", "PER S", bytes_, "right"),
     Column("seconds", "TOOK", seconds, "right"),
     Column("left_s", "LEFT", seconds, "right"),
