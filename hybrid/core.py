@@ -403,6 +403,7 @@ class Core(MultiService):
         """A component observed something."""
         self._observer.report(fact)
         self.presence.vigilance.observe(fact)
+        self.care.sleeping.observe(fact)
         for observe in self.observed:
             observe(fact)
 

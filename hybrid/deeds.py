@@ -292,6 +292,8 @@ class CreateSite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     verify_every_s: float | None = None
     """See `SiteSpec.verify_every_s`."""
     consistent_every_s: float = 900.0
+    sleep_after_s: float = 0.0
+    """See `SiteSpec.sleep_after_s`."""
     account: str = ""
     """See `SiteSpec.account`."""
     private: str = ""

@@ -13,7 +13,7 @@ import msgspec
 
 from hybrid.manifest import Extract, Health, Hooks
 from hybrid.sitehttp import Http
-from hybrid.sitetraffic import Logged
+from hybrid.sitetraffic import Awaited, Logged, Used
 
 NodeId = NewType("NodeId", str)
 """`n-` and 16 base32 characters: the digest of the node's public key."""
@@ -218,13 +218,22 @@ class SiteSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How often a snapshot is taken between the hooks, where there are any and something changed; 0: never."""
     clone_of: SiteId | None = None
     """The site it shares snapshots with, from one of which it was cloned; `None`: none, or none any more."""
+    sleep_after_s: float = 0.0
+    """Its container is stopped when nobody asked for it for so long, and started when somebody does; 0: never."""
+    asleep: bool = False
+    """That is so now. It goes with the spec, so whoever takes it over lets it sleep on."""
     ids: int = 0
     """The number of the site whose id range its files are in, as it began as a clone of that; 0: its own."""
 
     @property
+    def is_on(self) -> bool:
+        """Whether it answers who asks, though its container may have to be started for that."""
+        return self.wanted == "running" and not self.suspended
+
+    @property
     def runs(self) -> bool:
         """Whether its container should."""
-        return self.wanted == "running" and not self.suspended
+        return self.is_on and not self.asleep
 
     http: Http = Http()
 
@@ -560,4 +569,6 @@ Fact = (
     | Served
     | Wished
     | Logged
+    | Used
+    | Awaited
 )

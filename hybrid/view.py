@@ -14,9 +14,10 @@ import msgspec
 from hybrid.leaves import Leaves, unlike
 from hybrid.model import Claim, Guid, NodeId, Proof, SiteId, SiteSpec, Stash
 
-SiteState = Literal["serving", "changing", "stopped", "unavailable"]
+SiteState = Literal["serving", "changing", "asleep", "stopped", "unavailable"]
 """
-`serving`: the owner answers. `changing`: an owner is coming up, or one is being found: hold requests.
+`serving`: the owner answers. `asleep`: it does not run, its owner starts it for who asks.
+`changing`: an owner is coming up, or one is being found: hold requests.
 `stopped`: by the user's wish. `unavailable`: no live node holds it, or it could not be started (see `trouble`).
 """
 

@@ -83,6 +83,7 @@ def site(view: View, seen: SiteView, now_s: float) -> schema.Site:
         claim=str(seen.claim) if seen.claim else None,
         clone_of=_site_name(view, spec.clone_of),
         consistent_every_s=spec.consistent_every_s,
+        sleep_after_s=spec.sleep_after_s,
         verify_every_s=spec.verify_every_s,
         proof=proofs.of_site(view, seen, now_s),
         as_of=rfc3339(now_s),

@@ -14,6 +14,7 @@ from msgspec import UNSET, Meta, UnsetType
 from hybrid.api.problems import Problem
 from hybrid.api.proofs import ProofAnswer, VerifyEvery
 from hybrid.api.transfers import TransferAnswer
+from hybrid.view import SiteState
 
 T = TypeVar("T")
 
@@ -42,6 +43,7 @@ Policy = Annotated[
         " (epoch), that of a data centre (prefer:<dc>), or a person decides (ask).",
     ),
 ]
+SleepAfter = Annotated[float, Meta(ge=0, le=30 * 86400, description="0, or 10 s to 30 days")]
 ConsistentEvery = Annotated[
     float,
     Meta(ge=0, le=366 * 86400, description="How often a snapshot is taken between the image's hooks; 0: never."),
@@ -87,6 +89,7 @@ class NewSite(Body, frozen=True):
     verify_every_s: VerifyEvery | None = None
     """`null`: as often as the cluster's other sites."""
     consistent_every_s: ConsistentEvery = 900.0
+    sleep_after_s: SleepAfter = 0.0
     account: AccountName = ""
     """Whose it is; its package says what is left out here."""
     database: str | None = None
@@ -111,6 +114,8 @@ class SiteChanges(Body, frozen=True):
     consistency: Literal["available", "strict"] | UnsetType = UNSET
     verify_every_s: VerifyEvery | UnsetType | None = UNSET
     consistent_every_s: ConsistentEvery | UnsetType = UNSET
+    sleep_after_s: SleepAfter | UnsetType = UNSET
+    """Its container stops when nobody asked for it for so long, and starts when somebody does; 0: never."""
     suspended: bool | UnsetType = UNSET
     account: AccountName | UnsetType = UNSET
 
@@ -267,7 +272,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     name: str
     kind: str
-    state: Literal["serving", "changing", "stopped", "unavailable"]
+    state: SiteState
     wanted: Literal["running", "stopped"]
     suspended: bool
     account: str
@@ -304,6 +309,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     clone_of: str | None
     """Name of the site it shares snapshots with, as it was cloned from one; its id where that site is gone."""
     consistent_every_s: float
+    sleep_after_s: float
     verify_every_s: float | None
     proof: ProofAnswer | None
     """What came of the newest start of a copy; `null` where none was started yet."""

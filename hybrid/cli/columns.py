@@ -11,7 +11,7 @@ from hybrid.cli.units import shown_duration, shown_size
 
 Item = dict[str, Any]
 
-_GOOD = frozenset(("serving", "up", "ok", "done", "running", "True", "yes"))
+_GOOD = frozenset(("serving", "asleep", "up", "ok", "done", "running", "True", "yes"))
 _ODD = frozenset(("changing", "degraded", "stopped", "interrupted"))
 _BAD = frozenset(("down", "unavailable", "failed", "critical", "no"))
 

@@ -94,7 +94,7 @@ def new(name: str, sites: Iterable[SiteId], every_s: float, others: Collection[G
 def strays(group: Group, view: View) -> list[SiteId]:
     """Sites of the group owned by this node that are to go where the leading one is served, on another node."""
     lead = view.sites.get(group.sites[0])
-    if lead is None or lead.state != "serving" or lead.owner in (None, view.me):
+    if lead is None or lead.state not in ("serving", "asleep") or lead.owner in (None, view.me):
         return []
     return [site for site in group.sites[1:] if site in view.sites and view.sites[site].owner == view.me]
 

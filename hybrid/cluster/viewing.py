@@ -163,8 +163,10 @@ def site_view(
 
 def _state(spec: SiteSpec, owner: SiteRegister | None, troubles: list[str]) -> SiteState:
     """`troubles`: of each living holder. Without an owner, one that has none may become it."""
-    if not spec.runs:
+    if not spec.is_on:
         return "stopped" if troubles else "unavailable"
+    if spec.asleep and owner is not None and owner.role == "owner" and not owner.trouble and not owner.awaiting:
+        return "asleep"
     if owner is not None and owner.serving:
         return "serving"
     if owner is None and all(troubles):

@@ -17,6 +17,7 @@ from hybrid.hosting.instant import Instant
 from hybrid.hosting.moving import Moving
 from hybrid.hosting.proofs import Proofs
 from hybrid.hosting.rolling import Rolling
+from hybrid.hosting.sleeping import Sleeping
 from hybrid.hosting.tasks import SiteTasks, in_background
 from hybrid.hosting.terms import Terms
 from hybrid.loops import Deed
@@ -38,6 +39,7 @@ class Care:
         cloning: Staging copies.
         hooked: Snapshots that applications know of.
         groups: Sites whose moments belong together.
+        sleeping: Sites that nobody asks for stop, and start when somebody does.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Care:
         self.hooked = Hooked(containers, machine, holdings, tasks, in_background, event, wall_s)
         at_once = pool.capabilities.many_snapshots_at_once
         instant = Instant(reactor, at_once, containers, machine, self.hooked)
+        self.sleeping = Sleeping(reactor, machine, holdings, terms, tasks, event)
         self.groups = Groups(
             reactor,
             machine,
@@ -85,6 +88,7 @@ class Care:
         return (
             (OFTEN_S, self.hooked.look),
             (OFTEN_S, self.groups.look),
+            (OFTEN_S, self.sleeping.look),
             (SELDOM_S, self.proofs.look),
             (SELDOM_S, self.cloning.look),
         )

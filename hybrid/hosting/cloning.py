@@ -54,6 +54,7 @@ def clone_spec(request: CloneSite, parent: SiteSpec, view: View, number: int, si
         ports=tuple(Port(port.name, port.port, port.protocol) for port in parent.ports),
         environment={**parent.environment, "HYBRID_CLONE_OF": parent.name, **request.environment},
         wanted="running",
+        asleep=False,
         copies=parent.copies if request.copies is None else request.copies,
         consistency="available",
         home_dc=view.nodes[view.me].dc if view.me in view.nodes else "",

@@ -79,6 +79,7 @@ def new_spec(request: CreateSite, image: str, manifest: Manifest, view: View, nu
         verify_every_s=request.verify_every_s,
         hooks=manifest.hooks,
         consistent_every_s=request.consistent_every_s,
+        sleep_after_s=request.sleep_after_s,
         account=request.account,
     )
     check_limits(spec)

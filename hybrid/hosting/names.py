@@ -89,6 +89,7 @@ EDITABLE = frozenset(
         "consistency",
         "verify_every_s",
         "consistent_every_s",
+        "sleep_after_s",
     )
 )
 
@@ -104,6 +105,8 @@ def edited(spec: SiteSpec, changes: dict[str, object]) -> SiteSpec:
     except msgspec.ValidationError as error:
         raise BadRequest("that value does not fit", str(error)) from error
     check_limits(new)
+    if "wanted" in changes or not new.sleep_after_s:  # to start it is to wake it
+        new = msgspec.structs.replace(new, asleep=False)
     return new
 
 
@@ -123,6 +126,7 @@ def check_limits(spec: SiteSpec) -> None:
         (budget_bytes is None or budget_bytes >= 2**20, "history_budget_bytes is at least 1 MiB"),
         (not spec.verify_every_s or spec.verify_every_s >= 600, "verify_every_s is 0, or at least 600"),
         (not spec.consistent_every_s or spec.consistent_every_s >= 10, "consistent_every_s is 0, or at least 10"),
+        (spec.sleep_after_s == 0 or 10 <= spec.sleep_after_s <= 30 * 86400, "sleep_after_s is 0, or 10 s to 30 days"),
         (bool(spec.domains), "a site has at least one domain"),
         (_POLICY.fullmatch(spec.policy), "policy is value, epoch, ask or prefer:<data centre>"),
     )

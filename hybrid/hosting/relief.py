@@ -49,7 +49,11 @@ def is_full(view: View) -> bool:
 
 
 def _owned(view: View) -> list[SiteId]:
-    return [site for site, seen in view.sites.items() if seen.owner == view.me and seen.state in ("serving", "stopped")]
+    return [
+        site
+        for site, seen in view.sites.items()
+        if seen.owner == view.me and seen.state in ("serving", "asleep", "stopped")
+    ]
 
 
 def _has_room(node: NodeView | None) -> bool:

@@ -86,6 +86,7 @@ class HostingService:
         self._deletions, self._choices, self._claims, self._bits = deletions, choices, claims, bits
         self._discards, self._extracts, self._previews = discards, extracts, previews
         self._proofs, self._cloning, self._hooked = care.proofs, care.cloning, care.hooked
+        self._sleeping = care.sleeping
 
     # ------------------------------------------------------------------------------------------------- reading
 
@@ -320,7 +321,8 @@ class HostingService:
     async def execute(self, site: SiteId, argv: Sequence[str], stdin: bytes) -> Executed:
         """See `hybrid.deeds.Hosting`."""
         self._owned(site)
-        return await self._containers.execute(site, argv, stdin)
+        async with self._sleeping.awake(site):
+            return await self._containers.execute(site, argv, stdin)
 
     async def logs(self, site: SiteId, lines: int) -> str:
         """See `hybrid.deeds.Hosting`."""

@@ -253,7 +253,9 @@ class Terms:
 
     async def _adoptable(self, site: SiteId, holding: Holding) -> bool:
         """Whether this process may go on with a container that it found running."""
-        if holding.claim is None or holding.awaiting or not await self._claims.adopt(site, holding.claim):
+        if holding.claim is None or holding.awaiting or not holding.spec.runs:
+            return False
+        if not await self._claims.adopt(site, holding.claim):
             return False
         return await self._healthy(site, holding.spec)
 

@@ -8,6 +8,7 @@ from hybrid.cli.units import shown_duration, shown_size
 
 STATES = {
     "serving": "good",
+    "asleep": "good",
     "up": "good",
     "done": "good",
     "ok": "good",

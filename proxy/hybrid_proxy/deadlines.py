@@ -13,6 +13,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from hybrid.model import SiteId
+
 SWEEP_S = 0.5
 NEVER = float("inf")
 
@@ -57,6 +59,10 @@ class Deadlines:
     def forget(self, thing: Watched) -> None:
         """Undo `watch`; not watched: fine."""
         self._watched.discard(thing)
+
+    def sites(self) -> set[SiteId]:
+        """Whose those connections are that have a `site`; requests by HTTP are none."""
+        return {site for thing in self._watched if (site := getattr(thing, "site", None))}
 
     def _sweep(self) -> None:
         now_s = self.now_s = self._clock.seconds()

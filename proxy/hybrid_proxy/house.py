@@ -59,6 +59,13 @@ class House:
         """No request is taken after the one under way."""
         self._ids: Iterator[bytes] = request_ids(secrets.token_hex(4).encode())
 
+    def in_use(self) -> set[SiteId]:
+        """Sites that may sleep and do not now: somebody asked since the last report, waits, or is connected."""
+        may = self.routes.may_sleep
+        if not may:
+            return set()
+        return {*self.traffic.sites(), *self.room.awaited(), *self.pool.in_use(), *self.deadlines.sites()} & may
+
     def public_door(self, source: str, source_port: int) -> PublicDoor:
         """The door a client at `source` came in by."""
         return PublicDoor(self.policy, source, source_port, self._ids, self.limits.passes)

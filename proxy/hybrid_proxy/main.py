@@ -15,11 +15,10 @@ from hybrid.cluster.identity import Identity
 from hybrid.feed import FeedClient
 from hybrid.feed import Reactor as FeedReactor
 from hybrid.loops import Loops
-from hybrid.model import Served, Wished
+from hybrid.model import Fact
 from hybrid.privileges import CODE, drop_root
 from hybrid.process import run_service
 from hybrid.settings import DEFAULT_FILE, Settings, load
-from hybrid.sitetraffic import Logged
 from hybrid_proxy.lean.reactor import LeanReactor
 from hybrid_proxy.service import FrontDoors
 from hybrid_proxy.service import Reactor as DoorsReactor
@@ -58,7 +57,7 @@ class ProxyProcess(MultiService):
         self._doors.setServiceParent(self)
         self._feed.setServiceParent(self)
 
-    def _report(self, fact: Served | Logged | Wished) -> None:
+    def _report(self, fact: Fact) -> None:
         self._feed.report(fact)
 
     def startService(self) -> None:

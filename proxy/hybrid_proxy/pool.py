@@ -175,6 +175,11 @@ class Pool:
                 for upstream in [*shelf.busy, *shelf.tunnels]:
                     upstream.transport.abortConnection()
 
+    def in_use(self) -> set[SiteId]:
+        """Sites of which a request is under way, or a conversation."""
+        shelves = (*self._shelves.values(), *self._retired)
+        return {shelf.destination.site for shelf in shelves if shelf.in_use or shelf.tunnels}
+
     def close(self) -> None:
         """Close all idle connections."""
         for shelf in list(self._shelves.values()):

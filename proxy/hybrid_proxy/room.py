@@ -9,7 +9,7 @@ request at a time, not by a thousand.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Set
 from typing import Protocol
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -53,6 +53,8 @@ class Room:
         self.doubts: dict[SiteId, _Doubt] = {}
         """Of sites whose owner did not answer of late."""
         self.held = 0
+        self.arrived: Callable[[SiteId], None] = lambda site: None
+        """Told of each that is let in."""
 
     def hold(self, waiter: Waiter) -> bool:
         """Let `waiter` in, at the end of its site's queue; `False` when there is no room."""
@@ -63,6 +65,7 @@ class Room:
             return False
         queue.append(waiter)
         self.held += 1
+        self.arrived(waiter.site)
         return True
 
     def leave(self, waiter: Waiter) -> bool:
@@ -82,6 +85,10 @@ class Room:
     def waiting(self, site: SiteId) -> int:
         """How many wait for `site`."""
         return len(self._queues.get(site, ()))
+
+    def awaited(self) -> Set[SiteId]:
+        """Sites that somebody waits for."""
+        return self._queues.keys()
 
     # ------------------------------------------------------------------------------------------------- doubt
 

@@ -44,7 +44,7 @@ class There:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """An owner is coming up: hold the request."""
+    """An owner is coming up, or the site sleeps here: hold the request. One that sleeps elsewhere is held there."""
 
     site: SiteId
 
@@ -100,6 +100,10 @@ class Routes:
         """Sites with an access log, to its format."""
         self.bounded: dict[str, tuple[SiteId, float]] = {}
         """Hosts to their site and how many requests a second each source may make of it."""
+        self.asleep: set[SiteId] = set()
+        """Sites of this node that are started when somebody waits for them."""
+        self.may_sleep: frozenset[SiteId] = frozenset()
+        """Sites of any node that do so when nobody asks for them."""
         self.shadowed: tuple[tuple[int, SiteId], ...] = ()
         """Public ports that a second site asked for, and who did not get it."""
 
@@ -201,7 +205,10 @@ class Routes:
 
     def _renew_http(self, view: View, renewed: Mapping[SiteId, SiteView], gone: Iterable[SiteId]) -> set[SiteId]:
         changed = {site for site in gone if self._http.pop(site, None) is not None}
+        self.asleep.difference_update(gone, renewed)
         for site, seen in renewed.items():
+            if _sleeps_here(view, seen):
+                self.asleep.add(site)
             route = _http_route(view, seen)
             if self._http.get(site) != route:
                 self._http[site] = route
@@ -234,6 +241,7 @@ class Routes:
         wishes = {site: seen.spec.http for site, seen in view.sites.items()}
         self.redirecting = frozenset(host for host, site in self._sites.items() if wishes[site].redirect)
         self.logging = {site: wish.log for site, wish in wishes.items() if wish.log != "off"}
+        self.may_sleep = frozenset(site for site, seen in view.sites.items() if seen.spec.sleep_after_s)
         rates = ((host, site, wishes[site].requests_per_s) for host, site in self._sites.items())
         self.bounded = {host: (site, per_s) for host, site, per_s in rates if per_s > 0}
 
@@ -253,13 +261,17 @@ def _tcp_route(view: View, site: SiteId, public_port: int) -> Route:
     return _route(view, seen, port)
 
 
+def _sleeps_here(view: View, seen: SiteView) -> bool:
+    return seen.state == "asleep" and seen.owner == view.me
+
+
 def _route(view: View, seen: SiteView, port: Port) -> Route:
     site, claim = seen.spec.id, seen.claim or NO_CLAIM
     if seen.state == "stopped":
         return Stopped(site, seen.spec.suspended)
     if seen.state == "unavailable" or (seen.state == "serving" and seen.owner is None):
         return Unavailable(site, seen.trouble)
-    if seen.state == "changing" or seen.owner is None:
+    if seen.state == "changing" or seen.owner is None or _sleeps_here(view, seen):
         return Wait(site)
     if seen.owner == view.me:
         return Here(seen.upstream, port.port, site, claim) if seen.upstream else Wait(site)

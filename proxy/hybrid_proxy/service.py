@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import secrets
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
@@ -14,8 +15,9 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from hybrid.model import NodeId, Served, Wished
 from hybrid.settings import Settings
-from hybrid.sitetraffic import Logged
+from hybrid.sitetraffic import Awaited, Logged, Used
 from hybrid.view import View
+from hybrid_proxy.calls import Calls
 from hybrid_proxy.dial import Dialler, Identity, InteriorTLS
 from hybrid_proxy.dial import Reactor as DialReactor
 from hybrid_proxy.doors import InteriorFactory, PublicFactory
@@ -50,7 +52,7 @@ class FrontDoors(MultiService):
         reactor: For sockets and time.
         settings: Ports, subnet.
         identity: For links between nodes.
-        report: Hears `Served` every ten seconds and `Logged` every second, once per site; and `Wished`.
+        report: Hears `Used` and `Served` every ten seconds, `Logged` every second, `Wished` and `Awaited` at once.
         bind_address: To listen on; empty for all IPv4 addresses.
         limits: Deadlines and bounds.
     """
@@ -62,7 +64,7 @@ class FrontDoors(MultiService):
         reactor: Reactor,
         settings: Settings,
         identity: Identity,
-        report: Callable[[Served | Logged | Wished], None],
+        report: Callable[[Served | Logged | Wished | Used | Awaited], None],
         bind_address: str = "",
         limits: Limits | None = None,
     ) -> None:
@@ -77,6 +79,9 @@ class FrontDoors(MultiService):
         routes = self.house.routes
         self.house.tls = SharedTLS(self.house.certificates, routes.services.of_host, routes.main_zone)
         self.house.wish = Wishes(report, reactor.seconds).wish
+        self._calls = Calls(routes, self.house.room.awaited, report, reactor.seconds)
+        self.house.room.arrived = self._calls.call
+        self._front, self._told = secrets.token_hex(8), 0
         self.house.passive = Passive(listen_with(reactor), settings.ftp_passive)
         self._public = PublicFactory(self.house, self._opened, self._closed)
         self._secure = SecureFactory(self.house, dialler.connect, self._opened, self._closed)
@@ -176,9 +181,9 @@ class FrontDoors(MultiService):
             self._secure.follow()
         self.house.room.release(changed)
 
-    def follow_secrets(self, secrets: Mapping[str, str]) -> None:
+    def follow_secrets(self, entries: Mapping[str, str]) -> None:
         """See `hybrid_proxy.house.House`."""
-        self.house.follow_secrets(secrets)
+        self.house.follow_secrets(entries)
 
     def _stranger(self, line: Sequence[NodeId]) -> str:
         """Why a certificate of this cluster does not do: its node was removed, or is not known yet."""
@@ -230,6 +235,8 @@ class FrontDoors(MultiService):
 
     def _report_traffic(self) -> None:
         try:
+            self._told += 1
+            self._report(Used(self._front, self._told, tuple(sorted(self.house.in_use()))))
             for served in self.house.traffic.taken():
                 self._report(served)
         except Exception:
@@ -237,6 +244,7 @@ class FrontDoors(MultiService):
 
     def _report_log(self) -> None:
         try:
+            self._calls.again()
             for logged in self.house.journal.taken():
                 self._report(logged)
         except Exception:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 
 from hybrid.model import Served, SiteId
 from hybrid.sitetraffic import LATENCY_S
@@ -47,6 +47,10 @@ class Traffic:
         counts = self._sites.setdefault(site, _Counts())
         counts.waited += 1
         counts.waited_s += seconds
+
+    def sites(self) -> Set[SiteId]:
+        """Those that something was counted of since `taken`."""
+        return self._sites.keys()
 
     def taken(self) -> Iterator[Served]:
         """What was served since the last call."""

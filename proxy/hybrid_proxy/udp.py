@@ -81,6 +81,12 @@ class Flow:
         else:
             self.end()
 
+    def misled(self, route: Route) -> bool:
+        """Whether it leads elsewhere than it should; one that waits while its owner starts the site does not."""
+        if self.destination in (None, route):
+            return False
+        return self._way is not None or not isinstance(route, Wait)
+
     def _connected(self, tunnel: IProtocol) -> None:
         self._connecting = None
 
@@ -174,7 +180,7 @@ class UdpPort(DatagramProtocol):
         """The routes changed: flows that lead elsewhere than they should begin anew."""
         route = self.route()
         for flow in list(self._flows.values()):
-            if flow.destination is not None and flow.destination != route:
+            if flow.misled(route):
                 flow.end()
 
     def cut(self) -> None:

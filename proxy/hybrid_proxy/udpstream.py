@@ -23,7 +23,7 @@ from hybrid_proxy.pool import greeting
 from hybrid_proxy.proxyv2 import Passport
 from hybrid_proxy.relay import IStream
 from hybrid_proxy.reply import BadReply, parse_reply
-from hybrid_proxy.route import Destination, Here, NotOwner
+from hybrid_proxy.route import Destination, Here, NotOwner, Wait
 from hybrid_proxy.tcp import JOINED
 
 IDLE_S = 60.0
@@ -175,11 +175,24 @@ class Entrance(Stream):
         self._datagrams = Datagrams()
         self._exit: Exit | None = None
         self.due_s = NEVER
+        self.site = passport.site
 
     def connectionMade(self) -> None:
         """See `twisted.internet.protocol.Protocol`."""
+        self._house.deadlines.watch(self)
+        self._heard()
+        self._begin()
+
+    def resume(self, scout: bool) -> None:
+        """See `hybrid_proxy.room.Waiter`."""
+        self._begin()
+
+    def _begin(self) -> None:
+        """Go to the container; while that starts the other front door keeps what comes."""
         passport = self._passport
         route = self._house.routes.admit(passport.site, passport.claim, service=passport.service)
+        if isinstance(route, Wait) and self._house.room.hold(self):
+            return
         if not isinstance(route, Here):
             page = pages.not_owner(route.claim) if isinstance(route, NotOwner) else pages.UNAVAILABLE
             self.transport.write(page.bytes(close=True))
@@ -189,8 +202,6 @@ class Entrance(Stream):
         self._exit.open(self._reactor)
         self.transport.write(JOINED)
         self.begin()
-        self._house.deadlines.watch(self)
-        self._heard()
 
     def _heard(self) -> None:
         self.due_s = self._house.deadlines.now_s + IDLE_S + 30.0
@@ -213,5 +224,6 @@ class Entrance(Stream):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """See `twisted.internet.protocol.Protocol`."""
         self._house.deadlines.forget(self)
+        self._house.room.leave(self)
         if self._exit is not None:
             self._exit.close()

@@ -202,6 +202,10 @@ def test_settings_of_a_site(hybrid: Any) -> None:
     for word in ("strict", "available"):
         told = hybrid("site", "set", "blog", f"--{word}", "--format", "json").out
         assert json.loads(told)["consistency"] == word
+    for words, after_s in (("10m", 600.0), ("off", 0.0)):
+        told = hybrid("site", "set", "blog", "--sleep-after", words, "--format", "json").out
+        assert json.loads(told)["sleep_after_s"] == after_s
+    assert hybrid("site", "set", "blog", "--sleep-after", "soon").code == 2
 
 
 def test_detach_and_wait(hybrid: Any) -> None:

@@ -82,6 +82,8 @@ def test_an_edit_makes_the_next_version() -> None:
         {"retention": "daily for 30d"},
         {"retention": 7},
         {"history_budget_bytes": 1},
+        *({"sleep_after_s": after_s} for after_s in (-1.0, 5.0, 40 * 86400.0, float("inf"), float("nan"), "soon")),
+        {"asleep": True},
     ],
 )
 def test_odd_edits_are_refused(changes: dict[str, object]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import msgspec
 from msgspec import UNSET
 
@@ -18,9 +20,9 @@ from hybrid.api.parts import Parts
 from hybrid.deeds import CreateSite, Progress
 from hybrid.errors import BadRequest, Conflict
 from hybrid.model import SiteSpec
-from hybrid.view import SiteView
+from hybrid.view import SiteState, SiteView
 
-STATES = ("serving", "changing", "stopped", "unavailable")
+STATES = get_args(SiteState)
 
 
 async def list_sites(parts: Parts, call: Call) -> Answer:

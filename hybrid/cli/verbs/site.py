@@ -61,6 +61,7 @@ SHOW = (
     Column("image"),
     Column("clone_of"),
     Column("consistency"),
+    Column("sleep_after_s", "SLEEPS AFTER", seconds),
     Column("ports", show=ports),
     Column("memory_bytes", show=bytes_),
     Column("data_bytes", "YOUR DATA", bytes_),
@@ -83,7 +84,7 @@ def add(nouns: argparse._SubParsersAction[Any], common: argparse.ArgumentParser)
     """The noun."""
     verbs = add_noun(nouns, common, "site", "websites, databases, mail domains: one container on one dataset each")
     listing = verbs.add("list", "all sites", list_sites, "hybrid site list --format json")
-    listing.add_argument("--state", help="only those serving, changing, stopped or unavailable")
+    listing.add_argument("--state", help="only those serving, changing, asleep, stopped or unavailable")
     listing.add_argument("--node", help="only those this node owns")
     _site(verbs.add("show", "one site", show_site, "hybrid site show blog"))
     create = verbs.add("create", "create a site", create_site, "hybrid site create blog --image php --with mariadb")
@@ -385,6 +386,11 @@ def _site(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("site", metavar="SITE", help="name or id")
 
 
+def sleep_after(text: str) -> float:
+    """Seconds; `off` is 0. Raises `ValueError`."""
+    return 0.0 if text == "off" else duration(text)
+
+
 def _limits(parser: argparse.ArgumentParser) -> None:
     """Settings a site may be created with and changed to."""
     parser.add_argument("--domain", action="append", dest="domains", metavar="NAME", help="may be given several times")
@@ -414,6 +420,13 @@ def _limits(parser: argparse.ArgumentParser) -> None:
         metavar="TIME",
         help="snapshot between the image's hooks so often; 0: never",
     )
+    parser.add_argument(
+        "--sleep-after",
+        type=sleep_after,
+        dest="sleep_after_s",
+        metavar="TIME",
+        help="stop its container when nobody asked for it for so long, start it when somebody does; off: never",
+    )
     parser.add_argument("--pids", type=int, metavar="N", help="processes")
     parser.add_argument("--account", metavar="ACCOUNT", help="whose it is, see `hybrid account list`")
     parser.add_argument(
@@ -438,7 +451,7 @@ def _limits(parser: argparse.ArgumentParser) -> None:
 def _given(options: argparse.Namespace) -> Json:
     """The settings that were given, as the API wants them."""
     sizes = ("quota_bytes", "history_budget_bytes", "memory_bytes")
-    intervals = ("snapshot_every_s", "ttl_s", "verify_every_s", "consistent_every_s")
+    intervals = ("snapshot_every_s", "ttl_s", "verify_every_s", "consistent_every_s", "sleep_after_s")
     names = ("domains", "copies", *intervals, *sizes, "cpus", "pids", "retention", "policy", "consistency", "account")
     given = {name: value for name in names if (value := getattr(options, name)) is not None}
     if "ttl_s" in given:

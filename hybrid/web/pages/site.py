@@ -70,6 +70,7 @@ def told(site: schema.Site) -> list[tuple[str, Content]]:
         ("History is kept", site.retention or "as the cluster's default says"),
         ("Memory", words.size(site.memory_bytes)),
         ("Processor", "1 core" if site.cpus == 1 else f"{site.cpus:g} cores"),
+        ("Sleeps", f"when not asked for in {words.duration(site.sleep_after_s)}" if site.sleep_after_s else "never"),
         ("Proven restorable", site.proof.sentence if site.proof else "never tried"),
         ("When cut off", "goes on" if site.consistency == "available" else "stops rather than be written twice"),
         ("Copy of", site.clone_of or "-"),
