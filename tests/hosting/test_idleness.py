@@ -70,7 +70,8 @@ def test_sleep_is_off_by_default(world: World) -> None:
     """A site of which nobody said that it may sleep never does."""
     for _ in range(100):
         world.now_s += 3600
-        world.tell("f1"), world.tell("f2")
+        for front in ("f1", "f2"):
+            world.tell(front)
         assert world.decide(after_s=0.0) is None
 
 
@@ -160,7 +161,8 @@ def test_others_are_not_kept_awake(world: World) -> None:
     """Use of one site says nothing about another."""
     for _ in range(6):
         world.now_s += 10
-        world.tell("f1", BLOG), world.tell("f2", BLOG)
+        for front in ("f1", "f2"):
+            world.tell(front, BLOG)
         world.decide()
     assert world.asleep
 

@@ -30,9 +30,8 @@ from hybrid.certs.records import Shown
 from hybrid.cluster.certificates import new_key
 from hybrid.cluster.founding import create_cluster
 from hybrid.cluster.identity import Identity
-from hybrid.model import Claim, NodeId, Port, Served, SiteId, SiteSpec, Version, Wished
+from hybrid.model import Claim, Fact, NodeId, Port, Served, SiteId, SiteSpec, Version
 from hybrid.settings import Settings
-from hybrid.sitetraffic import Logged
 from hybrid.view import NodeView, SiteState, SiteView, View
 from hybrid_proxy.limits import Limits
 from hybrid_proxy.service import FrontDoors, Reactor
@@ -200,7 +199,7 @@ class Pair:
         issuers = first.admit(key.public_key(), time.time())
         second = Identity.begin(first.cluster, key, issuers, first.root, "two", "127.0.0.1", time.time())
         self.identities = (first, second)
-        self.served: list[Served | Logged | Wished] = []
+        self.served: list[Fact] = []
         self.listening: list[IListeningPort] = [self._listen(Website), self._listen(Database)]
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
