@@ -93,4 +93,4 @@ differential: setup ## the pool in memory against zfs-fuse: SEEDS lists of opera
 	@DIFFERENTIAL_SEEDS=$(SEEDS) DIFFERENTIAL_FROM=$(FROM) $(BIN)/pytest -q tests/differential
 
 clean: ## what was built in the checkout
-	@rm -rf build $(VENV) .mypy_cache .ruff_cache .pytest_cache proxy/hybrid_proxy/*.abi3.so
+	@rm -rf build $(VENV) .mypy_cache .ruff_cache .pytest_cache proxy/hybrid_proxy/*.abi3.so dns/hybrid_dns/*.abi3.so

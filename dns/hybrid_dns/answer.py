@@ -22,6 +22,7 @@ from dns.rdataclass import RdataClass
 from dns.rdatatype import RdataType
 
 from hybrid_dns.dnssec import Signers, secure
+from hybrid_dns.finished import BEST, Form
 from hybrid_dns.lookup import Zones
 from hybrid_dns.options import ROOM
 from hybrid_dns.resolve import resolve
@@ -47,6 +48,7 @@ class Answers:
         changed: set[str] | None = None,
         signers: Signers | None = None,
         wall_s: Callable[[], float] = float,
+        form: Form = BEST,
     ) -> None:
         """
         From one state of the zones.
@@ -57,10 +59,11 @@ class Answers:
             changed: Names whose hosts differ. `None`: more than that does.
             signers: Of the zones that are signed.
             wall_s: Seconds since the epoch, for signatures.
+            form: Of the table of finished replies.
         """
         self._zones, self._signers, self._wall_s = zones, signers or {}, wall_s
         kept = before._table if before is not None and before._signers is self._signers else None
-        self._table: Table = Table(zones, kept, changed, frozenset(self._signers))
+        self._table: Table = Table(zones, kept, changed, frozenset(self._signers), form)
         self.quick, self.exact = self._table.quick, self._table.exact
 
     def answer(self, query: bytes, stream: bool = False) -> bytes | None:

@@ -11,10 +11,12 @@ from __future__ import annotations
 import ipaddress
 from typing import Literal
 
+from hybrid_dns.finished import BEST, Counts, Form
 from hybrid_dns.table import HEADER_SIZE
 
 Verdict = Literal["send", "slip", "drop"]
-_Key = str | tuple[str, int] | tuple[str, int, bytes] | tuple[str, bytes]
+_QUESTION = b"?"
+"""Before the question in the kind of a reply: no rcode, and no key of a finished reply, begins so."""
 
 
 class Limits:
@@ -28,58 +30,50 @@ class Limits:
         slip: Each how-many-th suppressed reply goes out truncated.
         size: Most networks and kinds counted in one second; beyond it, replies to unseen ones are not limited
             (an attack spread over that many networks amplifies onto none of them).
+        form: Of what counts.
     """
 
-    def __init__(self, errors: int = 5, same: int = 50, answers: int = 1000, slip: int = 2, size: int = 50_000) -> None:
-        self._errors, self._same, self._answers, self._slip, self._size = errors, same, answers, slip, size
-        self._second = 0
-        self._counts: dict[_Key, int] = {}
+    def __init__(
+        self,
+        errors: int = 5,
+        same: int = 50,
+        answers: int = 1000,
+        slip: int = 2,
+        size: int = 50_000,
+        form: Form = BEST,
+    ) -> None:
+        self.errors, self.answers, self._same, self._slip = errors, answers, same, slip
+        self.form, self._second = form, 0
+        self._counts = form.counts(size)
 
-    def begin(self, second: int) -> bool:
-        """Count in `second`, before calls of `passes`; whether there are limits at all."""
+    def counts(self, second: int) -> Counts:
+        """
+        Those of `second`, for `Replies.drain`, which passes the first `errors` answers to a question unseen.
+
+        The others are `judge`'s.
+        """
         if second != self._second:
-            self._second, self._counts = second, {}
-        return bool(self._errors)
-
-    def passes(self, source: str, key: bytes) -> bool:
-        """
-        Whether the answer to question `key` is one of the first few to a network in a second; then it is counted.
-
-        Otherwise it is not, and `judge` is to be asked.
-        """
-        counts, network = self._counts, source.rpartition(".")[0]
-        all_of_it = counts.get(network, 0)
-        same = (network, key)
-        count = counts.get(same, 0)
-        if count >= self._errors or all_of_it >= self._answers or not network or len(counts) >= self._size:
-            return False
-        counts[network], counts[same] = all_of_it + 1, count + 1
-        return True
+            self._second = second
+            self._counts.clear()
+        return self._counts
 
     def judge(self, source: str, reply: bytes, now_s: float) -> Verdict:
         """What to do with `reply` to `source` (an address as text) at `now_s`."""
-        if not self._errors:
+        if not self.errors:
             return "send"
-        self.begin(int(now_s))
+        add = self.counts(int(now_s)).add
         network, rcode = _network(source), reply[3] & 15
         if rcode:
-            over = self._count((network, rcode)) - self._errors
+            over = add(network, bytes([rcode])) - self.errors
         else:
             is_good = reply[6:8] != b"\0\0"
             question = reply[HEADER_SIZE : question_end(reply)].lower()
-            over = self._count((network, 0, question)) - (self._same if is_good else self._errors)
+            over = add(network, _QUESTION + question) - (self._same if is_good else self.errors)
             if is_good:
-                over = max(over, self._count(network) - self._answers)
+                over = max(over, add(network, b"") - self.answers)
         if over <= 0:
             return "send"
         return "slip" if over % self._slip == 0 else "drop"
-
-    def _count(self, key: _Key) -> int:
-        """How many there were of `key` in this second, this one included."""
-        count = self._counts.get(key, 0) + 1
-        if count > 1 or len(self._counts) < self._size:
-            self._counts[key] = count
-        return count
 
 
 def _network(source: str) -> str:

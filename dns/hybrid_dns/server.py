@@ -13,11 +13,11 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from hybrid_dns.answer import ELSEWHERE, bare
+from hybrid_dns.finished import MAX_QUERY
 from hybrid_dns.limits import Limits, truncated
 
 MAX_CONNECTIONS = 100
 IDLE_S = 10.0
-MAX_QUERY = 4096
 _ECHO_PORTS = frozenset({0, 7, 13, 17, 19, 123})
 """Source ports of services that answer whatever they get: a reply there would come back."""
 

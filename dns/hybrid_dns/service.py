@@ -21,7 +21,7 @@ from hybrid_dns.lookup import Zones, changed_names
 from hybrid_dns.options import MAX_NSID, SECRET_BYTES, TOLD, Cookies
 from hybrid_dns.publish import Publisher
 from hybrid_dns.respond import Responder
-from hybrid_dns.server import MAX_QUERY, DnsDatagrams, DnsStreams, PassOn, nobody
+from hybrid_dns.server import DnsDatagrams, DnsStreams, PassOn, nobody
 from hybrid_dns.slices import Slices
 from hybrid_dns.udp import UdpReader
 from hybrid_dns.zone import NOTHING, Contents
@@ -42,7 +42,7 @@ class DnsService(Service):
     Args:
         reactor: With sockets and time.
         settings: Address and port.
-        limits: Rate limits of UDP replies.
+        limits: Rate limits of UDP replies; finished replies are kept in their form.
         wall_s: Seconds since the epoch, for the serial only.
     """
 
@@ -50,7 +50,7 @@ class DnsService(Service):
 
     def __init__(self, reactor: DnsReactor, settings: Settings, limits: Limits, wall_s: Callable[[], float]) -> None:
         self._reactor, self._settings, self._limits, self._wall_s = reactor, settings, limits, wall_s
-        self._answers = Answers(None)
+        self._answers = Answers(None, form=limits.form)
         nsid, cookies = settings.name.encode()[:MAX_NSID], Cookies([os.urandom(SECRET_BYTES)])
         self._respond = Responder(self._answer, nsid, cookies, wall_s)
         self._publisher = Publisher()
@@ -116,9 +116,8 @@ class DnsService(Service):
         self._signed = self._signers
         before, self._serial = self._zones, serial
         self._zones = Zones(found, serial, before)
-        self._answers = Answers(
-            self._zones, self._answers, changed_names(before, self._zones), self._signers, self._wall_s
-        )
+        changed = changed_names(before, self._zones)
+        self._answers = Answers(self._zones, self._answers, changed, self._signers, self._wall_s, self._limits.form)
         if self._udp is not None:
             self._udp.answers = self._answers
         self.log.debug("zones changed: {names} names, serial {serial}", names=len(found.hosts), serial=serial)
@@ -133,7 +132,7 @@ class DnsService(Service):
         protocol = DnsDatagrams(self._respond, self._limits, self._reactor.seconds, self._pass_on)
         streams = DnsStreams(self._respond, self._reactor, self._pass_on)
         reactor, seconds = self._reactor, self._reactor.seconds
-        self._udp = UdpReader(reactor, udp, protocol, self._limits, seconds, MAX_QUERY, self._answers)
+        self._udp = UdpReader(reactor, udp, protocol, self._limits, seconds, self._answers)
         self._tcp = reactor.adoptStreamPort(tcp.fileno(), socket.AF_INET, streams)
         tcp.close()
         self.log.info("DNS at {address}:{port}", address=address, port=self.port)

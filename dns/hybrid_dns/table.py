@@ -14,6 +14,7 @@ from functools import lru_cache
 
 import dns.name
 
+from hybrid_dns.finished import BEST, Form, Heads, Replies
 from hybrid_dns.lookup import NEGATIVE_TTL_S, Zones
 from hybrid_dns.options import ROOM
 
@@ -30,8 +31,6 @@ _ONE_QUESTION = b"\0\1\0\0\0\0"
 _A, _AAAA = b"\0\1\0\1", b"\0\x1c\0\1"
 _SIZE = {_A: 4, _AAAA: 16}
 _SERVER_LABELS = (b"ns1", b"hostmaster")
-Exact = tuple[tuple[bytes, bytes], int, bytes]
-"""Bytes 2..12 of the reply by RD, where the question ends, what follows it."""
 _Entry = tuple[bytes, bytes, bytes, bytes, bytes, bytes, bytes]
 """Bytes 2..12: by RD; with an OPT record, by RD. What follows the question: alone, with OPT, with OPT and DO."""
 
@@ -57,6 +56,7 @@ class Table:
         before: The table of the state before; what still holds is taken from it.
         changed: Names whose hosts differ between both. `None`: nothing of it still holds.
         signed: Zones that are signed.
+        form: Of the table of finished replies.
     """
 
     def __init__(
@@ -65,11 +65,12 @@ class Table:
         before: Table | None = None,
         changed: set[str] | None = None,
         signed: frozenset[str] = frozenset(),
+        form: Form = BEST,
     ) -> None:
         self._zones, self._signed = zones, signed
         self._entries: dict[bytes, _Entry] = {}
-        self.exact: dict[bytes, Exact] = {}
-        """What follows the flags of a query, in lower case, to how it is answered; for who wants no call for each."""
+        self.exact: Replies = form.replies()
+        """By all that follows the flags of a query; for who wants no call for each."""
         self._dated: list[bytes] = []
         """Questions whose replies have the serial in them, or depend on more than hosts."""
         self._soas: dict[tuple[str, int], bytes] = {}
@@ -98,23 +99,23 @@ class Table:
                 return None
             if opt[5] or opt[6]:
                 return None
-            exact: Exact = (entry[2:4], end, entry[6 if opt[7] & 0x80 else 5])
-            if not exact[2]:
+            heads, tail = entry[2:4], entry[6 if opt[7] & 0x80 else 5]
+            if not tail:
                 return None
         elif query[10:12] == b"\0\0":
-            exact = (entry[:2], end, entry[4])
+            heads, tail = entry[:2], entry[4]
         else:
             return None
-        self._find_again(query, end, exact)
-        return query[:2] + exact[0][query[2]] + query[HEADER_SIZE:end] + exact[2]
+        self._find_again(query, heads, end, tail)
+        return query[:2] + heads[query[2]] + query[HEADER_SIZE:end] + tail
 
-    def _find_again(self, query: bytes, end: int, exact: Exact) -> None:
+    def _find_again(self, query: bytes, heads: Heads, end: int, tail: bytes) -> None:
         """Remember how `query` is answered, unless lower case could make it another."""
         rest = query[end - 4 :]
         if rest.lower() == rest and rest.upper() == rest:
             if len(self.exact) >= EXACT_LIMIT:
                 self.exact.clear()
-            self.exact[query[4:].lower()] = exact
+            self.exact.put(query[4:].lower(), heads, end, tail)
 
     def keep(self, key: bytes, wire: bytes, is_signed: bool) -> None:
         """Remember `wire`, the reply to the plain question `key` (name in lower case, type, class)."""

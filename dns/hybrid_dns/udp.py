@@ -1,7 +1,8 @@
 """
 Reading a UDP socket without Twisted's port between: many datagrams a turn, plain queries answered on the spot. Shell.
 
-What is not plain goes to the protocol, as a port would give it. Works on every reactor that has `addReader`.
+What is not plain (see `hybrid_dns.finished`) goes to the protocol, as a port would give it. Works on every reactor that
+has `addReader`.
 """
 
 from __future__ import annotations
@@ -18,11 +19,6 @@ from zope.interface import implementer
 from hybrid_dns.answer import Answers
 from hybrid_dns.limits import Limits
 
-UNPRIVILEGED = 1024
-"""From this port on no service is known that answers whatever it gets."""
-BATCH = 64
-"""Datagrams read before the reactor looks after others."""
-
 
 @implementer(IReadDescriptor)
 class UdpReader:
@@ -35,7 +31,7 @@ class UdpReader:
         protocol: Gets what is not plain; writes through this.
         limits: Of replies.
         seconds: A clock, any epoch.
-        size: No query is larger.
+        answers: Those of now.
 
     Attributes:
         answers: Those of now.
@@ -50,10 +46,9 @@ class UdpReader:
         protocol: DatagramProtocol,
         limits: Limits,
         seconds: Callable[[], float],
-        size: int,
         answers: Answers,
     ) -> None:
-        self._reactor, self._socket, self._protocol, self._size = reactor, bound, protocol, size
+        self._reactor, self._socket, self._protocol = reactor, bound, protocol
         self._limits, self._seconds = limits, seconds
         self.answers = answers
         protocol.transport = self  # type: ignore[assignment]  # as much of a port as the protocol uses
@@ -73,24 +68,13 @@ class UdpReader:
 
     def doRead(self) -> None:  # noqa: N802  # Twisted's name
         """Answer what has come."""
-        answers, receive, send, size = self.answers, self._socket.recvfrom, self._socket.sendto, self._size
-        find, passes, join = answers.exact.get, self._limits.passes, b"".join
-        is_limited = self._limits.begin(int(self._seconds()))
-        for _ in range(BATCH):
-            try:
-                query, place = receive(size)
-            except OSError:  # nothing more, or word of an earlier reply that did not arrive
-                return
-            key = query[4:].lower()
-            found = find(key)
-            if found is None or query[2] > 1 or place[1] < UNPRIVILEGED or (is_limited and not passes(place[0], key)):
+        limits = self._limits
+        try:
+            counts = limits.counts(int(self._seconds()))
+            for query, place in self.answers.exact.drain(self._socket, counts, limits.errors, limits.answers):
                 self._protocol.datagramReceived(query, place)
-                continue
-            heads, end, tail = found
-            try:
-                send(join((query[:2], heads[query[2]], query[12:end], tail)), place)
-            except OSError:
-                continue
+        except Exception:
+            self.log.failure("some datagrams got no reply")
 
     def write(self, data: bytes, place: tuple[str, int]) -> None:
         """What the protocol replies. What does not fit now is lost, as datagrams may be."""

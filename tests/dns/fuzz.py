@@ -2,8 +2,9 @@
 The way of messages under a hail of odd ones: `python -m tests.dns.fuzz SECONDS [SEED]`.
 
 Queries, updates and transfers, signed and not, with options, are changed by chance in a few places, and put to all that
-parses them: the name server's quick and long way, its limits, and what it passes on to the node process. Nothing may
-raise; a reply answers its query, is no larger than its client takes, and is the same by both ways.
+parses them: the name server's quick and long way, both forms of its finished replies, its limits, and what it passes on
+to the node process. Nothing may raise; a reply answers its query, is no larger than its client takes, and is the same
+by all ways.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from hybrid_dns import zonekeys
 from hybrid_dns.answer import ELSEWHERE, Answers
 from hybrid_dns.authority import Authority
 from hybrid_dns.dnssec import ZoneSigner
+from hybrid_dns.finished import PLAIN
 from hybrid_dns.limits import Limits, truncated
 from hybrid_dns.options import Cookies
 from hybrid_dns.respond import Responder
@@ -120,7 +122,7 @@ class Target:
         (text,) = self.world.signing.told().values()
         signers = {"signed.example": ZoneSigner("signed.example", zonekeys.read(text))}
         self.answers = Answers(self.world.registry.now, signers=signers, wall_s=lambda: 1e9)
-        self._plain = Answers(self.world.registry.now, signers=signers, wall_s=lambda: 1e9)
+        self._plain = Answers(self.world.registry.now, signers=signers, wall_s=lambda: 1e9, form=PLAIN)
         self._respond = Responder(self.answers.answer, b"n1", Cookies([bytes(16)]), lambda: 1e9)
         self._limits = Limits()
         self._authority = Authority(self.world.registry, self.world.keys.opened, lambda text: None)
@@ -130,6 +132,8 @@ class Target:
         quick = self.answers.quick(message)
         if quick is not None:
             assert quick == self._plain._slow(message, False), message.hex()
+            self._plain.quick(message)
+        assert self.answers.exact.reply(message) == self._plain.exact.reply(message), message.hex()
         found = self._respond(message, SOURCE, stream)
         if found is None:
             return

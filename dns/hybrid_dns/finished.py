@@ -1,0 +1,200 @@
+"""
+Finished replies by their whole question, and counts of replies: what nearly every datagram needs, and nothing else.
+
+Pure, but for `Replies.drain`, which is given its socket. Both classes have a compiled form (`_finished.c`) that does
+just the same, and reads and writes many datagrams with one system call; where it was not built, these are used.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import socket
+
+MAX_KEY = 320
+MAX_REPLY = 512
+MAX_QUERY = 4096
+BATCH = 256
+"""Datagrams read before the reactor looks after others."""
+MAX_LEFT = 64
+"""Of them, those that are not for here; they cost more."""
+UNPRIVILEGED = 1024
+"""From this port on no service is known that answers whatever it gets."""
+Place = tuple[str, int]
+Heads = tuple[bytes, bytes]
+"""Bytes 2..12 of a reply by the RD bit of its query."""
+
+
+class Counts(Protocol):
+    """How many replies there were to a network (as text) of a kind; of `size` networks and kinds at most."""
+
+    def __len__(self) -> int:
+        """Networks and kinds."""
+
+    def clear(self) -> None:
+        """Begin anew."""
+
+    def add(self, network: str, kind: bytes) -> int:
+        """Count one; how many there are now. One of a kind for which there is no room is the first each time."""
+
+    def passes(self, network: str, kind: bytes, same: int, answers: int) -> bool:
+        """
+        Whether fewer than `same` were counted of `kind`, fewer than `answers` of `b""`, and there is room.
+
+        Then both are counted, otherwise nothing is. `kind` is not `b""`.
+        """
+
+
+class Replies(Protocol):
+    """Replies by what follows the flags of a query, in lower case."""
+
+    def __len__(self) -> int:
+        """Known questions."""
+
+    def clear(self) -> None:
+        """Forget all."""
+
+    def put(self, key: bytes, heads: Heads, end: int, tail: bytes) -> None:
+        """
+        Know one more; what is too long for any of this is left out.
+
+        Args:
+            key: Its question and all that follows, from the counts in the header on, in lower case.
+            heads: See there.
+            end: Where the question of the query ends.
+            tail: What follows the question in the reply.
+        """
+
+    def reply(self, query: bytes) -> bytes | None:
+        """The reply to `query`, its letters as they came; `None` where it is not known."""
+
+    def drain(self, bound: socket.socket, counts: Counts, same: int, answers: int) -> list[tuple[bytes, Place]]:
+        """
+        Answer the datagrams that have come to `bound`, which does not block, at most `BATCH` of them.
+
+        Args:
+            bound: A UDP socket of IPv4.
+            counts: Those of this second.
+            same: See `Counts.passes`; 0: nothing is counted.
+            answers: See there.
+
+        Returns:
+            Those that are not for here, as they came: not known, limited, or from a port of the system.
+        """
+
+
+class PlainCounts:
+    """See `Counts`. `key` is of no use here."""
+
+    def __init__(self, size: int, key: bytes) -> None:
+        self._size = size
+        self._counts: dict[str | tuple[str, bytes], int] = {}
+
+    def __len__(self) -> int:
+        return len(self._counts)
+
+    def clear(self) -> None:
+        """See `Counts`."""
+        self._counts = {}
+
+    def add(self, network: str, kind: bytes) -> int:
+        """See `Counts`."""
+        key = (network, kind) if kind else network
+        count = self._counts.get(key, 0) + 1
+        if count > 1 or len(self._counts) < self._size:
+            self._counts[key] = count
+        return count
+
+    def passes(self, network: str, kind: bytes, same: int, answers: int) -> bool:
+        """See `Counts`."""
+        counts, key = self._counts, (network, kind)
+        all_of_it, count = counts.get(network, 0), counts.get(key, 0)
+        if count >= same or all_of_it >= answers or len(counts) + 2 > self._size:
+            return False
+        counts[network], counts[key] = all_of_it + 1, count + 1
+        return True
+
+
+class PlainReplies:
+    """See `Replies`. `key` is of no use here."""
+
+    def __init__(self, key: bytes) -> None:
+        self._found: dict[bytes, tuple[Heads, int, bytes]] = {}
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def clear(self) -> None:
+        """See `Replies`."""
+        self._found.clear()
+
+    def put(self, key: bytes, heads: Heads, end: int, tail: bytes) -> None:
+        """See `Replies`."""
+        if 8 <= len(key) <= MAX_KEY and 12 <= end <= len(key) + 4 and end + len(tail) <= MAX_REPLY:
+            self._found[key] = heads, end, tail
+
+    def reply(self, query: bytes) -> bytes | None:
+        """See `Replies`."""
+        found = self._found.get(query[4:].lower())
+        if found is None or query[2] > 1:
+            return None
+        heads, end, tail = found
+        return query[:2] + heads[query[2]] + query[12:end] + tail
+
+    def drain(self, bound: socket.socket, counts: Counts, same: int, answers: int) -> list[tuple[bytes, Place]]:
+        """See `Replies`."""
+        receive, send, find, passes, join = bound.recvfrom, bound.sendto, self._found.get, counts.passes, b"".join
+        rest: list[tuple[bytes, Place]] = []
+        for _ in range(BATCH):
+            try:
+                query, place = receive(MAX_QUERY)
+            except OSError:  # nothing more, or word of an earlier reply that did not arrive
+                break
+            key = query[4:].lower()
+            found = find(key)
+            if (
+                found is None
+                or query[2] > 1
+                or place[1] < UNPRIVILEGED
+                or (same and not passes(place[0].rpartition(".")[0], key, same, answers))
+            ):
+                rest.append((query, place))
+                if len(rest) == MAX_LEFT:
+                    break
+                continue
+            heads, end, tail = found
+            try:
+                send(join((query[:2], heads[query[2]], query[12:end], tail)), place)
+            except OSError:
+                continue
+        return rest
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """Both classes of one form; they are only used together."""
+
+    make_replies: Callable[[bytes], Replies]
+    make_counts: Callable[[int, bytes], Counts]
+
+    def replies(self) -> Replies:
+        """None yet."""
+        return self.make_replies(os.urandom(16))
+
+    def counts(self, size: int) -> Counts:
+        """None yet."""
+        return self.make_counts(size, os.urandom(16))
+
+
+PLAIN = Form(PlainReplies, PlainCounts)
+try:
+    from hybrid_dns import _finished
+
+    COMPILED: Form | None = Form(_finished.Replies, _finished.Counts)
+except ImportError:
+    COMPILED = None
+BEST = COMPILED or PLAIN
