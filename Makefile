@@ -31,7 +31,7 @@ $(VENV)/.complete: pyproject.toml contrib/setup/venv | packages
 
 setup: packages $(VENV)/.complete native ## everything but the images
 
-native: packages ## the compiled parsers, where there is a compiler
+native: packages ## what has a compiled form, where there is a compiler
 	@contrib/setup/native $(PYTHON)
 
 images: setup ## site images, built from Debian packages

@@ -4,7 +4,8 @@ Our name server beside nsd and knot: `make bench AREA=dns`, which writes `build/
 Every server is one process (nsd: one server, knot: one UDP worker) on one core, dnsperf is on the other; they take
 turns and medians count. The figure is answers per second *on a processor* of the server, which others on the machine
 disturb least. The same names, addresses and questions for all: A and AAAA, letters in mixed case. `ROUNDS=3 ROUND_S=1`
-make it shorter. Needs the Debian packages nsd, knot and dnsperf.
+make it shorter. Ours runs in its compiled form, in that with rate limits, and in plain Python. Needs the Debian
+packages nsd, knot and dnsperf.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ SITES = 1000
 MANY_SITES = 10_000
 SERVER_CPU, LOAD_CPU = "0", "1"
 ZONE = "hybrid.test"
+OURS = {"compiled": 0.95, "compiled, with rate limits": None, "plain Python": 0.65}
+"""Ways to run ours, with what each is to reach of nsd."""
 Row = dict[str, Any]
 
 NSD = """
@@ -154,28 +157,20 @@ def write_zone(place: Path) -> None:
 
 
 @contextmanager
-def servers(place: Path) -> Iterator[tuple[Server, Server, list[Server]]]:
-    """Ours without and with rate limits, and the peers."""
-    ports = free_ports(4)
+def servers(place: Path) -> Iterator[list[Server]]:
+    """The peers, and ours in each way."""
+    names = ("nsd", "knot", *OURS)
+    ports = dict(zip(names, free_ports(len(names)), strict=True))
     for name, text in (("nsd", NSD), ("knot", KNOT)):
-        (place / f"{name}.conf").write_text(text.format(port=ports[0 if name == "nsd" else 1], place=place))
-    ours = [sys.executable, "-m", "tests.bench.dns", "serve"]
+        (place / f"{name}.conf").write_text(text.format(port=ports[name], place=place))
+    commands = {"nsd": ["nsd", "-d", "-c", str(place / "nsd.conf")], "knot": ["knotd", "-c", str(place / "knot.conf")]}
     with ExitStack() as stack:
-
-        def started(name: str, argv: Sequence[str], port: int) -> Server:
-            server = Server(name, argv, port, place)
-            stack.callback(server.stop)
-            return server
-
-        peers = [
-            started("nsd", ["nsd", "-d", "-c", str(place / "nsd.conf")], ports[0]),
-            started("knot", ["knotd", "-c", str(place / "knot.conf")], ports[1]),
-        ]
-        yield (
-            started("ours", [*ours, str(ports[2])], ports[2]),
-            started("limited", [*ours, str(ports[3]), "limited"], ports[3]),
-            peers,
-        )
+        found = []
+        for name in names:
+            argv = commands.get(name) or [sys.executable, "-m", "tests.bench.dns", "serve", str(ports[name]), name]
+            found.append(Server(name, argv, ports[name], place))
+            stack.callback(found[-1].stop)
+        yield found
 
 
 def view_of(sites: int, first_is_dead: bool = False) -> Any:
@@ -217,18 +212,22 @@ def view_of(sites: int, first_is_dead: bool = False) -> Any:
     return View(me=ids[1], serial=1, zones=(ZONE,), nodes=nodes, sites=Leaves(found))
 
 
-def serve(port: int, is_limited: bool) -> None:
-    """Our name server, in this process, until SIGTERM. In `limited`, limits count but are too high to be met."""
+def serve(port: int, way: str) -> None:
+    """Our name server, in this process, until SIGTERM. Where there are limits, they count but are not to be met."""
     from twisted.internet import epollreactor
 
     epollreactor.install()
     from twisted.internet import reactor
 
     from hybrid.settings import Settings
+    from hybrid_dns.finished import COMPILED, PLAIN
     from hybrid_dns.limits import Limits
     from hybrid_dns.service import DnsService
 
-    limits = Limits(10**9, 10**9, 10**9) if is_limited else Limits(errors=0)
+    form = PLAIN if "plain" in way else COMPILED
+    if form is None:
+        sys.exit("bench: the compiled form is not built\n  try: make native")
+    limits = Limits(10**9, 10**9, 10**9, form=form) if "limits" in way else Limits(errors=0, form=form)
     service = DnsService(reactor, Settings(name="n1", address="127.0.0.1", dns_port=port), limits, time.time)  # type: ignore[arg-type]  # the module is the reactor
     service.follow(view_of(SITES))
     service.startService()
@@ -279,16 +278,14 @@ def main() -> int:
     with ExitStack() as stack:
         place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hyb-bench-", dir="/dev/shm")))
         write_zone(place)
-        ours, limited, peers = stack.enter_context(servers(place))
-        queries, unit = place / "queries", "answers per CPU s"
+        all_of_them = stack.enter_context(servers(place))
+        unit = "answers per CPU s"
         rows = []
         for case, options in (("A and AAAA", ()), ("A and AAAA, EDNS", ("-e",))):
-            figures = measured([ours, limited, *peers], queries, *options)
-            rows += [
-                row(case, unit, figures["ours"], figures[peer.name], peer.name, target)
-                for peer, target in zip(peers, (0.65, None), strict=True)
-            ]
-            rows.append(row(f"{case}, with rate limits", unit, figures["limited"], figures["nsd"], "nsd", None))
+            figures = measured(all_of_them, place / "queries", *options)
+            for way, target in OURS.items():
+                rows.append(row(f"{case}, {way}", unit, figures[way], figures["nsd"], "nsd", target))
+            rows.append(row(f"{case}, compiled", unit, figures["compiled"], figures["knot"], "knot", None))
     rows += taken_over()
     for line in rows:
         peer = f"{line['peer'] or '':>10} {line['peer_name'] or '':5} {line['ratio'] or '':>6}"
@@ -300,6 +297,6 @@ def main() -> int:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["serve"]:
-        serve(int(sys.argv[2]), sys.argv[3:] == ["limited"])
+        serve(int(sys.argv[2]), sys.argv[3])
     else:
         sys.exit(main())
