@@ -16,6 +16,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 
 enum { MIN_KEY = 8, MAX_KEY = 320, MAX_REPLY = 512, MAX_QUERY = 4096, HEADER = 12, HEAD = 10, UNPRIVILEGED = 1024 };
@@ -64,16 +65,13 @@ static uint64_t hash_of(const Key *key, const unsigned char *data, size_t size)
     return v0 ^ v1 ^ v2 ^ v3;
 }
 
-/* The 16 bytes in `object`. False with an exception where they are not. */
-static int read_key(const char *bytes, Py_ssize_t size, Key *key)
+/* A key by chance. False with an exception where there is none. */
+static int make_key(Key *key)
 {
-    if (size != 16) {
-        PyErr_SetString(PyExc_ValueError, "a key has 16 bytes");
-        return 0;
-    }
-    memcpy(&key->k0, bytes, 8);
-    memcpy(&key->k1, bytes + 8, 8);
-    return 1;
+    if (getrandom(key, sizeof *key, 0) == (ssize_t)sizeof *key)
+        return 1;
+    PyErr_SetFromErrno(PyExc_OSError);
+    return 0;
 }
 
 /* ---- Counts ---- */
@@ -141,11 +139,10 @@ static int passes(Counts *self, const char *network, size_t length, const void *
 
 static PyObject *counts_new(PyTypeObject *type, PyObject *args, PyObject *names)
 {
-    static char *words[] = {"size", "key", NULL};
-    Py_ssize_t size, key_size, slots = 16;
-    const char *key;
-    Key read;
-    if (!PyArg_ParseTupleAndKeywords(args, names, "ny#", words, &size, &key, &key_size) || !read_key(key, key_size, &read))
+    static char *words[] = {"size", NULL};
+    Py_ssize_t size, slots = 16;
+    Key key;
+    if (!PyArg_ParseTupleAndKeywords(args, names, "n", words, &size) || !make_key(&key))
         return NULL;
     if (size < 0 || size > MAX_COUNTS)
         return PyErr_Format(PyExc_ValueError, "0 to %d networks and kinds", MAX_COUNTS);
@@ -154,7 +151,7 @@ static PyObject *counts_new(PyTypeObject *type, PyObject *args, PyObject *names)
     Counts *self = (Counts *)PyType_GenericAlloc(type, 0);
     if (self == NULL)
         return NULL;
-    self->key = read;
+    self->key = key;
     self->round = 1;
     self->mask = (size_t)slots - 1;
     self->size = (size_t)size;
@@ -255,16 +252,14 @@ static Entry *entry_at(const Replies *self, uint64_t hash, const unsigned char *
 
 static PyObject *replies_new(PyTypeObject *type, PyObject *args, PyObject *names)
 {
-    static char *words[] = {"key", NULL};
-    Py_ssize_t key_size;
-    const char *key;
-    Key read;
-    if (!PyArg_ParseTupleAndKeywords(args, names, "y#", words, &key, &key_size) || !read_key(key, key_size, &read))
+    static char *words[] = {NULL};
+    Key key;
+    if (!PyArg_ParseTupleAndKeywords(args, names, "", words) || !make_key(&key))
         return NULL;
     Replies *self = (Replies *)PyType_GenericAlloc(type, 0);
     if (self == NULL)
         return NULL;
-    self->key = read;
+    self->key = key;
     self->mask = FIRST_SLOTS - 1;
     self->slots = calloc(FIRST_SLOTS, sizeof(Entry));
     if (self->slots == NULL) {

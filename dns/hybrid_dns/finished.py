@@ -7,13 +7,9 @@ just the same, and reads and writes many datagrams with one system call; where i
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
-
-if TYPE_CHECKING:
-    import socket
+from typing import Protocol
 
 MAX_KEY = 320
 MAX_REPLY = 512
@@ -27,6 +23,19 @@ UNPRIVILEGED = 1024
 Place = tuple[str, int]
 Heads = tuple[bytes, bytes]
 """Bytes 2..12 of a reply by the RD bit of its query."""
+
+
+class Socket(Protocol):
+    """What is needed of a `socket.socket`."""
+
+    def fileno(self) -> int:
+        """See there."""
+
+    def recvfrom(self, size: int, /) -> tuple[bytes, Place]:
+        """See there."""
+
+    def sendto(self, data: bytes, place: Place, /) -> int:
+        """See there."""
 
 
 class Counts(Protocol):
@@ -72,7 +81,7 @@ class Replies(Protocol):
     def reply(self, query: bytes) -> bytes | None:
         """The reply to `query`, its letters as they came; `None` where it is not known."""
 
-    def drain(self, bound: socket.socket, counts: Counts, same: int, answers: int) -> list[tuple[bytes, Place]]:
+    def drain(self, bound: Socket, counts: Counts, same: int, answers: int) -> list[tuple[bytes, Place]]:
         """
         Answer the datagrams that have come to `bound`, which does not block, at most `BATCH` of them.
 
@@ -88,9 +97,9 @@ class Replies(Protocol):
 
 
 class PlainCounts:
-    """See `Counts`. `key` is of no use here."""
+    """See `Counts`."""
 
-    def __init__(self, size: int, key: bytes) -> None:
+    def __init__(self, size: int) -> None:
         self._size = size
         self._counts: dict[str | tuple[str, bytes], int] = {}
 
@@ -120,9 +129,9 @@ class PlainCounts:
 
 
 class PlainReplies:
-    """See `Replies`. `key` is of no use here."""
+    """See `Replies`."""
 
-    def __init__(self, key: bytes) -> None:
+    def __init__(self) -> None:
         self._found: dict[bytes, tuple[Heads, int, bytes]] = {}
 
     def __len__(self) -> int:
@@ -145,7 +154,7 @@ class PlainReplies:
         heads, end, tail = found
         return query[:2] + heads[query[2]] + query[12:end] + tail
 
-    def drain(self, bound: socket.socket, counts: Counts, same: int, answers: int) -> list[tuple[bytes, Place]]:
+    def drain(self, bound: Socket, counts: Counts, same: int, answers: int) -> list[tuple[bytes, Place]]:
         """See `Replies`."""
         receive, send, find, passes, join = bound.recvfrom, bound.sendto, self._found.get, counts.passes, b"".join
         rest: list[tuple[bytes, Place]] = []
@@ -178,16 +187,8 @@ class PlainReplies:
 class Form:
     """Both classes of one form; they are only used together."""
 
-    make_replies: Callable[[bytes], Replies]
-    make_counts: Callable[[int, bytes], Counts]
-
-    def replies(self) -> Replies:
-        """None yet."""
-        return self.make_replies(os.urandom(16))
-
-    def counts(self, size: int) -> Counts:
-        """None yet."""
-        return self.make_counts(size, os.urandom(16))
+    replies: Callable[[], Replies]
+    counts: Callable[[int], Counts]
 
 
 PLAIN = Form(PlainReplies, PlainCounts)

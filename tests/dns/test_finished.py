@@ -230,9 +230,8 @@ def test_the_compiled_form_takes_nothing_else() -> None:
     assert COMPILED is not None
     replies = COMPILED.replies()
     for wrong in (
-        lambda: COMPILED.make_replies(b"short"),
-        lambda: COMPILED.make_counts(-1, bytes(16)),
-        lambda: COMPILED.make_counts(2**40, bytes(16)),
+        lambda: COMPILED.counts(-1),
+        lambda: COMPILED.counts(2**40),
         lambda: replies.put(bytes(20), (b"short", b"short"), 12, b""),
         lambda: COMPILED.counts(1).add("x" * 65, b""),
         lambda: COMPILED.counts(1).add("x", bytes(513)),
