@@ -24,6 +24,7 @@ from hybrid.certs.http import TreqHttp
 from hybrid.certs.issuing import Issuing
 from hybrid.certs.service import Certificates
 from hybrid.certs.vault import Vault
+from hybrid.clockwatch import ClockWatch
 from hybrid.cluster.admission import Admission
 from hybrid.cluster.envelope import Envelopes
 from hybrid.cluster.founding import root_file
@@ -136,6 +137,14 @@ class Node(MultiService):
         self._api = self._new_api(pool, admission)
         self._feed = FeedServer(reactor, f"{settings.run_dir}/view.sock", self._core.report)
         self._core.observed.append(self._api.report)
+        self._clock_watch = ClockWatch(
+            reactor,
+            self._links,
+            lambda: self._core.outlook.view,
+            random.sample,
+            time.time,
+            self._core.presence.vigilance.clock,
+        )
         wishes = Wishes(self._core.hosting, lambda: self._core.outlook.view, time.time)
         self._core.observed.append(wishes.observe)
         self._core.told.append(self._event)
@@ -229,6 +238,7 @@ class Node(MultiService):
             component.setServiceParent(self)
         self._loops.every(RENEW_EVERY_S, self._renew)
         self._loops.every(LOOK_EVERY_S, self._names.look)
+        self._clock_watch.start(self._loops)
         self._loops.every(CERTIFICATES_EVERY_S, self._certificates.look)
         self._loops.every(ISSUE_EVERY_S, self._issuing.look)
         self._core.outlook.add(self._api.follow)

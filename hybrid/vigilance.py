@@ -84,6 +84,14 @@ class Vigilance:
         """A connection from `source` proved that it has this node's own key."""
         self._alarm("twin-calls", f"{source} uses this node's own key: was its disk cloned? Stop one of the two")
 
+    def clock(self, why: str) -> None:
+        """What is wrong with this node's clock; nothing, when it is empty."""
+        if why:
+            self._alarm("clock", why)
+        elif self._alarms.pop("clock", None) is not None:
+            self.log.info("the clock of this server is right again")
+            self._changed()
+
     def kept_out(self, why: str) -> None:
         """Another node does not let this one in."""
         self._alarm("kept out", f"this node is kept out by others, stop it and join anew: {why}")

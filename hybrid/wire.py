@@ -219,6 +219,16 @@ class Ping(msgspec.Struct, frozen=True, tag=True):
     """Is there anybody? Answered by `Done` by the link itself."""
 
 
+class AskTime(msgspec.Struct, frozen=True, tag=True):
+    """What time is it there? Answered by `TimeIs`."""
+
+
+class TimeIs(msgspec.Struct, frozen=True, tag=True):
+    """By the wall clock of who answers, seconds since the epoch."""
+
+    at_s: float
+
+
 class Pumped(msgspec.Struct, frozen=True, tag=True):
     """
     On a stream, to its sender: the rest may be moved by a process of its own (`hybrid.cluster.pumping`).
@@ -257,6 +267,8 @@ Message = (
     | ApiCall
     | ApiAnswer
     | Failed
+    | AskTime
+    | TimeIs
     | Pumped
     | PumpNow
 )

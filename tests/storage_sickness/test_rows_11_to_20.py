@@ -5,6 +5,9 @@ pools, names that clash, and pools imported twice. See `test_rows_1_to_10.py`.
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from hybrid.deeds import CreateSite
@@ -297,3 +300,11 @@ def test_a_slow_pool_keeps_every_promise_but_speed(tell: Tell) -> None:
 def test_the_dataset_of_a_site_is_found_by_its_id_alone() -> None:
     """Names that people give never reach a command line."""
     assert dataset_of(SITE) == f"sites/{SITE}"
+
+
+def test_every_row_has_its_test() -> None:
+    """The table has twenty rows, and none may lose the test that is named after it."""
+    defined = re.findall(
+        r"def test_row_(\d+)_", "".join(path.read_text() for path in Path(__file__).parent.glob("*.py"))
+    )
+    assert {int(number) for number in defined} == set(range(1, 21))

@@ -15,7 +15,8 @@ from hybrid.lab.guestbook import SITE
 from hybrid.lab.node import Node
 
 LIBRARY = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1")
-SHIFTS = ("+1h", "-1h", "+365d", "+0 x1.01")
+FAR = "+365d"
+SHIFTS = ("+1h", "-1h", FAR, "+0 x1.01")
 SHIFT_S = 12.0
 
 
@@ -37,6 +38,8 @@ def clock_is_wrong(stage: Stage) -> None:
             stage.say(f"the clock of {node.name}: {shift}")
             _set(node, shift)
             stage.last(SHIFT_S)
+            if shift == FAR:
+                stage.wait(lambda: _is_told(stage, node), f"people are told of the clock of {node.name}")
             stage.steady()
         _set(node, "+0")
         stage.undone()
@@ -49,6 +52,11 @@ def clock_is_wrong(stage: Stage) -> None:
             stage.say(f"{node.name} gets its clock back")
     stage.agreed()
     stage.steady()
+
+
+def _is_told(stage: Stage, node: Node) -> bool:
+    """Whether the cluster's status says that this node's clock is wrong."""
+    return any(node.name in finding and "clock of this server" in finding for finding in stage.findings())
 
 
 def move(stage: Stage, owner: Node, to: Node) -> None:
