@@ -9,8 +9,11 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 May = Literal["update", "transfer", "both"]
-ZoneKind = Literal["cluster", "own", "site"]
-"""`cluster`: named in the cluster's settings. `own`: somebody made it. `site`: a site has the domain."""
+ZoneKind = Literal["cluster", "own", "site", "copy", "catalog"]
+"""
+`cluster`: named in the cluster's settings. `own`: somebody made it. `site`: a site has the domain. `copy`: its primary
+is elsewhere. `catalog`: it lists others.
+"""
 
 
 class Edit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -41,6 +44,14 @@ class ZoneSeen(msgspec.Struct, frozen=True, kw_only=True):
     """Addresses of others' name servers that copy the zone and are told of changes."""
     ds: tuple[str, ...] = ()
     """The DS record that the parent zone is to have; empty where this one is not signed."""
+    primaries: tuple[str, ...] = ()
+    """Addresses of others' name servers that this is a copy of."""
+    key: str = ""
+    """With which those are asked."""
+    heard_s: float | None = None
+    """Of a copy: seconds since the epoch when a primary last said that it is right."""
+    trouble: str = ""
+    """Of a copy: why it could not be renewed since."""
 
 
 class ZoneChanges(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -50,6 +61,12 @@ class ZoneChanges(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """`address` or `address:port`."""
     servers: tuple[str, ...] | UnsetType = UNSET
     """Names that are told as name servers besides the cluster's."""
+    primaries: tuple[str, ...] | UnsetType = UNSET
+    """`address` or `address:port` of others' name servers that this zone is to be copied from; none: from nobody."""
+    key: str | UnsetType = UNSET
+    """With which those are asked (TSIG)."""
+    catalog: bool | UnsetType = UNSET
+    """It lists the zones that people made, and the cluster's own (RFC 9432)."""
     dnssec: Literal["on", "off", "roll", "finish"] | UnsetType = UNSET
     """`on`, `off`: sign the zone or do not. `roll`: sign with a new key too. `finish`: with the new one alone."""
 

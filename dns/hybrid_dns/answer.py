@@ -83,6 +83,8 @@ class Answers:
         opcode = query[2] >> 3 & 15
         if _is_for_the_node(query, opcode, stream):
             return ELSEWHERE
+        if opcode == dns.opcode.NOTIFY and self._zones is not None and self._zones.contents.copied:
+            return ELSEWHERE
         if opcode != dns.opcode.QUERY:
             known = opcode in (dns.opcode.UPDATE, dns.opcode.NOTIFY)
             return bare(query, dns.rcode.REFUSED if known else dns.rcode.NOTIMP)

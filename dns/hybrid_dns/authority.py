@@ -67,6 +67,7 @@ class Authority:
         keeper: Zones and records.
         keys: Records of keys by name, and the keys that this node can open.
         log: Hears what was refused, or done.
+        notified: See `hybrid_dns.copying.Copying`.
     """
 
     def __init__(
@@ -74,8 +75,9 @@ class Authority:
         keeper: Zonekeeper,
         keys: Callable[[], tuple[dict[str, KeyRecord], dict[dns.name.Name, dns.tsig.Key]]],
         log: Callable[[str], None],
+        notified: Callable[[str, str, str], Rcode] = lambda zone, source, signer: dns.rcode.NOTAUTH,
     ) -> None:
-        self._keeper, self._keys, self._log = keeper, keys, log
+        self._keeper, self._keys, self._log, self._notified = keeper, keys, log, notified
         self.versions = Versions()
 
     def answer(self, query: bytes, source: str, stream: bool) -> Iterable[bytes]:
@@ -90,6 +92,8 @@ class Authority:
             return [bare(query, dns.rcode.NOTAUTH)]
         except (dns.exception.DNSException, ValueError):
             return [bare(query, dns.rcode.FORMERR)]
+        if message.opcode() == dns.opcode.NOTIFY:
+            return [self._notify(message, source)]
         if not message.had_tsig or message.keyname is None:
             self._log(f"refused {source}: {dns.opcode.to_text(message.opcode())} without a signature")
             return [bare(query, dns.rcode.REFUSED)]
@@ -97,6 +101,17 @@ class Authority:
         if isinstance(message, dns.update.UpdateMessage):
             return [self._update(message, record, source)]
         return self._transfer(message, record, source, stream)
+
+    def _notify(self, message: dns.message.Message, source: str) -> bytes:
+        question = message.question[0] if len(message.question) == 1 else None
+        zone = name_text(question.name) if question is not None and question.rdtype == dns.rdatatype.SOA else ""
+        signer = name_text(message.keyname) if message.had_tsig and message.keyname is not None else ""
+        rcode = self._notified(zone, source, signer) if zone else dns.rcode.FORMERR
+        self._log(f"{zone} has changed, says {source}: {dns.rcode.to_text(rcode)}")
+        reply = dns.message.make_response(message)
+        reply.flags |= dns.flags.AA
+        reply.set_rcode(rcode)
+        return reply.to_wire()
 
     def _update(self, message: dns.update.UpdateMessage, key: KeyRecord, source: str) -> bytes:
         name = update.zone_of(message)
@@ -136,7 +151,7 @@ class Authority:
         if question.rdtype == dns.rdatatype.IXFR:
             theirs = _serial_of(query)
             before = self.versions.since(zone, theirs) if theirs is not None else None
-            if theirs == zones.serial or not stream:
+            if theirs == zones.serial_of(zone) or not stream:
                 return transfer.messages(query, [soa])
             if theirs is not None and before is not None:
                 return transfer.messages(query, transfer.difference(soa, theirs, before, now))
@@ -149,6 +164,8 @@ class Authority:
             return dns.rcode.NOTAUTH
         if not key.allows("transfer", zone, source):
             return dns.rcode.REFUSED
+        if zones.is_missing(zone):
+            return dns.rcode.SERVFAIL
         if zone in self._keeper.signed():
             self._log(f"{zone} is signed as it is answered: it cannot be transferred")
             return dns.rcode.REFUSED

@@ -13,8 +13,10 @@ from twisted.logger import Logger
 from hybrid.settings import Settings
 from hybrid.view import View
 from hybrid_dns.authority import Authority
+from hybrid_dns.copying import Copying
 from hybrid_dns.desk import Desk
 from hybrid_dns.desk import Reactor as DeskReactor
+from hybrid_dns.fetching import Reactor as FetchReactor
 from hybrid_dns.keys import Keys
 from hybrid_dns.lookup import Zones
 from hybrid_dns.notify import Notifier, place_of
@@ -29,7 +31,7 @@ from hybrid_dns.zonekeys import ZoneKeys
 LOOK_EVERY_S = 1.0
 
 
-class Reactor(DeskReactor, NotifyReactor):
+class Reactor(DeskReactor, NotifyReactor, FetchReactor):
     """What this needs of the reactor."""
 
 
@@ -62,7 +64,8 @@ class NameKeeping:
         self._notifier = Notifier(reactor)
         self._port: IListeningPort | None = None
         self._told: dict[str, tuple[Zones, tuple[str, ...]]] = {}
-        self._authority = Authority(self.registry, self._keys.opened, lambda text: self.log.info("{text}", text=text))
+        self._copying = Copying(reactor, shared, self.registry, lambda: self._keys.opened()[1], wall_s)
+        self._authority = Authority(self.registry, self._keys.opened, self._say, self._copying.notified)
         path = f"{settings.run_dir}/dns.sock"
         self.desk = Desk(reactor, path, self.registry.told, self._authority.answer)
         self.registry.changed.append(self.desk.changed)
@@ -88,18 +91,19 @@ class NameKeeping:
         if self._signing.is_behind:  # a cluster key came that opens more
             self.desk.changed()
         self.registry.look()
+        self._copying.look()
         if not self.registry.is_led_here or not self.registry.is_settled:
             self._told = {}
             return
         zones = self.registry.now
-        for zone, entry in self.registry.book.zones.items():
+        for zone, secondaries in self.registry.secondaries().items():
             told = self._told.get(zone)
-            if not entry.secondaries or zone not in zones.contents.servers or (told and told[0] is zones):
+            if not secondaries or zones.is_missing(zone) or (told and told[0] is zones):
                 continue
-            is_same = told is not None and self._is_same(zone, told[0], zones) and told[1] == entry.secondaries
-            self._told[zone] = zones, entry.secondaries
+            is_same = told is not None and self._is_same(zone, told[0], zones) and told[1] == secondaries
+            self._told[zone] = zones, secondaries
             if not is_same:
-                self._notify(zones, zone, entry.secondaries)
+                self._notify(zones, zone, secondaries)
 
     def _is_same(self, zone: str, before: Zones, now: Zones) -> bool:
         """Whether only the serial is another: that is told when the secondary asks next."""
@@ -114,6 +118,7 @@ class NameKeeping:
     def stop(self) -> Deferred[object]:
         """Tell nobody any more."""
         self._slices.stop()
+        self._copying.stop()
         self._notifier.stop()
         port, self._port = self._port, None
         return maybeDeferred(port.stopListening) if port is not None else succeed(None)

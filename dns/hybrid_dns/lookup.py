@@ -57,6 +57,15 @@ class Zones:
         """Whether `name` is the top of a zone."""
         return name in self._origins
 
+    def is_missing(self, origin: str) -> bool:
+        """Whether nothing can be said of a zone: its primary is elsewhere, and was not heard for too long."""
+        return origin in self.contents.copied and self.contents.copied[origin] is None
+
+    def serial_of(self, zone: str) -> int:
+        """The serial of a zone: the cluster's, or its primary's."""
+        top = self.contents.copied.get(zone)
+        return top.serial if top is not None else self.serial
+
     def is_own_server(self, origin: str) -> bool:
         """Whether the first name server of that zone is named within it."""
         return f"ns1.{origin}" in self.contents.hosts
@@ -128,7 +137,10 @@ class Zones:
     def rrset(self, name: dns.name.Name, match: Match, kind: RdataType) -> dns.rrset.RRset | None:
         """The RRset of `kind` at `name`, or `None`. Addresses keep the order of `Hosts`."""
         if kind in (RdataType.SOA, RdataType.NS) and name_text(name) == match.origin:
-            return self.soa(name) if kind is RdataType.SOA else self._servers(name, match.origin)
+            if kind is RdataType.SOA:
+                return self.soa(name)
+            if match.origin not in self.contents.copied:
+                return self._servers(name, match.origin)
         found = _address_rrset(name, match.hosts, kind) if match.hosts else None
         if found is not None:
             return found
@@ -138,10 +150,19 @@ class Zones:
     def soa(self, origin: dns.name.Name) -> dns.rrset.RRset:
         """The SOA of a zone (RFC 1035 §3.3.13); its minimum and TTL bound how long "no" is believed (RFC 2308)."""
         zone = name_text(origin)
+        top = self.contents.copied.get(zone)
+        if top is not None:
+            return dns.rrset.from_text(origin, top.ttl_s, "IN", "SOA", top.soa)
         if f"ns1.{zone}" not in self.contents.hosts:
             zone = self.contents.origins[0]
         text = f"ns1.{zone}. hostmaster.{zone}. {self.serial} 3600 600 604800 {NEGATIVE_TTL_S}"
         return dns.rrset.from_text(origin, NEGATIVE_TTL_S, "IN", "SOA", text)
+
+    def negative_soa(self, origin: dns.name.Name) -> dns.rrset.RRset:
+        """The same with the TTL of a "no" (RFC 2308 §3)."""
+        soa, top = self.soa(origin), self.contents.copied.get(name_text(origin))
+        soa.ttl = top.negative_ttl_s if top is not None else soa.ttl
+        return soa
 
     def _servers(self, name: dns.name.Name, origin: str) -> dns.rrset.RRset | None:
         texts = [f"{server}." for server in self.contents.servers[origin]]
@@ -176,7 +197,7 @@ def changed_names(before: Zones | None, now: Zones) -> set[str] | None:
     if before is None or before.contents.records is not now.contents.records:
         return None
     old, new = before.contents, now.contents
-    if old.origins != new.origins:
+    if old.origins != new.origins or old.copied != new.copied:
         return None
     if old.hosts is new.hosts:
         return set()

@@ -13,7 +13,7 @@ from dataclasses import replace
 from hybrid.leaves import unlike
 from hybrid.model import SiteId
 from hybrid.view import NodeView, SiteView, View
-from hybrid_dns.records import Book
+from hybrid_dns.book import Book
 from hybrid_dns.zone import NOTHING, Contents, Hosts, contents_in_steps, hosts_of, node_order
 
 _Nodes = tuple[tuple[object, ...], ...]

@@ -7,7 +7,6 @@ Zones and records that people keep here: values of the cluster's shared map, lat
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 import dns.exception
@@ -19,11 +18,16 @@ T = TypeVar("T", bound=msgspec.Struct)
 PREFIX = "dns/"
 ZONE = "dns/zone/"
 SET = "dns/set/"
+COPY = "dns/copy/"
+"""Zones whose primary is elsewhere (`hybrid_dns.copies`)."""
 DEFAULT_TTL_S = 300
 
 
 class Shared(Protocol):
     """The cluster's shared map. See `hybrid.api.ports.SharedMap`."""
+
+    def get(self, key: str) -> str | None:
+        """The value of `key`."""
 
     def put(self, key: str, value: str | None) -> None:
         """Write it; `None` deletes."""
@@ -40,6 +44,12 @@ class ZoneEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """`address` or `address:port` of those that copy the zone and are told of changes."""
     servers: tuple[str, ...] = ()
     """Names of name servers to be named besides the cluster's: those secondaries."""
+    primaries: tuple[str, ...] = ()
+    """`address` or `address:port` of others' name servers; where there are any, the zone is a copy of theirs."""
+    key: str = ""
+    """With which those are asked (TSIG)."""
+    catalog: bool = False
+    """It lists other zones (RFC 9432)."""
 
 
 class RecordSet(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -66,30 +76,8 @@ Sets = dict[str, dict[str, RecordSet]]
 """Name to type to RRset."""
 
 
-@dataclass(frozen=True, slots=True)
-class Book:
-    """All that people keep here."""
-
-    zones: dict[str, ZoneEntry] = field(default_factory=dict)
-    sets: dict[str, Sets] = field(default_factory=dict)
-    """By zone; only of `zones`."""
-
-    def names(self, zone: str) -> Sets:
-        """The RRsets of a zone."""
-        return self.sets.get(zone, {})
-
-
-def read(entries: Mapping[str, str]) -> Book:
-    """What the shared map holds; what cannot be read, and records of no zone, are left out."""
-    zones = {zone.name: zone for zone in _decoded(entries, ZONE, ZoneEntry) if ZONE + zone.name in entries}
-    sets: dict[str, Sets] = {}
-    for one in _decoded(entries, SET, RecordSet):
-        if one.zone in zones and entries.get(one.key) is not None:
-            sets.setdefault(one.zone, {}).setdefault(one.name, {})[one.type] = one
-    return Book(zones, sets)
-
-
-def _decoded(entries: Mapping[str, str], prefix: str, kind: type[T]) -> Iterator[T]:
+def decoded(entries: Mapping[str, str], prefix: str, kind: type[T]) -> Iterator[T]:
+    """Values of `kind` under keys that begin with `prefix`; what cannot be read is left out."""
     decode = msgspec.json.Decoder(kind).decode
     for key, value in entries.items():
         if key.startswith(prefix):

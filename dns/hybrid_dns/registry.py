@@ -17,10 +17,13 @@ from twisted.logger import Logger
 from hybrid.dns_deeds import DnsKeys, Edit, Imported, RecordSeen, ZoneChanges, ZoneKind, ZoneSeen
 from hybrid.errors import BadRecord, Conflict, ManagedRecord, NoSuchZone
 from hybrid.view import View
-from hybrid_dns import options, records, serials, zonefile, zonekeys
+from hybrid_dns import copies, options, records, serials, zonefile, zonekeys
+from hybrid_dns.book import Book
+from hybrid_dns.book import read as read_book
+from hybrid_dns.copies import Copy
 from hybrid_dns.lookup import Zones
 from hybrid_dns.publish import Publisher
-from hybrid_dns.records import Book, RecordSet, Sets, Shared, ZoneEntry, canonical
+from hybrid_dns.records import RecordSet, Sets, Shared, ZoneEntry, canonical
 from hybrid_dns.rules import Platform, edited, zone_checked
 from hybrid_dns.zone import Contents, platform_of
 from hybrid_dns.zonekeys import ZoneKeys
@@ -55,6 +58,7 @@ class Registry:
         self.signing = signing
         self.cookie_secret = cookie_secret
         self._entries: Mapping[str, str] | None = None
+        self._old: set[str] = set()
         self._book: Book | None = None
         self._publisher = Publisher()
         self._zones = Zones(self._publisher.contents, 0)
@@ -68,7 +72,9 @@ class Registry:
     def entries(self) -> Mapping[str, str]:
         """What the shared map holds for name servers."""
         if self._entries is None:
-            self._entries = self._shared.prefix(records.PREFIX)
+            found = self._shared.prefix(records.PREFIX)
+            self._old = copies.expired(found, self._shared.prefix(copies.CHECKED), self._wall_s())
+            self._entries = {key: value for key, value in found.items() if key not in self._old}
         return self._entries
 
     def heard(self, key: str) -> None:
@@ -78,6 +84,8 @@ class Registry:
             if key != serials.KEY:
                 self._book = None
             self._tell()
+        elif key.startswith(copies.CHECKED):
+            self._look_at_copies()
         elif key.startswith(zonekeys.KEY):
             self._tell()
 
@@ -98,13 +106,22 @@ class Registry:
         self._catching_up = None
 
     def look(self) -> None:
-        """Where this node leads, write a new serial when the contents are others than before."""
+        """Drop copies that became too old. Where this node leads, write a serial when the contents are others."""
         view = self._view()
+        if self.book.copies:
+            self._look_at_copies()
         if serials.leads(view) and self.now.contents.origins:
             entry = serials.read(self.entries.get(serials.KEY))
             new = serials.next_entry(entry, self._served, self._digest(), self._wall_s())
             if new is not None:
                 self._shared.put(serials.KEY, new)
+
+    def _look_at_copies(self) -> None:
+        """See which of them may not be answered from any more, or again."""
+        found = self._shared.prefix(records.COPY)
+        if copies.expired(found, self._shared.prefix(copies.CHECKED), self._wall_s()) != self._old:
+            self._entries = self._book = None
+            self._tell()
 
     @property
     def now(self) -> Zones:
@@ -140,12 +157,31 @@ class Registry:
     def book(self) -> Book:
         """What people keep."""
         if self._book is None:
-            self._book = records.read(self.entries)
+            self._book = read_book(self.entries)
         return self._book
 
     def signed(self) -> set[str]:
         """Zones that are signed."""
         return self.signing.zones()
+
+    def copied(self) -> Mapping[str, ZoneEntry]:
+        """Zones whose primary is elsewhere."""
+        return {zone: self.book.zones[zone] for zone in self.book.copies}
+
+    def copy(self, zone: str) -> Copy | None:
+        """What there is of one, too old or not."""
+        return copies.read(zone, self._shared.get(records.COPY + zone) or "")
+
+    def secondaries(self) -> Mapping[str, tuple[str, ...]]:
+        """Who copies which zone: its own, and those of the catalogs that list it."""
+        contents, zones = self.now.contents, self.book.zones
+        readers = [text for zone in sorted(contents.catalogs) for text in zones[zone].secondaries]
+        found = {zone: entry.secondaries for zone, entry in zones.items() if zone in contents.servers}
+        others = contents.catalogs | contents.copied.keys()
+        for zone in contents.origins if readers else ():
+            if zone not in others and (zone in zones or zone in self._view().zones):
+                found[zone] = tuple(dict.fromkeys((*found.get(zone, ()), *readers)))
+        return found
 
     def kept(self, zone: str) -> Sets:
         """People's own records in a zone."""
@@ -180,11 +216,33 @@ class Registry:
         wanted = {key: value for key, value in msgspec.structs.asdict(changes).items() if value is not UNSET}
         wanted.pop("dnssec", None)
         new = zone_checked(msgspec.structs.replace(entry, **wanted))
+        self._check_kind(zone, new, changes)
         self._write({records.ZONE + zone: new})
+        if (new.primaries, new.key) != (entry.primaries, entry.key):
+            self._forget_copy(zone)
         if changes.dnssec is not UNSET:
             self.signing.change(zone, changes.dnssec)
             self._tell()
         return self.zone(zone)
+
+    def _check_kind(self, zone: str, new: ZoneEntry, changes: ZoneChanges) -> None:
+        """A copy or a catalog has nothing of its own. Raises `Conflict`, `ManagedRecord`."""
+        if not new.primaries and not new.catalog:
+            return
+        what = "a copy of its primary's" if new.primaries else "a catalog"
+        if zone in self._view().zones:
+            raise ManagedRecord(f"{zone} cannot be {what}", "it is the cluster's own zone")
+        if self.book.names(zone):
+            raise Conflict(f"{zone} cannot be {what}", "it has records of its own", "remove these first")
+        if zone in self.signing.zones() or changes.dnssec == "on":
+            raise Conflict(f"{zone} cannot be {what}", "it is signed here", f"hybrid dns zone set {zone} --dnssec off")
+
+    def _forget_copy(self, zone: str) -> None:
+        """What was copied of a zone is of no use any more."""
+        for key in (records.COPY, copies.CHECKED, copies.NOTIFIED):
+            if self._shared.get(key + zone) is not None:
+                self._shared.put(key + zone, None)
+        self._entries = self._book = None
 
     def remove(self, name: str) -> None:
         """See `DnsZones`."""
@@ -199,6 +257,7 @@ class Registry:
             self.signing.change(zone, "off")
         gone = {one.key: None for sets in book.names(zone).values() for one in sets.values()}
         self._write({**gone, records.ZONE + zone: None})
+        self._forget_copy(zone)
 
     def records(self, zone: str) -> list[RecordSeen]:
         """See `DnsZones`."""
@@ -245,21 +304,32 @@ class Registry:
         self._entries = self._book = None
 
     def _shown(self, zone: str) -> ZoneSeen:
-        view, book, zones = self._view(), self.book, self.now
-        kind: ZoneKind = "cluster" if zone in view.zones else "own" if zone in book.zones else "site"
-        sets = sum(map(len, book.names(zone).values()))
-        servers = zones.contents.servers[zone]
-        ds = self.signing.ds(zone)
-        secondaries = book.zones[zone].secondaries if zone in book.zones else ()
+        book, zones = self.book, self.now
+        entry = book.zones.get(zone, ZoneEntry(name=zone))
+        known = copies.checked(self._shared.get(copies.CHECKED + zone)) if zone in book.copies else None
         return ZoneSeen(
             name=zone,
-            kind=kind,
-            serial=zones.serial,
-            servers=servers,
-            sets=sets,
-            secondaries=secondaries,
-            ds=ds,
+            kind=self._kind(zone),
+            serial=zones.serial_of(zone),
+            servers=zones.contents.servers[zone],
+            sets=sum(map(len, book.names(zone).values())),
+            secondaries=entry.secondaries,
+            ds=self.signing.ds(zone),
+            primaries=entry.primaries,
+            key=entry.key,
+            heard_s=known.at_s or None if known is not None else None,
+            trouble=known.trouble if known is not None else "",
         )
+
+    def _kind(self, zone: str) -> ZoneKind:
+        contents = self.now.contents
+        if zone in self._view().zones:
+            return "cluster"
+        if zone in contents.copied:
+            return "copy"
+        if zone in contents.catalogs:
+            return "catalog"
+        return "own" if zone in self.book.zones else "site"
 
     def _rrsets(self, zone: str) -> Iterator[tuple[dns.rrset.RRset, bool]]:
         """All that is answered in `zone`, SOA first, and whether it is the platform's."""

@@ -31,6 +31,10 @@ def resolve(zones: Zones, signers: Signers, question: dns.rrset.RRset, reply: dn
             if not steps:
                 reply.set_rcode(dns.rcode.REFUSED)
             break
+        if zones.is_missing(match.origin):
+            if not steps:
+                reply.set_rcode(dns.rcode.SERVFAIL)
+            break
         steps.append((name, match))
         if match.cut and not (kind == RdataType.DS and match.records):
             _refer(zones, match.cut, reply)
@@ -56,7 +60,7 @@ def _conclude(zones: Zones, match: Match, rrset: dns.rrset.RRset | None, reply: 
         if rrset.rdtype == RdataType.NS:
             reply.additional.extend(zones.glue(rrset))
         return
-    reply.authority.append(zones.soa(dns.name.from_text(match.origin)))
+    reply.authority.append(zones.negative_soa(dns.name.from_text(match.origin)))
     if not match.exists:
         reply.set_rcode(dns.rcode.NXDOMAIN)
 

@@ -20,7 +20,8 @@ import msgspec
 
 from hybrid.dns_deeds import Edit
 from hybrid.errors import BadRecord, ManagedRecord
-from hybrid_dns.records import DEFAULT_TTL_S, Book, RecordSet, Sets, ZoneEntry, canonical, is_within, with_parents
+from hybrid_dns.book import Book
+from hybrid_dns.records import DEFAULT_TTL_S, RecordSet, Sets, ZoneEntry, canonical, is_within, with_parents
 
 MAX_TTL_S = 604_800
 MAX_RECORDS = 100
@@ -44,6 +45,8 @@ class Platform:
     """Domains of sites."""
     machines: frozenset[str]
     """Names of nodes and name servers."""
+    others: frozenset[str] = frozenset()
+    """Zones in which nothing is people's: copies of others' zones, and catalogs."""
 
     def zone_of(self, name: str) -> str | None:
         """The deepest zone that contains `name`."""
@@ -51,6 +54,8 @@ class Platform:
 
     def why_not(self, zone: str, name: str, kind: str) -> str:
         """Why RRset `kind` at `name` is the platform's, or `""`."""
+        if zone in self.others:
+            return "the zone is a copy of its primary's, or a catalog"
         if kind in _SIGNED:
             return "signatures and their keys are made by the platform"
         if kind == "SOA" or (kind in ("NS", "DS") and name == zone):
@@ -102,24 +107,36 @@ def edited(book: Book, platform: Platform, zone: str, edits: Iterable[Edit]) -> 
 
 def zone_checked(entry: ZoneEntry) -> ZoneEntry:
     """`entry` as it is kept. Raises `BadRecord`."""
-    for text in entry.secondaries:
-        address, colon, port = text.partition(":")
-        try:
-            ipaddress.IPv4Address(address)
-            fits = not colon or 0 < int(port) < 65536
-        except ValueError:
-            fits = False
-        if not fits:
-            raise BadRecord(
-                f"{text[:80]!r} is no address of a name server", "IPv4, perhaps with a port", "192.0.2.1:53"
-            )
+    for text in (*entry.secondaries, *entry.primaries):
+        _check_place(text)
     servers = [(name, canonical(name)) for name in entry.servers]
     if bad := [name for name, found in servers if found is None or "." not in found]:
         raise BadRecord(f"{bad[0][:80]!r} is no name of a name server", "give it in full")
-    if len(entry.secondaries) > MAX_SERVERS or len(servers) > MAX_SERVERS:
+    if max(len(entry.secondaries), len(servers), len(entry.primaries)) > MAX_SERVERS:
         raise BadRecord("too many name servers", f"at most {MAX_SERVERS}")
-    names = tuple(dict.fromkeys(found for _, found in servers if found is not None))
-    return msgspec.structs.replace(entry, secondaries=tuple(dict.fromkeys(entry.secondaries)), servers=names)
+    key = canonical(entry.key) if entry.key else ""
+    if key is None:
+        raise BadRecord(f"{entry.key[:80]!r} cannot be the name of a key", "", "hybrid dns key list")
+    if entry.catalog and entry.primaries:
+        raise BadRecord("a catalog is made here", "it cannot be a copy of somebody else's zone")
+    return msgspec.structs.replace(
+        entry,
+        secondaries=tuple(dict.fromkeys(entry.secondaries)),
+        servers=tuple(dict.fromkeys(found for _, found in servers if found is not None)),
+        primaries=tuple(dict.fromkeys(entry.primaries)),
+        key=key,
+    )
+
+
+def _check_place(text: str) -> None:
+    address, colon, port = text.partition(":")
+    try:
+        ipaddress.IPv4Address(address)
+        fits = not colon or 0 < int(port) < 65536
+    except ValueError:
+        fits = False
+    if not fits:
+        raise BadRecord(f"{text[:80]!r} is no address of a name server", "IPv4, perhaps with a port", "192.0.2.1:53")
 
 
 def _name_of(platform: Platform, zone: str, text: str) -> str:

@@ -13,7 +13,7 @@ from twisted.logger import Logger
 
 from hybrid.settings import Settings
 from hybrid.view import View
-from hybrid_dns import records, serials, zonekeys
+from hybrid_dns import book, serials, zonekeys
 from hybrid_dns.answer import Answers
 from hybrid_dns.dnssec import Signers, ZoneSigner
 from hybrid_dns.limits import Limits
@@ -90,7 +90,7 @@ class DnsService(Service):
             self._keys, self._signers = keys, _signers(keys, self._keys, self._signers)
         people = {key: value for key, value in entries.items() if key not in (serials.KEY, TOLD, *keys)}
         if people != self._people:
-            self._people, self._book = people, records.read(people)
+            self._people, self._book = people, book.read(people)
         self._renew()
 
     def _renew(self) -> None:

@@ -34,15 +34,15 @@ class Versions:
 
     def keep(self, zone: str, zones: Zones) -> dict[_Key, None]:
         """Remember `zone` as it is; returns its records, but for the SOA."""
-        kept = self._zones.setdefault(zone, OrderedDict())
+        kept, serial = self._zones.setdefault(zone, OrderedDict()), zones.serial_of(zone)
         self._zones.move_to_end(zone)
-        if zones.serial not in kept:
-            kept[zones.serial] = {key: None for rrset in list(zones.rrsets(zone))[1:] for key in _keys(rrset)}
+        if serial not in kept:
+            kept[serial] = {key: None for rrset in list(zones.rrsets(zone))[1:] for key in _keys(rrset)}
         while len(kept) > VERSIONS:
             kept.popitem(last=False)
         while len(self._zones) > MAX_ZONES:
             self._zones.popitem(last=False)
-        return kept[zones.serial]
+        return kept[serial]
 
     def since(self, zone: str, serial: int) -> dict[_Key, None] | None:
         """The zone as it was at `serial`, if that is known."""

@@ -19,7 +19,9 @@ import dns.name
 
 from hybrid.model import NodeId
 from hybrid.view import NodeView, SiteView, View
-from hybrid_dns.records import Book, Sets, canonical, with_parents
+from hybrid_dns import catalog
+from hybrid_dns.book import Book
+from hybrid_dns.records import Sets, canonical, with_parents
 from hybrid_dns.rules import Platform
 
 MAX_SERVERS = 4
@@ -39,6 +41,17 @@ class Hosts:
 
 
 @dataclass(frozen=True, slots=True)
+class Top:
+    """What the primary of a copied zone says of the whole of it."""
+
+    soa: str
+    ttl_s: int
+    serial: int
+    negative_ttl_s: int
+    """How long "no" is believed."""
+
+
+@dataclass(frozen=True, slots=True)
 class Contents:
     """All that DNS publishes; names are lower case without a final dot."""
 
@@ -51,6 +64,10 @@ class Contents:
     """People's own records, by name and type. Where `hosts` has the name, its addresses are meant."""
     machines: frozenset[str] = frozenset()
     """Names of nodes and name servers, among `hosts`."""
+    copied: dict[str, Top | None] = field(default_factory=dict)
+    """Apexes of zones whose primary is elsewhere; `None`: what it says is not known."""
+    catalogs: frozenset[str] = frozenset()
+    """Apexes of zones that list others."""
 
 
 def contents(view: View, book: Book = NOTHING) -> Contents:
@@ -72,6 +89,8 @@ def contents_in_steps(view: View, book: Book) -> Generator[None, None, Contents]
     made = tuple(zone for zone in sorted(book.zones) if zone not in own and canonical(zone) == zone)
     foreign = yield from _foreign_origins(own + made, (domain for site in sites for domain in site.spec.domains))
     origins = own + made + foreign
+    copied = {zone: _top(book, zone) for zone in made if book.zones[zone].primaries}
+    catalogs = {zone for zone in made if book.zones[zone].catalog and zone not in copied}
     order = node_order(view)
     hosts: dict[str, Hosts] = {}
     for number, site in enumerate(sites):
@@ -82,19 +101,47 @@ def contents_in_steps(view: View, book: Book) -> Generator[None, None, Contents]
     servers: dict[str, tuple[str, ...]] = {}
     machines: dict[str, Hosts] = {}
     assigned = _name_servers(view.nodes.values())
-    for zone in own or origins:
+    for zone in own or [zone for zone in origins if zone not in copied and zone not in catalogs]:
         machines.update(_infrastructure(zone, view.nodes.values(), assigned))
         live = tuple(f"{label}.{zone}" for label, node in assigned.items() if node.live)
         servers[zone] = live or tuple(f"{label}.{zone}" for label in assigned)
     main = servers[own[0]] if own else ()
     hosts.update(machines)
+    tops = frozenset(origins)
+    if copied:
+        hosts = {name: drawn for name, drawn in hosts.items() if _zone_of(name, tops) not in copied}
     yield
-    records = _own_records(book, frozenset(origins), hosts)
+    records = _own_records(book, tops, hosts)
+    records.update(_copied_records(book, tops, copied))
+    for zone in catalogs:
+        records.update(catalog.listed(zone, (one for one in own + made if one not in copied and one not in catalogs)))
     all_servers = {
         origin: servers.get(origin, main) + (book.zones[origin].servers if origin in book.zones else ())
         for origin in origins
     }
-    return Contents(origins, all_servers, hosts, records, frozenset(machines))
+    all_servers.update((zone, (catalog.SERVER,)) for zone in catalogs)
+    all_servers.update((zone, copy.servers if copy else ()) for zone in copied for copy in (book.copies[zone],))
+    return Contents(origins, all_servers, hosts, records, frozenset(machines), copied, frozenset(catalogs))
+
+
+def _top(book: Book, zone: str) -> Top | None:
+    copy = book.copies.get(zone)
+    return Top(copy.soa, copy.soa_ttl_s, copy.serial, min(copy.soa_ttl_s, copy.minimum_s)) if copy else None
+
+
+def _copied_records(book: Book, origins: frozenset[str], copied: Iterable[str]) -> Sets:
+    """Of copied zones; names in a deeper zone that is answered here too are that zone's."""
+    found: Sets = {}
+    for zone in copied:
+        copy = book.copies[zone]
+        names = copy.sets.items() if copy else ()
+        found.update((name, sets) for name, sets in names if _zone_of(name, origins) == zone)
+    return found
+
+
+def _zone_of(name: str, origins: frozenset[str]) -> str | None:
+    """The deepest of `origins` that contains `name`."""
+    return next((parent for parent in with_parents(name) if parent in origins), None)
 
 
 def _first(pair: tuple[str, object]) -> str:
@@ -104,7 +151,8 @@ def _first(pair: tuple[str, object]) -> str:
 def platform_of(view: View, found: Contents) -> Platform:
     """What of the contents of `view` people cannot change."""
     sites = {domain for site in view.sites.values() for domain in site.spec.domains}
-    return Platform(frozenset(found.origins), frozenset(sites), found.machines)
+    others = found.catalogs | found.copied.keys()
+    return Platform(frozenset(found.origins), frozenset(sites), found.machines, others)
 
 
 def _own_records(book: Book, origins: frozenset[str], hosts: Mapping[str, Hosts]) -> Sets:
@@ -117,7 +165,7 @@ def _own_records(book: Book, origins: frozenset[str], hosts: Mapping[str, Hosts]
     found: Sets = {}
     for zone, names in book.sets.items():
         for name, sets in names.items():
-            if next((parent for parent in with_parents(name) if parent in origins), None) != zone:
+            if _zone_of(name, origins) != zone:
                 continue
             hidden = {"SOA", "NS", "CNAME"} if name == zone else set()
             if name in hosts:

@@ -29,3 +29,18 @@ def test_zones_and_records(hybrid: Any, tmp_path: Path) -> None:
     refused = hybrid("dns", "record", "set", "hybrid.test", "blog", "A", "192.0.2.1")
     assert refused.code != 0 and "domain of a site" in refused.err
     assert hybrid("dns", "zone", "remove", "own.example", "--yes").code == 0
+
+
+def test_zones_of_others_and_catalogs(hybrid: Any) -> None:
+    """A zone is copied from somebody's primary, or lists the others; and is one's own again."""
+    assert hybrid("dns", "zone", "add", "theirs.example").code == 0
+    primary = ("--primary", "192.0.2.53", "--transfer-key", "key.example")
+    assert hybrid("dns", "zone", "set", "theirs.example", *primary).code == 0
+    zones = {zone["name"]: zone for zone in json.loads(hybrid("dns", "zone", "list", "--format", "json").out)}
+    shown = zones["theirs.example"]
+    assert (shown["kind"], shown["primaries"], shown["key"]) == ("copy", ["192.0.2.53"], "key.example")
+    refused = hybrid("dns", "record", "set", "theirs.example", "www", "A", "192.0.2.1")
+    assert refused.code != 0 and "copy of its primary" in refused.err
+    assert hybrid("dns", "zone", "set", "theirs.example", "--primary", "", "--catalog", "on").code == 0
+    assert "PTR" in hybrid("dns", "record", "list", "theirs.example").out
+    assert hybrid("dns", "zone", "remove", "theirs.example", "--yes").code == 0

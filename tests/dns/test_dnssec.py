@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from hybrid.dns_deeds import ZoneChanges
 from hybrid.errors import Conflict
 from hybrid.view import View
-from hybrid_dns import records, zonekeys
+from hybrid_dns import book, zonekeys
 from hybrid_dns.answer import Answers
 from hybrid_dns.dnssec import DAY_S, ZoneSigner, _around
 from hybrid_dns.lookup import Zones
@@ -62,7 +62,7 @@ class Signed(World):
             for key, text in told.items()
             if key.startswith(zonekeys.TOLD)
         }
-        zones = Zones(contents(self.view, records.read(told)), 7)
+        zones = Zones(contents(self.view, book.read(told)), 7)
         return Answers(zones, signers=signers, wall_s=lambda: self.now_s)
 
     def query(self, name: str, kind: str, wants_proof: bool = True) -> dns.message.Message:

@@ -119,11 +119,11 @@ async def served(place: Path, view: View) -> AsyncIterator[Site]:
 
 
 @contextmanager
-def running(program: str, *arguments: str) -> Iterator[None]:
+def running(program: str, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
     """A daemon in the foreground."""
     process = subprocess.Popen([program, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        yield
+        yield process
     finally:
         process.terminate()
         try:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from hybrid.leaves import Leaves
 from hybrid.model import NodeId, SiteId, SiteSpec, Version
 from hybrid.view import NodeView, SiteView, View
-from hybrid_dns import records, serials
+from hybrid_dns import serials
+from hybrid_dns.book import Book
 from hybrid_dns.publish import Publisher
 from hybrid_dns.zone import contents
 from tests.dns.world import World
@@ -83,10 +84,10 @@ def test_what_is_drawn_step_by_step_is_what_is_drawn_at_once(steps: list[Step]) 
     publisher, view = Publisher(), None
     for nodes, sites in steps:
         view = view_of(nodes, sites, view)
-        found = publisher.follow(view, records.Book())
+        found = publisher.follow(view, Book())
         assert found == contents(view)
         loaded = {key: msgspec.structs.replace(node, load=77.0) for key, node in view.nodes.items()}
-        assert publisher.follow(msgspec.structs.replace(view, nodes=loaded), records.Book()) == found
+        assert publisher.follow(msgspec.structs.replace(view, nodes=loaded), Book()) == found
 
 
 class Cluster:

@@ -9,7 +9,7 @@ import dns.message
 from hybrid.certs.vault import Sealed
 from hybrid.dns_deeds import Edit
 from hybrid.view import View
-from hybrid_dns import records
+from hybrid_dns import book
 from hybrid_dns.answer import Answers
 from hybrid_dns.keys import Keys
 from hybrid_dns.lookup import Zones
@@ -47,6 +47,10 @@ class Map:
         for heard in self.followers:
             heard(key)
 
+    def get(self, key: str) -> str | None:
+        """See `Shared`."""
+        return self.values.get(key)
+
     def prefix(self, prefix: str) -> dict[str, str]:
         """See `Shared`."""
         return {key: value for key, value in self.values.items() if key.startswith(prefix)}
@@ -55,8 +59,8 @@ class Map:
 class World:
     """A registry, and what name servers answer by it."""
 
-    def __init__(self, view: View) -> None:
-        self.view, self.shared = view, Map()
+    def __init__(self, view: View, shared: Map | None = None) -> None:
+        self.view, self.shared = view, Map() if shared is None else shared
         self.now_s = NOW_S
         self.keys = Keys(self.shared, PlainSeals(), lambda count: bytes(range(count)))
         self.signing = ZoneKeys(self.shared, PlainSeals())
@@ -69,7 +73,7 @@ class World:
 
     def ask(self, name: str, kind: str) -> dns.message.Message:
         """What a name server says; asked twice, to see that the table says the same as the slow path."""
-        answers = Answers(Zones(contents(self.view, records.read(self.shared.values)), 1))
+        answers = Answers(Zones(contents(self.view, book.read(self.shared.values)), 1))
         query = dns.message.make_query(name, kind).to_wire()
         first, second = answers.answer(query), answers.answer(query)
         assert first == second and first is not None

@@ -22,6 +22,8 @@ ZONES = (
     Column("serial", align="right"),
     Column("servers"),
     Column("secondaries"),
+    Column("primaries"),
+    Column("trouble"),
     Column("ds", "DS FOR THE PARENT"),
 )
 KEYS = (Column("name"), Column("algorithm"), Column("may"), Column("zones"), Column("sources", "FROM"))
@@ -50,6 +52,9 @@ def _zones(verbs: Verbs) -> None:
     change = verbs.add("set", "who else serves a zone", set_zone, "hybrid dns zone set a.example --secondary 192.0.2.1")
     _zone(change)
     change.add_argument("--secondary", action="append", metavar="ADDRESS[:PORT]", help="told of changes; '' for none")
+    change.add_argument("--primary", action="append", metavar="ADDRESS[:PORT]", help="copy it from there; '' for none")
+    change.add_argument("--transfer-key", metavar="NAME", help="with which primaries are asked; '' for none")
+    change.add_argument("--catalog", choices=("on", "off"), help="list the cluster's zones in it (RFC 9432)")
     change.add_argument("--dnssec", choices=("on", "off", "roll", "finish"), help="sign it; roll: replace the key")
     change.add_argument("--server", action="append", metavar="NAME", help="named as a name server; '' for none")
     remove = verbs.add("remove", "remove a zone and the records in it", remove_zone)
@@ -116,8 +121,12 @@ def add_zone(session: Session) -> int:
 def set_zone(session: Session) -> int:
     """`hybrid dns zone set`."""
     options = session.options
-    given = {"secondaries": options.secondary, "servers": options.server}
+    given = {"secondaries": options.secondary, "servers": options.server, "primaries": options.primary}
     body: dict[str, object] = {key: [one for one in value if one] for key, value in given.items() if value is not None}
+    if options.transfer_key is not None:
+        body["key"] = options.transfer_key
+    if options.catalog:
+        body["catalog"] = options.catalog == "on"
     if options.dnssec:
         body["dnssec"] = options.dnssec
     session.out.one(session.api.call("PATCH", _path(session), body).json(), ZONES)
