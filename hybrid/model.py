@@ -120,6 +120,10 @@ Protocols of which all sites share one port of each node: what a client says fir
 """
 
 
+RecordBytes = Literal[4096, 8192, 16384, 32768, 65536, 131072]
+"""Those that every ZFS has."""
+
+
 class Port(msgspec.Struct, frozen=True):
     """A port of a container and how the front doors offer it."""
 
@@ -131,7 +135,7 @@ class Port(msgspec.Struct, frozen=True):
     """For `tcp` and `udp`: the port on every node that leads to it."""
 
 
-class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What an image says of itself (`manifest.toml`)."""
 
     name: str
@@ -146,6 +150,10 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     extracts: dict[str, Extract] = {}
     health: Health = Health()
     hooks: Hooks = Hooks()
+    needs: Literal["", "mysql", "postgres"] = ""
+    """What the database has to speak without which a site of this image cannot be made; empty: it needs none."""
+    record_bytes: RecordBytes | None = None
+    """Size of the records (`recordsize` of zfsprops(7)) that files of its sites are written in; `None`: the pool's."""
 
 
 def image_dataset(image: str) -> str:
@@ -224,6 +232,8 @@ class SiteSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """That is so now. It goes with the spec, so whoever takes it over lets it sleep on."""
     ids: int = 0
     """The number of the site whose id range its files are in, as it began as a clone of that; 0: its own."""
+    record_bytes: RecordBytes | None = None
+    """See `Manifest.record_bytes`."""
 
     @property
     def is_on(self) -> bool:

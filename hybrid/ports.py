@@ -285,6 +285,9 @@ class Pool(Protocol):
     async def set_quota(self, name: str, quota_bytes: int | None) -> None:
         """Limit what live data may refer to (`refquota`); snapshots do not count."""
 
+    async def set_record_size(self, name: str, record_bytes: int) -> None:
+        """How large the records of files made from now on are (`recordsize`): a power of two, 4 to 128 KiB."""
+
     async def mount(self, name: str, path: str) -> None:
         """Mount at an empty directory (made if missing). Mounted there already: fine. Raises `Busy` if elsewhere."""
 

@@ -21,6 +21,8 @@ from hybrid.model import Manifest, SiteId, SiteSpec
 
 DATABASE = "database"
 """The kind of images that may be made with a site."""
+USUAL = {"mysql": "mariadb", "postgres": "postgres"}
+"""Image of a database that speaks a protocol."""
 FILE = "/etc/hybrid/credentials"
 """Where a site of such an image keeps how to log in: `name=value` lines."""
 GROUP_EVERY_S = 300.0
@@ -33,15 +35,21 @@ async def create(parts: Parts, request: CreateSite, database: str | None, progre
     Leaves nothing of both when it fails.
 
     Raises:
-        BadRequest: `database` is no image of a database.
+        BadRequest: `database` is no image of a database, or not of one that the site can use.
         HybridError: As `Hosting.create`.
     """
-    await _image(parts, request.image, progress)
+    wanted = await _image(parts, request.image, progress)
+    needs = "" if wanted is None else wanted.needs
     if database is None:
+        if needs:
+            what = f"a site of {request.image} cannot be made without a database"
+            raise BadRequest(what, f"it needs one that speaks {needs}", f"--with {USUAL[needs]}")
         return await parts.hosting.create(request, progress)
     manifest = await _image(parts, database, progress)
     if manifest is None or manifest.kind != DATABASE:
         raise BadRequest(f"{shown(database)} is no image of a database", "", "hybrid image list")
+    if needs and manifest.ports[0].protocol != needs:
+        raise BadRequest(f"{shown(database)} is no database for {request.image}", f"it needs one that speaks {needs}")
     made = await parts.hosting.create(_companion(request, database), progress)
     try:
         login = await credentials(parts, made.id)

@@ -78,6 +78,7 @@ def new_spec(request: CreateSite, image: str, manifest: Manifest, view: View, nu
         health=manifest.health,
         verify_every_s=request.verify_every_s,
         hooks=manifest.hooks,
+        record_bytes=manifest.record_bytes,
         consistent_every_s=request.consistent_every_s,
         sleep_after_s=request.sleep_after_s,
         account=request.account,

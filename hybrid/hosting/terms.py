@@ -105,6 +105,8 @@ class Terms:
         spec = holding.spec
         await self._pool.set_readonly(dataset_of(site), False)
         await self._pool.set_quota(dataset_of(site), spec.quota_bytes)
+        if spec.record_bytes is not None:  # no stream brings it: a copy that becomes the owner's has the pool's own
+            await self._pool.set_record_size(dataset_of(site), spec.record_bytes)
         await self._pool.mount(dataset_of(site), self.root(site))
         if spec.runs:
             await self._claims.permit(site)

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial as bind
+from typing import get_args
 
 from hybrid.errors import Busy, HasHistory, NoSuchSnapshot, StorageError, StreamRefused
 from hybrid.history import History
-from hybrid.model import Guid, Snapshot
+from hybrid.model import Guid, RecordBytes, Snapshot
 from hybrid.ports import ByteSink, ByteSource, Capabilities, Change, Dataset, Health, Partial, Space
 from hybrid.storage import features, memory_stream, names
 from hybrid.storage.begin import Begin
@@ -128,6 +129,13 @@ class MemoryPool(Volumes):
         """See `hybrid.ports.Pool`."""
         await self.enter("set_quota")
         self._volume(name).quota_bytes = quota_bytes
+
+    async def set_record_size(self, name: str, record_bytes: int) -> None:
+        """See `hybrid.ports.Pool`."""
+        await self.enter("set_record_size")
+        if record_bytes not in get_args(RecordBytes):
+            raise StorageError(f"files of {name} are not written in records of {record_bytes} bytes")
+        self._volume(name).record_bytes = record_bytes
 
     async def mount(self, name: str, path: str) -> None:
         """See `hybrid.ports.Pool`. Only remembered: there is nothing at `path`."""

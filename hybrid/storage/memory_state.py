@@ -50,6 +50,7 @@ class Volume:
     origin: Moment | None = None
     readonly: bool = False
     quota_bytes: int | None = None
+    record_bytes: int | None = None
     mountpoint: str | None = None
     occupied: bool = False
     """A process has a file open in it (tests say so)."""

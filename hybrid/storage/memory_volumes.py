@@ -54,6 +54,10 @@ class Volumes(Faults):
         volume = self._volume(name)
         return volume.files if guid is None else self._moment(name, guid).files
 
+    def record_bytes(self, name: str) -> int | None:
+        """Of which size its files' records are; `None`: nobody said."""
+        return self._volume(name).record_bytes
+
     def fill_up(self, left_bytes: int = 0) -> None:
         """Behave as if something else had filled the pool but for so much."""
         self.size_bytes = used_bytes(self._volumes.values()) + self._reserved_bytes + left_bytes

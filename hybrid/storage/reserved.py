@@ -122,6 +122,10 @@ class ReservedPool:
         """See `hybrid.ports.Pool`."""
         await self._with_room(lambda: self._pool.set_quota(name, quota_bytes))
 
+    async def set_record_size(self, name: str, record_bytes: int) -> None:
+        """See `hybrid.ports.Pool`."""
+        await self._with_room(lambda: self._pool.set_record_size(name, record_bytes))
+
     async def hold(self, name: str, guid: Guid, tag: str) -> None:
         """See `hybrid.ports.Pool`."""
         await self._with_room(lambda: self._pool.hold(name, guid, tag))

@@ -157,6 +157,10 @@ class ZfsDatasets:
         """See `hybrid.ports.Pool`."""
         await self._set(name, "refquota", "none" if quota_bytes is None else str(quota_bytes))
 
+    async def set_record_size(self, name: str, record_bytes: int) -> None:
+        """See `hybrid.ports.Pool`."""
+        await self._set(name, "recordsize", str(record_bytes))
+
     async def mount(self, name: str, path: str) -> None:
         """See `hybrid.ports.Pool`."""
         await self._mounts.mount(self._full(name), path)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from twisted.internet.defer import Deferred
 
 from hybrid.errors import OutOfSpace, PeerError
@@ -55,6 +56,18 @@ def test_a_database_that_is_none(cluster: Any) -> None:
     assert (ended["state"], "no image of a database" in ended["error"]["title"]) == ("failed", True)
     assert [call for call in cluster.n2.hosting.calls if call[0] == "create"] == []
     assert cluster.n1("POST", "/v1/sites", {"name": "x", "image": "php", "database": "../x"}).status == 400
+
+
+@pytest.mark.parametrize("database", [None, "postgres"])
+def test_an_application_without_its_database(cluster: Any, database: str | None) -> None:
+    """What cannot work is not made: it is said which database is needed, and how to ask for it."""
+    cluster.n2.hosting.known.append(Manifest("wordpress", needs="mysql"))
+    cluster.n2.hosting.known.append(Manifest("postgres", kind="database", ports=(Port("p", 5432, "postgres"),)))
+    asked = {"name": "new", "image": "wordpress", "node": "n2", "database": database}
+    ended = cluster.n1("GET", cluster.n1("POST", "/v1/sites", asked).headers["location"]).json
+    assert (ended["state"], "needs one that speaks mysql" in str(ended["error"])) == ("failed", True)
+    assert ("--with mariadb" in str(ended["error"])) == (database is None)
+    assert [call for call in cluster.n2.hosting.calls if call[0] == "create"] == []
 
 
 def test_create_goes_to_the_best_node(cluster: Any) -> None:

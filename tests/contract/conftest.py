@@ -41,6 +41,9 @@ class Hands(Protocol):
     async def files(self, name: str, guid: Guid | None = None) -> dict[str, bytes]:
         """All files of live data or of a snapshot."""
 
+    async def record_bytes(self, name: str) -> int | None:
+        """Of which size its files' records are; `None`: nobody said."""
+
     async def occupied(self, name: str, occupied: bool) -> None:
         """Begin or end to use the mounted dataset."""
 
@@ -70,6 +73,10 @@ class MemoryHands:
     async def occupied(self, name: str, occupied: bool) -> None:
         """See `Hands`."""
         self.memory.occupy(name, occupied)
+
+    async def record_bytes(self, name: str) -> int | None:
+        """See `Hands`."""
+        return self.memory.record_bytes(name)
 
     def folder(self) -> str:
         """See `Hands`."""
@@ -130,6 +137,11 @@ class ZfsHands:
         else:
             self._guest.kill()
             self._guest.wait()
+
+    async def record_bytes(self, name: str) -> int | None:
+        """See `Hands`."""
+        full = f"{self._name}/hybrid/{name}"
+        return int(self.namespace.run("zfs", "get", "-Hpo", "value", "recordsize", full).stdout)
 
     def folder(self) -> str:
         """See `Hands`."""

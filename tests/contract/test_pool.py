@@ -99,6 +99,7 @@ CALLS: dict[str, Callable[[Pool], Awaitable[object]]] = {
     "set_properties": lambda pool: pool.set_properties(OTHER, {"a": "b"}),
     "set_readonly": lambda pool: pool.set_readonly(OTHER, True),
     "set_quota": lambda pool: pool.set_quota(OTHER, 1),
+    "set_record_size": lambda pool: pool.set_record_size(OTHER, 16384),
     "mount": lambda pool: pool.mount(OTHER, "/nowhere"),
     "unmount": lambda pool: pool.unmount(OTHER),
     "hold": lambda pool: pool.hold(OTHER, NOBODY, "tag"),
@@ -346,6 +347,18 @@ async def test_quota_limits_live_data_only(pair: Pair) -> None:
     await here.write(SITE, "c", bytes(3 * MEGABYTE))
     await here.pool.set_quota(SITE, None)
     await here.write(SITE, "d", bytes(6 * MEGABYTE))
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_size_of_records_is_set(pair: Pair) -> None:
+    """A database's pages lie on disk one by one, and what no ZFS can do is refused, not rounded."""
+    here, _ = pair
+    await here.pool.prepare()
+    await here.pool.create(SITE)
+    await here.pool.set_record_size(SITE, 8192)
+    with pytest.raises(StorageError):
+        await here.pool.set_record_size(SITE, 10_000)
+    assert await here.record_bytes(SITE) == 8192
 
 
 @pytest_twisted.ensureDeferred

@@ -20,7 +20,7 @@ from zope.interface import implementer
 T = TypeVar("T")
 
 CHANGING = frozenset(
-    "create clone destroy rename promote set_properties set_readonly set_quota mount unmount snapshot "
+    "create clone destroy rename promote set_properties set_readonly set_quota set_record_size mount unmount snapshot "
     "snapshot_if_changed destroy_snapshot hold release finish start stop freeze thaw cut_off".split()
 )
 """Calls that leave a trace: between two of them a node that loses power comes back to the same disk."""

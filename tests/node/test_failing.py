@@ -26,6 +26,21 @@ def test_the_owner_dies_and_another_serves(cluster: Cluster) -> None:
     assert new.files(spec.id)["guestbook"] == b"one"
 
 
+def test_the_next_owner_writes_records_of_the_same_size(cluster: Cluster) -> None:
+    """A database's pages lie on disk one by one wherever it runs, though no stream tells how."""
+    a = cluster.members["a"]
+    cluster.run(a.pool.set_properties("images/static-1", {"manifest": '{"name": "static", "record_bytes": 16384}'}))
+    cluster.run(a.core.shelf.load())
+    spec = cluster.create()
+    assert a.pool.record_bytes(dataset_of(spec.id)) == 16384
+    cluster.wait(15)
+    a.power_cut()
+    cluster.wait(15)
+    new = cluster.members[next(iter(set(cluster.owners(spec).values()))) or ""]
+    assert new.name != "a"
+    assert new.pool.record_bytes(dataset_of(spec.id)) == 16384
+
+
 def test_what_the_dead_owner_had_not_sent_is_kept_in_a_stash(cluster: Cluster) -> None:
     """When it returns, its last writes are set aside, listed, and everybody has one main line."""
     spec = cluster.create()

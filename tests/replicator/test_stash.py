@@ -31,7 +31,7 @@ SPEC = SiteSpec(
 )
 PROPERTIES = {"spec": msgspec.json.encode(SPEC).decode(), "claim": str(CLAIM), "seen": str(CLAIM), "custom": "kept"}
 MUTATING = {"create", "clone", "snapshot", "snapshot_if_changed", "rename", "promote"}
-MUTATING |= {"set_properties", "set_readonly", "set_quota", "hold", "release"}
+MUTATING |= {"set_properties", "set_readonly", "set_quota", "set_record_size", "hold", "release"}
 
 
 class Crash(BaseException):

@@ -20,7 +20,7 @@ from tests.simulation.disk import Disk, sick
 
 T = TypeVar("T")
 CHANGING = frozenset(
-    "create clone destroy rename promote set_properties set_readonly set_quota mount unmount snapshot "
+    "create clone destroy rename promote set_properties set_readonly set_quota set_record_size mount unmount snapshot "
     "destroy_snapshot hold release start stop send receive finish".split()
 )
 PATIENCE_S = 15.0
