@@ -6,12 +6,13 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Literal, Protocol
 
-from hybrid.api.ports import IssuedJoinToken
+from hybrid.api.ports import HeldImage, IssuedJoinToken
 from hybrid.cluster.admission import Admission
 from hybrid.cluster.ledger import Ledger
 from hybrid.deeds import Progress
 from hybrid.dns_deeds import DnsZones, Edit
-from hybrid.model import NodeId, NodeRegister, Shared, image_dataset
+from hybrid.errors import ImageError
+from hybrid.model import Manifest, NodeId, NodeRegister, Shared, image_dataset
 from hybrid.ports import Pool
 from hybrid.shelf import Shelf
 from hybrid.wire import Gossip
@@ -47,6 +48,18 @@ class Memory(Protocol):
 
 class Builds(Protocol):
     """Built images waiting beside the pool. See `hybrid_containers.image.ImageStore`."""
+
+    def names(self) -> list[str]:
+        """Of those there are."""
+
+    def manifest(self, name: str) -> Manifest:
+        """What one says of itself. Raises `ImageError`."""
+
+    def packages(self, name: str) -> tuple[str, ...]:
+        """What one was built from: `<name> <version>`; empty where that is not known."""
+
+    def size_bytes(self, name: str) -> int:
+        """How large one is."""
 
     async def import_image(self, pool: Pool, name: str, mount_dir: Path) -> str:
         """Make it a dataset; returns `name@digest`."""
@@ -105,6 +118,25 @@ class ImageImports:
 
     def __init__(self, builds: Builds, shelf: Shelf, pool: Pool, mounts: Path) -> None:
         self._builds, self._shelf, self._pool, self._mounts = builds, shelf, pool, mounts
+
+    def held(self) -> list[HeldImage]:
+        """See `hybrid.api.ports.ImageStore`."""
+        held = [
+            HeldImage(manifest=one.manifest, reference=reference, size_bytes=one.size_bytes, packages=one.packages)
+            for reference, one in self._shelf.kept().items()
+        ]
+        known = {one.manifest.name for one in held}
+        held += [one for name in self._builds.names() if name not in known and (one := self._built(name)) is not None]
+        return sorted(held, key=lambda one: one.manifest.name)
+
+    def _built(self, name: str) -> HeldImage | None:
+        """One that was not imported; `None`: it cannot be, as whoever tries is told."""
+        builds = self._builds
+        try:
+            manifest, size_bytes = builds.manifest(name), builds.size_bytes(name)
+        except (ImageError, OSError):
+            return None
+        return HeldImage(manifest=manifest, size_bytes=size_bytes, packages=builds.packages(name))
 
     async def import_image(self, name: str, progress: Progress) -> str:
         """See `hybrid.api.ports.ImageStore`."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import msgspec
 
 from hybrid.model import Manifest
@@ -21,16 +23,29 @@ def read_image(dataset: Dataset) -> tuple[str, Manifest] | None:
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An image in the pool."""
+
+    manifest: Manifest
+    size_bytes: int
+    packages: tuple[str, ...]
+
+
 class Shelf:
     """Knows the images of the pool; reads it at start and when told that one came."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._known: dict[str, Manifest] = {}
+        self._known: dict[str, Kept] = {}
 
     def known(self) -> list[tuple[str, Manifest]]:
         """`(name@digest, manifest)`, those that came last at the end."""
-        return list(self._known.items())
+        return [(image, kept.manifest) for image, kept in self._known.items()]
+
+    def kept(self) -> dict[str, Kept]:
+        """By `name@digest`, those that came last at the end."""
+        return dict(self._known)
 
     async def load(self) -> None:
         """Read all of them."""
@@ -46,4 +61,5 @@ class Shelf:
         image = read_image(dataset)
         if image is not None:
             self._known.pop(image[0], None)
-            self._known[image[0]] = image[1]
+            packages = tuple(dataset.properties.get("packages", "").splitlines())
+            self._known[image[0]] = Kept(image[1], dataset.referenced_bytes, packages)

@@ -50,6 +50,17 @@ class ImageStore:
         """The manifest of `name`. Raises `ImageError` when there is no such image, or it is not valid."""
         return load_manifest(self._file(name, ".toml"))
 
+    def packages(self, name: str) -> tuple[str, ...]:
+        """`<name> <version>` of each Debian package that `name` was built from; empty where that is not known."""
+        try:
+            return tuple(self._file(name, ".packages").read_text().splitlines())
+        except FileNotFoundError:
+            return ()
+
+    def size_bytes(self, name: str) -> int:
+        """How large its tar is. Raises `ImageError`."""
+        return self._file(name, ".tar").stat().st_size
+
     async def full_name(self, name: str) -> str:
         """
         `<name>@<digest>`: 12 hexadecimal digits over the digests of tar and manifest.
@@ -66,7 +77,7 @@ class ImageStore:
         Make the dataset of image `name` if the pool does not have it; what a crash left half done is done again.
 
         Its one snapshot is called `image`. Its user properties, set when all is done: `image` (the full name),
-        `manifest` (JSON) and `complete`.
+        `manifest` (JSON), `packages` (a line each, where they are known) and `complete`.
 
         Args:
             mount_dir: Where it may be mounted meanwhile, below a path of its own.
@@ -87,7 +98,10 @@ class ImageStore:
         await pool.create(dataset)
         try:
             await self._fill(pool, dataset, name, mount_dir / dataset.replace("/", "-"))
-            properties = {"image": image, "manifest": msgspec.json.encode(manifest).decode(), "complete": "yes"}
+            properties = {"image": image, "manifest": msgspec.json.encode(manifest).decode()}
+            if packages := self.packages(name):
+                properties["packages"] = "\n".join(packages)
+            properties["complete"] = "yes"  # the last
             await pool.set_properties(dataset, properties)
         except BaseException:
             await self._give_up(pool, dataset)

@@ -74,6 +74,22 @@ def load_manifest(path: Path) -> Manifest:
         raise ImageError(f"{path} cannot be used", str(error)) from error
 
 
+def manifest_text(manifest: Manifest) -> str:
+    """A `manifest.toml` that says the same: a line for each field that is not as it would be anyway."""
+    fields = msgspec.to_builtins(manifest)
+    return "".join(f"{name} = {_toml(value)}\n" for name, value in fields.items() if value is not None)
+
+
+def _toml(value: object) -> str:
+    """A value as in TOML, tables inline; strings are written as in JSON, of which TOML takes every escape."""
+    if isinstance(value, dict):
+        pairs = [f"{_toml(name)} = {_toml(inner)}" for name, inner in value.items() if inner is not None]
+        return f"{{{', '.join(pairs)}}}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(_toml(inner) for inner in value)}]"
+    return msgspec.json.encode(value).decode()
+
+
 def setup_script(folder: Path, name: str) -> str:
     """What is run in a Debian image when all its packages are set up, before the overlays; mostly empty."""
     script = folder / name / "setup"

@@ -11,7 +11,7 @@ from hybrid.away.lines import AwaySite, Stream
 from hybrid.away.stores import AwayStore
 from hybrid.cluster.keyring import Keyring
 from hybrid.deeds import CreateSite, Progress
-from hybrid.model import NodeId, SiteSpec
+from hybrid.model import Manifest, NodeId, SiteSpec
 from hybrid.view import View
 
 
@@ -84,8 +84,22 @@ class AwayCopies(Protocol):
         """Give a site that this node owns to another cluster. Raises `AwayError`."""
 
 
+class HeldImage(msgspec.Struct, frozen=True, kw_only=True):
+    """An image on a node: a dataset that sites are cloned from, or built and waiting beside the pool."""
+
+    manifest: Manifest
+    reference: str = ""
+    """`<name>@<digest>`; empty: it is only built."""
+    size_bytes: int
+    packages: tuple[str, ...] = ()
+    """`<name> <version>` of what it was built from, where that is known."""
+
+
 class ImageStore(Protocol):
-    """Built images beside the pool (`image_dir`), waiting to be imported."""
+    """The images of a node, and those that are built and wait beside the pool (`image_dir`)."""
+
+    def held(self) -> list[HeldImage]:
+        """All by name, several of one name oldest first; those that are only built where no other has the name."""
 
     async def import_image(self, name: str, progress: Progress) -> str:
         """Make image `name` a dataset of this node. Returns `<name>@<digest>`. Raises `ImageError`, `OutOfSpace`."""

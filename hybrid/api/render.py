@@ -7,8 +7,9 @@ from collections.abc import Iterable
 
 from hybrid.api import proofs, schema
 from hybrid.api.moments import rfc3339
+from hybrid.api.ports import HeldImage
 from hybrid.deeds import Deleted
-from hybrid.model import Manifest, NodeId, Port, SiteId
+from hybrid.model import NodeId, Port, SiteId
 from hybrid.ports import Executed
 from hybrid.view import NodeView, Pending, SiteView, View
 
@@ -115,10 +116,14 @@ def deleted(view: View, site: Deleted) -> schema.DeletedSite:
     )
 
 
-def image(manifest: Manifest) -> schema.Image:
+def image(held: HeldImage) -> schema.Image:
     """One image."""
+    manifest = held.manifest
     return schema.Image(
         name=manifest.name,
+        reference=held.reference or None,
+        size_bytes=held.size_bytes,
+        packages=held.packages,
         description=manifest.description,
         kind=manifest.kind,
         ports=_ports(manifest.ports),

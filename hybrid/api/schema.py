@@ -321,6 +321,11 @@ class Image(msgspec.Struct, frozen=True, kw_only=True):
     """An image."""
 
     name: str
+    reference: str | None
+    """`<name>@<digest>`; `null`: it is built, and imported when a site of it is first created."""
+    size_bytes: int
+    packages: tuple[str, ...]
+    """`<name> <version>` of what it was built from; empty where that is not known."""
     description: str
     kind: str
     ports: tuple[PortAnswer, ...]

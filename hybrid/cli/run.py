@@ -13,7 +13,8 @@ from hybrid.cli.parser import AddNouns, Parser, root_parser
 from hybrid.cli.session import Session
 
 MODULES = {
-    "hybrid.cli.verbs.cluster": ("status", "decisions", "node", "image", "token"),
+    "hybrid.cli.verbs.cluster": ("status", "decisions", "node", "cluster", "token"),
+    "hybrid.cli.verbs.image": ("image",),
     "hybrid.cli.verbs.site": ("site",),
     "hybrid.cli.verbs.snap": ("snap",),
     "hybrid.cli.verbs.stash": ("stash",),

@@ -17,7 +17,7 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 
 from hybrid.adapters import TxtRecords
-from hybrid.api.ports import IssuedJoinToken
+from hybrid.api.ports import HeldImage, IssuedJoinToken
 from hybrid.api.service import ApiService
 from hybrid.api.tokens import new_token
 from hybrid.away.lines import AwaySite, Stream
@@ -607,7 +607,14 @@ class FakeJoinTokens:
 
 
 class FakeImages:
-    """`ImageStore` with one image."""
+    """`ImageStore` with one image in the pool and one that is only built."""
+
+    def held(self) -> list[HeldImage]:
+        """See `ImageStore`."""
+        php = HeldImage(
+            manifest=Manifest("php"), reference="php@1", size_bytes=141 << 20, packages=("nginx 1", "php 8")
+        )
+        return [php, HeldImage(manifest=Manifest("static"), size_bytes=2 << 20)]
 
     async def import_image(self, name: str, progress: Progress) -> str:
         """See `ImageStore`."""

@@ -65,8 +65,10 @@ def test_snapshots_come_from_any_holder(cluster: Any) -> None:
 
 
 def test_images_of_a_named_node(cluster: Any) -> None:
-    """`?node=` asks another node."""
-    assert [image["name"] for image in cluster.n1("GET", "/v1/images?node=n2").json["items"]] == ["php", "static"]
+    """`?node=` asks another node; each is told with its size and what it was built from, also where it only waits."""
+    php, static = cluster.n1("GET", "/v1/images?node=n2").json["items"]
+    assert (php["name"], php["reference"], php["packages"]) == ("php", "php@1", ["nginx 1", "php 8"])
+    assert (static["name"], static["reference"], static["size_bytes"]) == ("static", None, 2 << 20)
     assert cluster.n1.peers.requests[-1][0] == cluster.n2.id
     cluster.world.live.discard(cluster.n2.id)
     assert cluster.n1("GET", "/v1/images?node=n2").status == 503

@@ -6,6 +6,7 @@ import csv
 import json
 import signal
 import subprocess
+import tarfile
 import time
 from pathlib import Path
 from typing import Any
@@ -435,3 +436,23 @@ def test_visitors(hybrid: Any) -> None:
     assert json.loads(hybrid("site", "stats", "blog", "--format", "json").out)["requests"] == 0
     done = hybrid("site", "access-log", "blog", "-n", "5")
     assert (done.code, done.out) == (0, "")
+
+
+def test_images_come_and_go_by_the_store_of_this_machine(hybrid: Any, tmp_path: Path) -> None:
+    """One from elsewhere is converted, then taken by the node; what cannot be used is said, and nothing asked for."""
+    store = ("--store", str(tmp_path / "store"))
+    with tarfile.open(tmp_path / "theirs.tar", "w") as archive:
+        archive.addfile(tarfile.TarInfo("etc/passwd"))
+    assert hybrid("image", "import", "php", "--from", str(tmp_path / "theirs.tar"), *store).code == 0
+    assert hybrid("image", "export", "php", "-o", str(tmp_path / "php.tar"), *store).code == 0
+    with tarfile.open(tmp_path / "php.tar") as archive:
+        assert "rootfs/etc/passwd" in archive.getnames()
+    (tmp_path / "bad.tar").write_bytes(b"hello")
+    ran = hybrid("image", "import", "php", "--from", str(tmp_path / "bad.tar"), *store)
+    assert (ran.code, ran.out, "no tar" in ran.err) == (1, "", True)
+    assert "mariadb" in hybrid("image", "build", *store).out
+    listed = json.loads(hybrid("image", "list", "--format", "json").out)
+    assert [(one["name"], one["nodes"]) for one in listed] == [
+        ("php", ["n1", "n2", "n3"]),
+        ("static", ["n1 (built)", "n2 (built)", "n3 (built)"]),
+    ]

@@ -21,7 +21,7 @@ from hybrid_containers import build as builder
 from hybrid_containers import debian
 from hybrid_containers.child import Reactor
 from hybrid_containers.image import ImageStore, is_complete
-from hybrid_containers.recipe import Recipe, load_recipe, recipes_in
+from hybrid_containers.recipe import Recipe, load_manifest, load_recipe, manifest_text, recipes_in
 from hybrid_containers.unpack import check, refuse
 
 RECIPES = builder.default_recipes()
@@ -207,3 +207,11 @@ def test_another_content_is_another_image(static: Path) -> None:
     sums: Callable[[str, str], str] = lambda tar, toml: f"{tar}  a.tar\n{toml}  a.toml\n"  # noqa: E731 - two words
     assert digest_of(sums("1", "2")) != digest_of(sums("1", "3"))
     assert len(digest_of(sums("1", "2"))) == 12
+
+
+@pytest.mark.parametrize("name", recipes_in(RECIPES))
+def test_a_manifest_written_down_is_the_same(tmp_path: Path, name: str) -> None:
+    """Hooks, extracts with quotes in their commands, limits: what an exported image says of itself is what it was."""
+    _, manifest = load_recipe(RECIPES, name)
+    (tmp_path / "manifest.toml").write_text(manifest_text(manifest))
+    assert load_manifest(tmp_path / "manifest.toml") == manifest

@@ -74,7 +74,7 @@ async def create_join_token(parts: Parts, call: Call) -> Answer:
 
 async def list_images(parts: Parts, call: Call) -> Answer:
     """Images on this node, by name."""
-    return page(parts, schema.Image, [render.image(manifest) for manifest in parts.hosting.images()])
+    return page(parts, schema.Image, [render.image(held) for held in parts.images.held()])
 
 
 async def import_image(parts: Parts, call: Call) -> Answer:

@@ -1,4 +1,4 @@
-"""`hybrid status`, `hybrid node …`, `hybrid cluster …`, `hybrid image …`, `hybrid token …`: the cluster itself."""
+"""`hybrid status`, `hybrid node …`, `hybrid cluster …`, `hybrid token …`: the cluster itself."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import argparse
 import time
 from typing import Any
 
-from hybrid.cli.columns import Column, bytes_, ports, seconds
+from hybrid.cli.columns import Column, bytes_, seconds
 from hybrid.cli.exits import CliError
-from hybrid.cli.follow import finish
-from hybrid.cli.parser import add_command, add_noun, ask_option, long_options
+from hybrid.cli.parser import add_command, add_noun, ask_option
 from hybrid.cli.parser import seconds as duration
 from hybrid.cli.paths import Json, segment, with_query
 from hybrid.cli.session import Session
@@ -28,13 +27,6 @@ NODES = (
     Column("storage_ok", "STORAGE"),
     Column("address"),
     Column("release"),
-)
-IMAGES = (
-    Column("name"),
-    Column("kind"),
-    Column("ports", show=ports),
-    Column("memory_bytes", "MEMORY", bytes_, "right"),
-    Column("description"),
 )
 DECISIONS = (
     Column("kind"),
@@ -80,12 +72,6 @@ def add(nouns: argparse._SubParsersAction[Any], common: argparse.ArgumentParser)
         "hybrid cluster verification --every 12h",
     )
     verification.add_argument("--every", type=duration, metavar="TIME", help="change it; 0: never")
-    image = add_noun(nouns, common, "image", "what sites are made from")
-    image.add("list", "images on a node", list_images).add_argument("--node", help="default: the one that answers")
-    imports = image.add("import", "import an image from a node's store of built images", import_image)
-    imports.add_argument("image", metavar="NAME")
-    imports.add_argument("--node", help="default: the one that answers")
-    long_options(imports)
     token = add_noun(nouns, common, "token", "who may call the API, who may join")
     join = token.add("create-join", "a token with which one node may join", create_join_token)
     join.add_argument("--ttl", type=duration, default=1800.0, metavar="TIME", help="how long it is valid (30m)")
@@ -186,18 +172,6 @@ def rotate_key(session: Session) -> int:
     else:
         session.out.one(keys, name="sealing_since")
     return 0
-
-
-def list_images(session: Session) -> int:
-    """`hybrid image list`."""
-    session.out.items(session.api.get("/v1/images", node=session.options.node)["items"], IMAGES)
-    return 0
-
-
-def import_image(session: Session) -> int:
-    """`hybrid image import`."""
-    options = session.options
-    return finish(session, session.api.post("/v1/images", {"name": options.image}, node=options.node))
 
 
 def create_join_token(session: Session) -> int:
