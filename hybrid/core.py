@@ -26,6 +26,8 @@ from hybrid.cluster.election import Elections
 from hybrid.cluster.ledger import Merged
 from hybrid.drivers import Drivers
 from hybrid.errors import HybridError
+from hybrid.hosting.accesslogs import AccessLogs, nobody
+from hybrid.hosting.addresses import id_base
 from hybrid.hosting.care import Care
 from hybrid.hosting.choices import Choices
 from hybrid.hosting.condition import Condition
@@ -59,7 +61,7 @@ from hybrid.storage.witnessed import witnessed
 from hybrid.strict.sites import StrictSites
 from hybrid.traffic import traffic_of
 from hybrid.view import SiteView
-from hybrid.wire import Done, OwnerSeen, SeesOwner, TakeOver
+from hybrid.wire import Done, LogLines, OwnerSeen, SeesOwner, TakeOver
 from hybrid_replicator.kept import Kept
 from hybrid_replicator.service import Replicator
 
@@ -84,6 +86,7 @@ class Core(MultiService):
         previews: Past moments that people look at, of all nodes.
         outlook: The newest view, and who follows it.
         care: What it does for sites beyond serving them.
+        access_logs: Become files of the sites.
         shelf: The images on this node.
         shared: The cluster's shared map.
         told: Called with `(kind, site, text)` at each transition of a site; for the log of events.
@@ -260,6 +263,16 @@ class Core(MultiService):
             self._tell,
             drivers.wall_s,
         )
+        self.access_logs = AccessLogs(
+            self._reactor,
+            me,
+            drivers.append or nobody,
+            drivers.links,
+            holdings,
+            self._tasks,
+            lambda: self.outlook.view,
+            lambda site: (terms.root(site), id_base(holdings.need(site).spec, self._settings)),
+        )
         self.hosting = HostingService(
             lambda: self.outlook.view,
             self.shelf,
@@ -343,6 +356,7 @@ class Core(MultiService):
         await self.presence.describe()
         self._drivers.links.handle(SeesOwner, self._sees_owner)
         self._drivers.links.handle(TakeOver, self._take_over)
+        self._drivers.links.handle(LogLines, self.access_logs.take_on)
         self.presence.setServiceParent(self)
         self.replicator.setServiceParent(self)
         self._strict.decide()
@@ -359,6 +373,7 @@ class Core(MultiService):
             (WATCH_EVERY_S, self._uniting.look),
             (AWAY_EVERY_S, self.away.look),
             (WATCH_EVERY_S, self._relief.look),
+            (WATCH_EVERY_S, self.access_logs.look),
             (CONDITION_EVERY_S, self._condition.look),
             (PURGE_EVERY_S, self._purge.look),
             *self.care.loops(),
@@ -391,6 +406,7 @@ class Core(MultiService):
 
     async def die(self) -> None:
         """Fall silent; containers go on."""
+        await self.access_logs.finish()
         self._loops.stop()
         self._strict.stop()
         self.outlook.stop()
@@ -404,6 +420,7 @@ class Core(MultiService):
         self._observer.report(fact)
         self.presence.vigilance.observe(fact)
         self.care.sleeping.observe(fact)
+        self.access_logs.observe(fact)
         for observe in self.observed:
             observe(fact)
 

@@ -15,6 +15,7 @@ from hybrid.cluster.pulse import Datagrams
 from hybrid.cluster.pulse import Links as PulseLinks
 from hybrid.cluster.sealing import Seals
 from hybrid.departures import Links as Cuts
+from hybrid.hosting.accesslogs import Append
 from hybrid.hosting.terms import Accepts
 from hybrid.ports import Containers, Peers, Pool
 from hybrid.strict.ports import StrictDrivers
@@ -41,6 +42,8 @@ class Drivers:
     shift_owners: Callable[[str, int], Awaitable[object]]
     imprint: Callable[[str, int, str], Awaitable[None]] | None = None
     """See `hybrid.hosting.creation.Creation`; `None`: nothing is written."""
+    append: Append | None = None
+    """Writes access logs of sites; `None`: nobody does."""
     wall_s: Callable[[], float]
     patient_wall_s: Callable[[], float] | None = None
     """By which snapshots are old: does not believe a clock that leaps ahead. `None`: `wall_s`."""

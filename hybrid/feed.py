@@ -237,6 +237,14 @@ class _Follower(FrameProtocol):
                 raise ValueError("a change came before the whole view")
         self._follow(self._view)
 
+    @property
+    def hears(self) -> bool:
+        """Whether the node process is there, and reads."""
+        return self._view is not None and not self._paused
+
+    def connectionLost(self, reason: object = None) -> None:
+        self._view = None
+
     def tell(self, fact: Fact) -> None:
         """Send a fact up, unless the node process stands still: then it is dropped."""
         if not self._paused:
@@ -279,6 +287,12 @@ class FeedClient(ClientService):
             return min(2.0, 0.1 * attempts)
 
         super().__init__(UNIXClientEndpoint(reactor, path), Frames(build), retryPolicy=patience_s, clock=reactor)
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether the node process takes what is reported now."""
+        follower = self._connected
+        return follower is not None and follower.hears
 
     def report(self, fact: Fact) -> None:
         """Send a fact to the node process; dropped while it is away."""

@@ -55,6 +55,7 @@ from hybrid.supervise import parse
 from hybrid.traffic import goes_squeezed
 from hybrid.web.resource import Pages
 from hybrid_containers.image import ImageStore, imprint, shift_owners
+from hybrid_containers.loggers import append
 from hybrid_containers.runtime import LxcContainers
 from hybrid_dns.keeping import LOOK_EVERY_S, NameKeeping
 from hybrid_replicator.children import ChildFiles
@@ -163,6 +164,7 @@ class Node(MultiService):
             accepts=Dial(reactor),
             shift_owners=lambda path, id_base: shift_owners(reactor, Path(path), id_base),
             imprint=lambda path, id_base, private: imprint(reactor, Path(path), id_base, private),
+            append=lambda portions: append(reactor, portions),
             wall_s=time.time,
             patient_wall_s=self._patient_s,
             random=random.Random(),

@@ -173,6 +173,13 @@ class TakeOver(msgspec.Struct, frozen=True, tag=True):
     head: Guid
 
 
+class LogLines(msgspec.Struct, frozen=True, tag=True):
+    """To the owner of a site: lines of its access log that the sender was told while it was the owner."""
+
+    site: SiteId
+    lines: bytes
+
+
 class ApiCall(msgspec.Struct, frozen=True, tag=True, kw_only=True):
     """An API request passed on to the node that can answer it."""
 
@@ -264,6 +271,7 @@ Message = (
     | Taken
     | Refused
     | TakeOver
+    | LogLines
     | ApiCall
     | ApiAnswer
     | Failed

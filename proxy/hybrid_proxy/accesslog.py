@@ -15,6 +15,7 @@ from hybrid_proxy.head import RequestHead
 
 MOST_LINES = 2000
 """Of one site between two reports; more are counted only."""
+MOST_IN_ALL = 50_000
 MOST_FIELD = 1024
 _SOURCE = re.compile(rb"(?i)(?:^|\n)x-forwarded-for: ([^\r,]*)")
 _ID = re.compile(rb"(?i)(?:^|\n)x-request-id: ([^\r]*)")
@@ -43,18 +44,20 @@ class Journal:
     def __init__(self) -> None:
         self._lines: dict[SiteId, list[str]] = {}
         self._dropped: dict[SiteId, int] = {}
+        self._count = 0
 
     def add(self, site: SiteId, line: str) -> None:
         """One more line."""
         lines = self._lines.setdefault(site, [])
-        if len(lines) < MOST_LINES:
+        if len(lines) < MOST_LINES and self._count < MOST_IN_ALL:
             lines.append(line)
+            self._count += 1
         else:
             self._dropped[site] = self._dropped.get(site, 0) + 1
 
     def taken(self) -> Iterator[Logged]:
         """What came since the last call."""
-        lines, self._lines = self._lines, {}
+        lines, self._lines, self._count = self._lines, {}, 0
         dropped, self._dropped = self._dropped, {}
         return (Logged(site, tuple(found), dropped.get(site, 0)) for site, found in lines.items())
 

@@ -54,6 +54,7 @@ class ProxyProcess(MultiService):
         self._feed = FeedClient(
             reactor, str(self._run_dir / "view.sock"), self._doors.follow, self._doors.follow_secrets
         )
+        self._doors.heard = lambda: self._feed.is_heard
         self._doors.setServiceParent(self)
         self._feed.setServiceParent(self)
 

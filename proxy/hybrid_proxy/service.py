@@ -100,6 +100,8 @@ class FrontDoors(MultiService):
         self._journals = LoopingCall(self._report_log)
         self._journals.clock = reactor
         self._has_view = False
+        self.heard: Callable[[], bool] = lambda: True
+        """Whether what is reported arrives; while it does not, it is kept."""
         self._members: Collection[NodeId] = ()
 
     # ------------------------------------------------------------------------------------------------ life
@@ -234,6 +236,8 @@ class FrontDoors(MultiService):
                 listener.pause(paused)
 
     def _report_traffic(self) -> None:
+        if not self.heard():
+            return
         try:
             self._told += 1
             self._report(Used(self._front, self._told, tuple(sorted(self.house.in_use()))))
@@ -245,7 +249,8 @@ class FrontDoors(MultiService):
     def _report_log(self) -> None:
         try:
             self._calls.again()
-            for logged in self.house.journal.taken():
-                self._report(logged)
+            if self.heard():
+                for logged in self.house.journal.taken():
+                    self._report(logged)
         except Exception:
             self.log.failure("access logs could not be reported")

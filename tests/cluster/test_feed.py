@@ -150,8 +150,12 @@ async def test_facts_of_a_worker_reach_the_node(feed: Feed) -> None:
     await client.whenConnected()
     client.report(fact)
     await until(lambda: feed.facts == [fact])
+    assert not client.is_heard  # the node process does not know the cluster yet
+    feed.server.follow(view(1))
+    await until(lambda: client.is_heard)
     await client.stopService()
     client.report(fact)
+    assert not client.is_heard
 
 
 @pytest_twisted.ensureDeferred

@@ -7,7 +7,7 @@ A node's life can end at any moment, also within a call to its disk: from then o
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -147,6 +147,10 @@ class Member:
         self.content = NoFiles()
         self.up = False
         self.refuses_connections = False
+        self.logs: dict[SiteId, bytes] = {}
+        """Access logs written here."""
+        self.no_room = ""
+        """Why none can be written."""
 
     def start(self) -> None:
         """Come to life, on the disk there is."""
@@ -178,6 +182,7 @@ class Member:
             seals=MemorySeals(self.id),
             accepts=self._accepts,
             shift_owners=self._shift_owners,
+            append=self._append,
             wall_s=self.cluster.wall_s,
             random=random.Random(self.name),
             load=lambda: 0.0,
@@ -194,6 +199,13 @@ class Member:
     async def _accepts(self, address: str, port: int) -> bool:
         listening = any(spec.address == address for spec in self.containers.specs().values())
         return listening and not self.refuses_connections
+
+    async def _append(self, portions: Sequence[tuple[str, int, bytes]]) -> list[str]:
+        if not self.no_room:
+            for root, _, data in portions:
+                site = SiteId(root.rpartition("/")[2])
+                self.logs[site] = self.logs.get(site, b"") + data
+        return [self.no_room] * len(portions)
 
     async def _shift_owners(self, path: str, id_base: int) -> int:
         return 0

@@ -155,6 +155,21 @@ def started_within_s(lab: Lab) -> list[float]:
     return [float(found[1]) for text in texts if (found := re.search(r"started within ([0-9.]+) s", text))]
 
 
+def test_the_access_log_is_a_file_of_the_site(lab: Lab) -> None:
+    """What was asked through any node is in it within seconds, written as the site's own user."""
+    lab.api("n2").call("PATCH", "/sites/hello/http", {"log": "combined"})
+    lab.wait(lambda: lab.api("n1").call("GET", "/sites/hello/http")["log"] == "combined", "n1 knows of it", 30)
+
+    def logged() -> bool:
+        for node in lab.nodes.values():
+            visit(node.address, "hello.hybrid.test", f"/?through={node.name}")
+        found = lab.api("n1").execute("hello", ["sh", "-c", "cat /var/log/hybrid/access.log || true"])
+        return all(f'"GET /?through={node} HTTP/1.1" 200 ' in found for node in lab.nodes)
+
+    lab.wait(logged, "the requests are in the log", PATIENCE_S)
+    assert lab.api("n1").execute("hello", ["stat", "-c", "%u:%g", "/var/log/hybrid/access.log"]) == "0:0\n"
+
+
 def test_sites_sleep_and_are_woken_by_whatever_comes(lab: Lab) -> None:
     """By a request and by a datagram at a node that does not own them, within a moment; none of it is lost."""
     for site in ("hello", "files"):
