@@ -275,7 +275,7 @@ class Invariants:
         tells, also when it is asked, of the line before, until it is done: more cannot be known of it.
         """
         volume = node.disk.volumes().get(name)
-        if volume is None:
+        if volume is None or not volume.moments:  # what is being begun anew has none to need
             return None
         if guid == volume.moments[-1].snapshot.guid:
             return "which is the newest"
