@@ -9,6 +9,7 @@ that the other might have: ignorance is not emptiness.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -17,6 +18,7 @@ from hybrid.errors import PeerError
 from hybrid.history import History, guids
 from hybrid.model import Guid, NodeId, SiteId
 from hybrid_replicator.delivery import Delivery
+from hybrid_replicator.forgetting import Kept
 from hybrid_replicator.holds import BaseHolds
 from hybrid_replicator.names import site_dataset
 from hybrid_replicator.ports import Heads
@@ -36,19 +38,30 @@ class Bases:
         self._silent: dict[tuple[str, NodeId], tuple[Guid, float]] = {}
         """Who did not say what it holds: our head when it was first asked, and when that was."""
 
-    async def kept(self, site: SiteId, history: History) -> frozenset[Guid]:
+    async def kept(self, site: SiteId, history: History) -> Kept:
         """
-        What retention must leave of `history`, which is our line of `site`, oldest first.
+        What retention must leave of `history`, which is our line of `site`, oldest first, by what is known when asked.
 
         Every node is asked whose published snapshots are all unknown here; each answer has a deadline.
         """
-        dataset, ours = site_dataset(site), set(guids(history))
-        strangers = [peer for peer, published in self._heads(site).items() if ours.isdisjoint(published)]
+        dataset, strangers = site_dataset(site), self._strangers(site, history)
         self._silent = {key: since for key, since in self._silent.items() if key[0] != dataset or key[1] in strangers}
         for_strangers: set[Guid] = set()
         for peer in strangers:
             for_strangers.update(await self._compare(dataset, history, peer))
-        return self._needed(site) | for_strangers
+        return partial(self._by_now, site, history, frozenset(strangers), frozenset(for_strangers))
+
+    def _by_now(
+        self, site: SiteId, history: History, asked: frozenset[NodeId], for_asked: frozenset[Guid]
+    ) -> frozenset[Guid]:
+        """All of it, once there is a node to be asked that was not `asked`."""
+        if asked.issuperset(self._strangers(site, history)):
+            return self._needed(site) | for_asked
+        return frozenset(guids(history))
+
+    def _strangers(self, site: SiteId, history: History) -> list[NodeId]:
+        ours = set(guids(history))
+        return [peer for peer, published in self._heads(site).items() if ours.isdisjoint(published)]
 
     async def _compare(self, dataset: str, history: History, peer: NodeId) -> tuple[Guid, ...]:
         """What is kept for a node that cannot be asked; what is in common with one that can, `holds` is told."""

@@ -14,6 +14,7 @@ from hybrid_replicator.holds import BaseHolds
 from hybrid_replicator.index import HistoryIndex
 from hybrid_replicator.retention import forgettable
 
+Kept = Callable[[], Set[Guid]]
 AT_ONCE = 16
 """Snapshots of one dataset destroyed in one round, where there is room: the rest waits for the next."""
 
@@ -28,12 +29,13 @@ class Forgetting:
         self._needed: dict[tuple[str, Guid], float] = {}
         """Snapshots that somebody holds or cloned, and until when not to ask again."""
 
-    async def tidy(self, dataset: str, kept: Set[Guid], grid: Grid = DEFAULT, at_once: int = AT_ONCE) -> int:
+    async def tidy(self, dataset: str, kept: Kept, grid: Grid = DEFAULT, at_once: int = AT_ONCE) -> int:
         """
         Destroy what may go of one dataset.
 
         Args:
-            kept: Guids that others need, on top of what is kept in any case.
+            kept: Guids that others need, on top of what is kept in any case; asked again before each deed, since a
+                round takes seconds, and news of another node's line may come in it.
             grid: What is kept of it.
             at_once: How many may go.
 
@@ -43,18 +45,19 @@ class Forgetting:
         now_s = self._wall_s()
         self._needed = {key: until_s for key, until_s in self._needed.items() if until_s > now_s}
         history = self._index.history(dataset)
-        going = forgettable(history, kept | self._index.origins(), now_s, grid)
+        going = forgettable(history, kept() | self._index.origins(), now_s, grid)
         going = tuple(guid for guid in going if (dataset, guid) not in self._needed)[:at_once]
         gone = 0
         for guid in going:
-            gone += await self._destroy(dataset, guid, now_s)
+            if guid not in kept():
+                gone += await self._destroy(dataset, guid, kept, now_s)
         return gone
 
-    async def _destroy(self, dataset: str, guid: Guid, now_s: float) -> bool:
+    async def _destroy(self, dataset: str, guid: Guid, kept: Kept, now_s: float) -> bool:
         try:
             if not await self._gone(dataset, guid):
                 cleared = await self._holds.clear(dataset, guid)
-                if not cleared or not await self._gone(dataset, guid):
+                if not cleared or guid in kept() or not await self._gone(dataset, guid):
                     self._needed[dataset, guid] = now_s + HOUR_S
                     return False
         except NoSuchSnapshot:

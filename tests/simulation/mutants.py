@@ -31,6 +31,7 @@ from hybrid.hosting.holdings import Holdings
 from hybrid.hosting.terms import Terms
 from hybrid.model import NO_CLAIM, Bid, Claim, Guid, NodeId, SiteId, SiteRegister, Snapshot, Stash
 from hybrid_replicator.bases import Bases
+from hybrid_replicator.forgetting import Kept
 from hybrid_replicator.holds import BaseHolds
 from hybrid_replicator.names import site_dataset
 from hybrid_replicator.stash import Stashes
@@ -120,9 +121,9 @@ class ForgetfulHolds(BaseHolds):
 class ForgetfulBases(Bases):
     """Says that nothing is needed as a base."""
 
-    async def kept(self, site: SiteId, history: History) -> frozenset[Guid]:
+    async def kept(self, site: SiteId, history: History) -> Kept:
         """See `Bases`."""
-        return frozenset()
+        return frozenset
 
 
 class NoBaseHeld(Core):
