@@ -224,8 +224,8 @@ class Stashes:
         crashpoint.reached("stash-dressed")
         stash = await self._label(intent, main, aside)
         crashpoint.reached("stash-labelled")
+        await self._learn(intent.site, main, aside, intent.source)  # first: what is not known is not given to others
         await self._pool.set_properties(JOURNAL, {intent_key(intent.site): None})
-        await self._learn(intent.site, main, aside, intent.source)
         self.log.info("site {site}: {stash} set aside ({why})", site=intent.site, stash=intent.id, why=intent.why)
         self._report(Stashed(stash))
         return stash

@@ -292,6 +292,40 @@ def test_storage_that_fails_half_way_is_finished_later(clock: Clock, run: Run) -
     run(story())
 
 
+def test_a_stash_made_by_failing_storage_is_known(clock: Clock, run: Run) -> None:
+    """Whichever call fails, once it was finished the stash is in the index: one that is not is given to nobody."""
+
+    async def attempt(at: int) -> bool:
+        """Whether call number `at` came to fail."""
+        pool, node, guids = await furnished(clock)
+        calls = 0
+
+        async def fail() -> None:
+            nonlocal calls
+            calls += 1
+            if calls == at:
+                raise StorageSick("the pool does not answer")
+
+        pool.before_each("*", fail)
+        try:
+            await node.stashes.stash(SITE, guids[1], "rollback")
+        except StorageSick:
+            pool.before_each("*", None)
+            await node.stashes.finish(SITE)
+        pool.before_each("*", None)
+        aside = {dataset.name for dataset in await pool.datasets() if dataset.name.startswith(f"stash/{SITE}.")}
+        assert {f"stash/{stash.id}" for stash in node.index.stashes(SITE)} == aside, f"after call {at}"
+        return calls >= at
+
+    async def story() -> None:
+        at = 1
+        while await attempt(at):
+            at += 1
+        assert at > 20
+
+    run(story())
+
+
 async def rolled_back(node: Node, guids: list[Guid]) -> Stash:
     """One rollback."""
     return await node.stashes.stash(SITE, guids[1], "rollback")
