@@ -32,6 +32,8 @@ class Package(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     copies: int = 2
     bandwidth_bytes: int | None = None
     """In a month, for panels to bill by; nothing is cut off."""
+    image: str = ""
+    """What a site is made of that a panel orders and says nothing of; empty: `php`."""
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -26,6 +26,8 @@ class PackageBody(Body, frozen=True):
     retention: Retention = ""
     copies: Copies = 2
     bandwidth_bytes: Annotated[int, Meta(ge=0, le=2**62)] | None = None
+    image: Annotated[str, Meta(max_length=128, pattern="^([a-z0-9][a-z0-9.@:-]*)?$")] = ""
+    """What a site is made of that a panel orders and says nothing of; empty: `php`."""
 
 
 class PackageAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,6 +42,7 @@ class PackageAnswer(msgspec.Struct, frozen=True, kw_only=True):
     retention: str
     copies: int
     bandwidth_bytes: int | None
+    image: str
     accounts: int
     """How many have it."""
 

@@ -9,6 +9,7 @@ from msgspec import UNSET
 
 from hybrid.accounts import ACCOUNT, Account, Package, encode
 from hybrid.api import accountschema as schema
+from hybrid.api.asking import Asking
 from hybrid.api.calls import Answer, Call, json_answer
 from hybrid.api.customers import account_of, accounts, packages, sites_of
 from hybrid.api.endpoints.links import LinkAnswer, NewLink, link_for
@@ -16,7 +17,6 @@ from hybrid.api.endpoints.pages import page
 from hybrid.api.jsonbody import decode as body_of
 from hybrid.api.moments import rfc3339
 from hybrid.api.parts import Parts
-from hybrid.api.problems import Problem
 from hybrid.api.routes import Route
 from hybrid.api.schema import Empty, Operation, Page
 from hybrid.deeds import Progress
@@ -100,7 +100,7 @@ async def change_account(parts: Parts, call: Call) -> Answer:
 
     async def one(site: SiteView) -> None:
         assert package is not None
-        await _ask(parts, call, "PATCH", site, limits(package))
+        await _asking(parts, call).call("PATCH", f"/v1/sites/{site.spec.id}", limits(package))
 
     return _each(parts, call, account, "change", one if package else None)
 
@@ -137,7 +137,7 @@ def _switch(parts: Parts, call: Call, kind: str, reason: str) -> Answer:
 
     async def one(site: SiteView) -> None:
         if site.spec.suspended != bool(reason):
-            await _ask(parts, call, "PATCH", site, {"suspended": bool(reason)})
+            await _asking(parts, call).call("PATCH", f"/v1/sites/{site.spec.id}", {"suspended": bool(reason)})
 
     return _each(parts, call, account, kind, one)
 
@@ -147,10 +147,12 @@ async def end_account(parts: Parts, call: Call) -> Answer:
     account = account_of(parts, call.params["account"])
 
     async def one(site: SiteView) -> None:
-        begun = msgspec.json.decode((await _ask(parts, call, "DELETE", site, None)).body, type=Operation)
-        ended = await _waited(parts, call, begun)
+        asking = _asking(parts, call)
+        ended = await asking.waited(await asking.call("DELETE", f"/v1/sites/{site.spec.id}"), _SITE_S)
         if ended.state != "done":
-            raise Conflict(f"deleting {site.spec.name} {ended.state}", ended.error.title if ended.error else "")
+            raise Conflict(
+                f"deleting {site.spec.name} goes on", f"it is {ended.state} after {_SITE_S:.0f} s", "try again"
+            )
 
     def forget() -> None:
         parts.shared.put(ACCOUNT + account.name, None)
@@ -163,6 +165,11 @@ async def link_account(parts: Parts, call: Call) -> Answer:
     wanted = body_of(call.body, NewLink)
     account = account_of(parts, call.params["account"])
     return json_answer(link_for(parts, wanted.name or account.name, account=account.name), 201)
+
+
+def _asking(parts: Parts, call: Call) -> Asking:
+    """Calls about the account's sites, each answered by its owner."""
+    return Asking(parts.ask, parts.monotonic_s, call.actor)
 
 
 def _each(
@@ -199,30 +206,6 @@ def _each(
 
     begun = parts.operations.start(kind, f"account {account.name}", None, call.actor.name, work, call.key)
     return json_answer(begun, 202, {"location": f"/v1/operations/{begun.id}"})
-
-
-async def _ask(parts: Parts, call: Call, method: str, site: SiteView, body: object) -> Answer:
-    """A call about one site, answered by its owner. Raises `HybridError`."""
-    data = b"" if body is None else msgspec.json.encode(body)
-    return _good(await parts.ask(Call(method=method, path=f"/v1/sites/{site.spec.id}", body=data, actor=call.actor)))
-
-
-async def _waited(parts: Parts, call: Call, begun: Operation) -> Operation:
-    """The operation once it ended, or after `_SITE_S` as it then is."""
-    until_s = parts.monotonic_s() + _SITE_S
-    while begun.state == "running" and parts.monotonic_s() < until_s:
-        path = f"/v1/operations/{begun.id}"
-        answer = _good(await parts.ask(Call(method="GET", path=path, query="wait=30", actor=call.actor)))
-        begun = msgspec.json.decode(answer.body, type=Operation)
-    return begun
-
-
-def _good(answer: Answer) -> Answer:
-    """The answer, if it is a success. Raises `Conflict` with what it says."""
-    if answer.status >= 400:
-        told = msgspec.json.decode(answer.body, type=Problem)
-        raise Conflict(told.title, told.detail, told.hint)
-    return answer
 
 
 ROUTES = (

@@ -80,6 +80,9 @@ def _add_packages(nouns: argparse._SubParsersAction[Any], common: argparse.Argum
     put.add_argument(
         "--bandwidth", type=count_of_bytes, dest="bandwidth_bytes", metavar="SIZE", help="in a month, for bills"
     )
+    put.add_argument(
+        "--image", default="", metavar="IMAGE", help="of sites that a panel orders and says nothing of; php"
+    )
     delete = verbs.add("delete", "take one away that no account has", delete_package)
     delete.add_argument("package", metavar="PACKAGE")
 
@@ -152,6 +155,7 @@ def put_package(session: Session) -> int:
         "copies",
         "retention",
         "bandwidth_bytes",
+        "image",
     )
     body = {name: getattr(session.options, name) for name in names}
     session.out.one(session.api.post(f"/v1/packages/{segment(session.options.package)}", body), PACKAGES)

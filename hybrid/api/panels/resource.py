@@ -1,0 +1,121 @@
+"""The panels' interfaces over HTTP. Shell."""
+
+from __future__ import annotations
+
+import json
+from typing import cast
+from urllib.parse import quote
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET, Request
+
+from hybrid.api.asking import Asking
+from hybrid.api.panels.classic import Classic, parameters_of
+from hybrid.api.panels.forms import fields_of, panel_token
+from hybrid.api.panels.orders import Orders
+from hybrid.api.panels.whm import Json, Whm
+from hybrid.api.parts import Parts
+from hybrid.api.problems import Refusal
+from hybrid.api.requests import BoundedRequest
+from hybrid.errors import BadRequest
+
+DENIED = {
+    "cpanelresult": {"apiversion": "2", "error": "Access denied", "data": {"reason": "Access denied", "result": "0"}}
+}
+
+
+class _Panel(Resource):
+    """Answers in JSON, and with nothing to who has gone."""
+
+    isLeaf = True
+    log = Logger()
+
+    def __init__(self, parts: Parts) -> None:
+        super().__init__()
+        self._parts = parts
+
+    def render(self, request: Request) -> int:
+        """Answer in time."""
+        gone: list[Failure | None] = []
+        request.notifyFinish().addBoth(gone.append)
+        answering = Deferred.fromCoroutine(self._respond(cast(BoundedRequest, request), gone))
+        answering.addErrback(self._failed, request, gone)
+        return NOT_DONE_YET
+
+    async def answer(self, request: BoundedRequest, path: list[str], fields: dict[str, str]) -> tuple[int, Json]:
+        """Status and JSON. Raises `Refusal`, `BadRequest`."""
+        raise NotImplementedError
+
+    async def _respond(self, request: BoundedRequest, gone: list[Failure | None]) -> None:
+        path, _, query = request.uri.decode("latin-1").partition("?")
+        try:
+            if request.too_large:
+                raise BadRequest("the form is too large")
+            fields = fields_of(query, request.body)
+            status, value = await self.answer(request, path.strip("/").split("/"), fields)
+        except Refusal as refusal:
+            status, value = refusal.problem.status, DENIED | {"result": "error", "error": refusal.problem.title}
+        except BadRequest as error:
+            status, value = 400, {"result": "error", "error": str(error)}
+        if gone:
+            return
+        request.setResponseCode(status)
+        for name, text in (
+            (b"content-type", b"application/json"),
+            (b"cache-control", b"no-store"),
+            (b"server", b"hybrid"),
+        ):
+            request.setHeader(name, text)
+        request.write(json.dumps(value).encode())
+        request.finish()
+
+    def _orders(self, token: str) -> Orders:
+        actor = self._parts.tokens.actor(f"Bearer {token}" if token else "")
+        return Orders(Asking(self._parts.ask, self._parts.monotonic_s, actor))
+
+    def _failed(self, failure: Failure, request: Request, gone: list[Failure | None]) -> None:
+        self.log.failure("{path} failed", failure, path=request.path.decode("latin-1"))
+        if not gone and request.channel is not None:
+            request.loseConnection()
+
+
+class WhmResource(_Panel):
+    """`/json-api/<function>`."""
+
+    async def answer(self, request: BoundedRequest, path: list[str], fields: dict[str, str]) -> tuple[int, Json]:
+        """See `_Panel`."""
+        sent = request.requestHeaders.getRawHeaders(b"authorization") or [b""]
+        user, token = panel_token(sent[-1].decode("latin-1"))
+        orders = self._orders(token)
+        me = self._parts.view.nodes[self._parts.view.me]
+        function = path[1] if len(path) == 2 else ""
+        return 200, await Whm(orders, user, me.name, me.load).answer(function, fields)
+
+
+class ClassicResource(_Panel):
+    """`/whmcs/<function>` and `/admin_api/<function>`."""
+
+    async def answer(self, request: BoundedRequest, path: list[str], fields: dict[str, str]) -> tuple[int, Json]:
+        """See `_Panel`. The key is taken from a form only: queries are written into logs."""
+        orders = self._orders(fields_of("", request.body).get("apikey", ""))
+        function = path[1] if len(path) == 2 else ""
+        return 200, await Classic(orders).answer(path[0], function, parameters_of(fields))
+
+
+class ClassicEntrance(Resource):
+    """`/website/…`, to which a browser comes with a form of the 2013 module: to the pages, by the ticket in it."""
+
+    isLeaf = True
+
+    def render_POST(self, request: Request) -> bytes:  # Twisted's hook
+        """Go where a link would lead."""
+        try:
+            ticket = fields_of("", cast(BoundedRequest, request).body).get("password", "")
+        except BadRequest:
+            ticket = ""
+        request.setResponseCode(303)
+        request.setHeader(b"location", f"/enter?ticket={quote(ticket, safe='')}".encode())
+        return b""
