@@ -118,7 +118,7 @@ def test_a_package_is_made(shop: Any) -> None:
 
 @pytest.mark.parametrize("scheme", ["WHM", "whm", "Basic"])
 def test_who_asks(shop: Any, scheme: str) -> None:
-    """A token is known in each of the ways panels send it; a wrong one learns nothing, one that may only read changes nothing."""
+    """A token is known in each of the ways panels send it; a wrong one learns nothing, a reader changes nothing."""
     status, told = whm(shop, "version", scheme)
     assert status == 200 and told["version"].startswith("11.")
     for key in ("", "hybpat_x", "hybpat_abcdefgh_" + "a" * 32):
