@@ -248,7 +248,10 @@ class Holdings:
         """Remember `claim` durably, so that nothing older is ever taken again."""
         holding = self._held.get(site)
         if holding is not None and claim > self._durable.get(site, NO_CLAIM):
-            await self._write(site, claim, {})
+            try:
+                await self._write(site, claim, {})
+            except NoSuchDataset:  # all of it was set aside; what is to take its place comes with a claim of its own
+                self.log.info("{site} has no main line here that could remember {claim}", site=site, claim=str(claim))
             if site in self._held:
                 self.publish(site)
 

@@ -88,6 +88,18 @@ def test_what_was_seen_is_written_again_where_writing_failed() -> None:
     assert holdings(pool).need(SITE).seen == Claim(7, B)
 
 
+def test_a_site_of_which_only_stashes_are_left_may_be_sent_again() -> None:
+    """What was seen cannot be written down where there is no main line; that must not keep a new one from coming."""
+    pool = MemoryPool(lambda: 0.0)
+    held = owned(pool)
+    done(pool.rename(dataset_of(SITE), f"stash/{SITE}.000001.x.none"))
+    done(held.saw(SITE, Claim(7, B)))
+    assert held.seen(SITE) == Claim(7, B)
+    done(pool.create(dataset_of(SITE), owned_properties(SPEC, Claim(1, A))))
+    done(held.saw(SITE, Claim(7, B)))
+    assert holdings(pool).need(SITE).seen == Claim(7, B)
+
+
 def test_a_bid_never_changes() -> None:
     """An owner that bid and was restarted offers what it offered, whatever changed since: others may have seen it."""
     pool = MemoryPool(lambda: 0.0)
