@@ -70,6 +70,7 @@ RENEW_EVERY_S = 3600.0
 CERTIFICATES_EVERY_S = 2.0
 """How often a node looks for certificates that came to others."""
 ISSUE_EVERY_S = 10.0
+AUDIT_EVERY_S = 600.0
 """How often it looks for what is to be issued."""
 
 
@@ -222,6 +223,7 @@ class Node(MultiService):
 
     def _event(self, kind: str, site: SiteId, text: str) -> None:
         self._api.events.tell(Told(kind=kind, text=text, site=site, node=self._identity.node))
+        self._api.audit.decided(kind, site, text)
 
     def startService(self) -> None:
         """Come to life, or end the process."""
@@ -243,6 +245,7 @@ class Node(MultiService):
         self._clock_watch.start(self._loops)
         self._loops.every(CERTIFICATES_EVERY_S, self._certificates.look)
         self._loops.every(ISSUE_EVERY_S, self._issuing.look)
+        self._loops.every(AUDIT_EVERY_S, self._api.audit.look)
         self._core.outlook.add(self._api.follow)
         self._core.outlook.add(Fronts(self._core.previews, self._feed.follow).follow)
 

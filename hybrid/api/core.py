@@ -51,10 +51,17 @@ class Core:
     async def answer(self, call: Call) -> Answer:
         """The answer to a call whose actor is known. Never raises: every error is a problem."""
 
-        async def found() -> Answer:
-            return await self._once(*self.find(call))
+        known = call
 
-        return await self._told(call, found())
+        async def found() -> Answer:
+            nonlocal known
+            route, known = self.find(call)
+            return await self._once(route, known)
+
+        answer = await self._told(call, found())
+        if call.method not in ("GET", "HEAD") and not call.passed_on:
+            self._parts.audit.answered(known, answer)
+        return answer
 
     def is_public(self, call: Call) -> bool:
         """Whether anybody may call it, without a token."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from hybrid.api.auditing import Audit
 from hybrid.api.calls import Answer, Call
 from hybrid.api.certificates import CertificateDeeds, IssuingDeeds
 from hybrid.api.events import Events
@@ -37,6 +38,7 @@ class Parts:
     certificates: CertificateDeeds
     issuing: IssuingDeeds
     traffic: TrafficBook
+    audit: Audit
     placement: Placement
     ask: Callable[[Call], Awaitable[Answer]]
     """Answers a call as the API does, wherever in the cluster that is: for what is done to many sites."""

@@ -118,6 +118,26 @@ class OperationStore(Protocol):
         """All of them, oldest first."""
 
 
+class AuditStore(Protocol):
+    """Where the audit log outlives the process. Records are JSON; on disk when a call returns."""
+
+    def keep_audit(self, number: int, record: bytes) -> None:
+        """Write a new one."""
+
+    def newest_audit(self) -> bytes | None:
+        """The last one, if there is any."""
+
+    def audits(self, after: int, limit: int) -> list[bytes]:
+        """Those with numbers above `after`, in order, at most `limit`."""
+
+    def drop_audits(self, upto: int) -> None:
+        """Forget those with numbers up to `upto`."""
+
+
+class NodeStore(OperationStore, AuditStore, Protocol):
+    """What the API keeps on its node."""
+
+
 RemoveNode = Callable[[NodeId, str, bool], None]
 """Remove that node for good: `(node, who asks, also when something would be lost)`. Raises `Conflict`."""
 Placement = Callable[[View, CreateSite], NodeId]

@@ -20,6 +20,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from hybrid.api import changes
+from hybrid.api.auditing import Audit
 from hybrid.api.certificates import CertificateDeeds, IssuingDeeds
 from hybrid.api.core import Core
 from hybrid.api.events import Events
@@ -32,7 +33,7 @@ from hybrid.api.ports import (
     ClusterKeys,
     ImageStore,
     JoinTokens,
-    OperationStore,
+    NodeStore,
     Placement,
     RemoveNode,
     SharedMap,
@@ -65,6 +66,7 @@ class ApiService(Service):
         core, tokens: What answers calls, and who may call: for those pages.
         events: The log of what happened.
         operations: The long calls of this node.
+        audit: Who asked for what change here, and what this node decided.
     """
 
     log = Logger()
@@ -79,7 +81,7 @@ class ApiService(Service):
         hosting: Hosting,
         peers: Peers,
         shared: SharedMap,
-        store: OperationStore,
+        store: NodeStore,
         join_tokens: JoinTokens,
         images: ImageStore,
         remove_node: RemoveNode,
@@ -107,8 +109,10 @@ class ApiService(Service):
         self.operations = Operations(node, node_name, reactor, wall_s, store, self.events, random, hosting)
         self.tokens = tokens = Tokens(shared, random, wall_s)
         self._traffic = TrafficBook()
+        self.audit = Audit(store, shared, node, node_name, wall_s)
         parts = Parts(
             traffic=self._traffic,
+            audit=self.audit,
             hosting=hosting,
             operations=self.operations,
             events=self.events,

@@ -11,6 +11,7 @@ from hybrid.api.awaytable import AWAY
 from hybrid.api.calls import Answer, Call
 from hybrid.api.endpoints import (
     accounts,
+    audit,
     certificates,
     choices,
     clones,
@@ -356,5 +357,6 @@ ROUTES: tuple[Route, ...] = (
     *traffic.ROUTES,
     *AWAY,
     *_JOBS,
+    *audit.ROUTES,
     _DESCRIPTION,
 )

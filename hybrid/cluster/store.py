@@ -28,6 +28,7 @@ create table if not exists node (id text primary key, register blob not null);
 create table if not exists shared (key text primary key, entry blob not null);
 create table if not exists invitation (id text primary key, invitation blob not null);
 create table if not exists history (dataset text primary key, record blob not null);
+create table if not exists audit (number integer primary key, record blob not null);
 create table if not exists operation (id text primary key, ordinal integer not null, record blob not null);
 """
 
@@ -187,3 +188,25 @@ class Store:
     def load_operations(self) -> list[bytes]:
         """All records, oldest first."""
         return [record for (record,) in self._database.execute("select record from operation order by ordinal")]
+
+    # ------------------------------------------------------------------------------------------------- audit log
+
+    def keep_audit(self, number: int, record: bytes) -> None:
+        """See `hybrid.api.ports.AuditStore`."""
+        self._database.execute("insert into audit values (?, ?)", (number, record))
+
+    def newest_audit(self) -> bytes | None:
+        """See `hybrid.api.ports.AuditStore`."""
+        row: tuple[bytes] | None = self._database.execute(
+            "select record from audit order by number desc limit 1"
+        ).fetchone()
+        return None if row is None else row[0]
+
+    def audits(self, after: int, limit: int) -> list[bytes]:
+        """See `hybrid.api.ports.AuditStore`."""
+        rows = self._database.execute("select record from audit where number>? order by number limit ?", (after, limit))
+        return [record for (record,) in rows]
+
+    def drop_audits(self, upto: int) -> None:
+        """See `hybrid.api.ports.AuditStore`."""
+        self._database.execute("delete from audit where number<=?", (upto,))

@@ -580,10 +580,11 @@ class FakeShared:
 
 
 class FakeStore:
-    """`OperationStore` in a dict, which outlives a service."""
+    """`NodeStore` in dicts, which outlive a service."""
 
     def __init__(self) -> None:
         self.records: dict[str, bytes] = {}
+        self.audited: dict[int, bytes] = {}
 
     def save_operation(self, operation_id: str, record: bytes) -> None:
         """See `OperationStore`."""
@@ -596,6 +597,22 @@ class FakeStore:
     def load_operations(self) -> list[bytes]:
         """See `OperationStore`."""
         return list(self.records.values())
+
+    def keep_audit(self, number: int, record: bytes) -> None:
+        """See `AuditStore`."""
+        self.audited[number] = record
+
+    def newest_audit(self) -> bytes | None:
+        """See `AuditStore`."""
+        return self.audited[max(self.audited)] if self.audited else None
+
+    def audits(self, after: int, limit: int) -> list[bytes]:
+        """See `AuditStore`."""
+        return [self.audited[number] for number in sorted(self.audited) if number > after][:limit]
+
+    def drop_audits(self, upto: int) -> None:
+        """See `AuditStore`."""
+        self.audited = {number: record for number, record in self.audited.items() if number > upto}
 
 
 class FakeJoinTokens:
