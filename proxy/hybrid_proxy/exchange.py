@@ -7,6 +7,8 @@ yet, when its method is safe and nothing came back, or when the other node said 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
 from twisted.logger import Logger
@@ -19,7 +21,6 @@ from hybrid_proxy.body import LAST_CHUNK, chunk
 from hybrid_proxy.client import Client
 from hybrid_proxy.conversation import Conversation
 from hybrid_proxy.head import RequestHead
-from hybrid_proxy.house import House
 from hybrid_proxy.message import (
     CONTINUE,
     interim_bytes,
@@ -35,6 +36,9 @@ from hybrid_proxy.reply import ReplyHead
 from hybrid_proxy.route import Destination, Here, NotOwner, There, Unknown, Wait
 from hybrid_proxy.upstream import Upstream
 
+if TYPE_CHECKING:
+    from hybrid_proxy.house import House
+
 SAFE = frozenset((b"GET", b"HEAD", b"OPTIONS"))
 NO_ROUTE = SiteId("")
 FRESH_TRIES = 3
@@ -47,10 +51,12 @@ class Exchange:
 
     log = Logger()
 
+    brief = False
     site = NO_ROUTE
     begun = False
     """The response has begun."""
-    _destination: Destination | None = None
+    destination: Destination | None = None
+    """Where it went last."""
     _upstream: Upstream | None = None
     _connecting: Deferred[Upstream] | None = None
     _sent_bytes = 0
@@ -104,13 +110,18 @@ class Exchange:
         else:
             self._answer(pages.not_served(route))
 
+    def carry_on(self, destination: Destination, upstream: Upstream, began_s: float) -> None:
+        """It was begun as a brief one (`hybrid_proxy.brief`), and `upstream` was asked."""
+        self.destination, self.site, self._upstream = destination, destination.site, upstream
+        self._began_s = began_s
+
     def resume(self, scout: bool) -> None:
         """See `hybrid_proxy.room.Waiter`."""
         self._scout = scout
         self.begin()
 
     def _go(self, destination: Destination) -> None:
-        house, self._destination, self.site = self._house, destination, destination.site
+        house, self.destination, self.site = self._house, destination, destination.site
         if destination.site in house.room.doubts and not self._scout:
             self._wait_for(destination)
             return
@@ -131,7 +142,7 @@ class Exchange:
 
     def _connected(self, upstream: Upstream) -> None:
         self._connecting = None
-        if isinstance(self._destination, Here):  # of another node only a response shows that it is well
+        if isinstance(self.destination, Here):  # of another node only a response shows that it is well
             self._house.room.trust(self.site)
         self._send(upstream)
 
@@ -140,15 +151,15 @@ class Exchange:
             return  # given up
         self._connecting = None
         if self.site not in self._house.room.doubts:
-            why, where = failure.getErrorMessage(), self._destination
+            why, where = failure.getErrorMessage(), self.destination
             self.log.info("{site} does not answer at {where}: {why}", site=self.site, where=where, why=why)
         self._try_later()
 
     def _try_later(self) -> None:
         """The destination does not answer: wait for a better time or a better view."""
-        assert self._destination is not None
+        assert self.destination is not None
         self._house.room.doubt(self.site)
-        self._wait_for(self._destination)
+        self._wait_for(self.destination)
 
     def _wait_for(self, destination: Destination) -> None:
         """Wait for a destination that does not answer."""
@@ -219,7 +230,7 @@ class Exchange:
 
     def replied(self, upstream: Upstream, reply: ReplyHead, length: int | None, piece: bytes, done: bool) -> None:
         """See `hybrid_proxy.upstream.Asker`."""
-        if reply.not_owner and isinstance(self._destination, There):
+        if reply.not_owner and isinstance(self.destination, There):
             self._misdirected(upstream, done)
             return
         head, client, house = self.head, self._client, self._house
@@ -290,7 +301,7 @@ class Exchange:
             self.begin()
         else:
             self._fresh_tries += 1
-            if self._fresh_tries >= FRESH_TRIES and isinstance(self._destination, Here):
+            if self._fresh_tries >= FRESH_TRIES and isinstance(self.destination, Here):
                 self._answer(pages.BAD_GATEWAY)
             else:
                 self._try_later()
@@ -396,7 +407,7 @@ class Exchange:
 
     def _count(self) -> None:
         """Once for each request that the site answered, at its owner."""
-        if type(self._destination) is not Here:
+        if type(self.destination) is not Here:
             return
         house = self._house
         seconds = house.now_s() - self._began_s

@@ -68,7 +68,10 @@ class Front(Protocol):
     def overdue(self) -> None:
         """See `hybrid_proxy.deadlines.Watched`."""
         self.due_s = NEVER
-        self._late()
+        if self._exchange is not None and self._exchange.brief:
+            self._exchange.overdue()
+        else:
+            self._late()
 
     def _by(self, seconds: float, late: Callable[[], None]) -> None:
         self.due_s = self._house.deadlines.now_s + seconds
@@ -98,11 +101,13 @@ class Front(Protocol):
         """See `twisted.internet.protocol.Protocol`."""
         if self._receive is not None:
             self._receive(data)
+        elif self._exchange is not None:  # a brief one
+            self._receive_early(data)
         elif self._buffer:
             self._buffer += data
             if len(self._buffer) >= self._look_at or b"\n" in data:
                 self._take_requests()
-        else:
+        elif not self._house.ask(self, data):
             self._buffer = data
             self._take_requests()
             if self._buffer and self._receive is None:
@@ -148,6 +153,7 @@ class Front(Protocol):
             self._begin_body(head)
         if self._exchange is exchange:
             exchange.begin()
+            self._house.prepare(self._door, head, exchange.destination)
         return True
 
     def _begin_body(self, head: RequestHead) -> None:
@@ -186,6 +192,11 @@ class Front(Protocol):
         """The connection is closing."""
 
     # ------------------------------------------------------------------------------------------- for the exchange
+
+    def carry_on(self, exchange: Exchange, head: RequestHead) -> None:
+        """A brief exchange has become `exchange`, with what was due still due."""
+        self._exchange, self._head = exchange, head
+        self._receive, self._late = self._receive_early, exchange.overdue
 
     def open(self, destination: Destination) -> Deferred[Upstream]:
         """See `hybrid_proxy.exchange.Client`."""

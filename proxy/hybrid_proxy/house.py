@@ -5,22 +5,27 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator, IReactorTime
 
 from hybrid.model import SiteId
+from hybrid_proxy import brief
 from hybrid_proxy.accesslog import Journal, line
 from hybrid_proxy.deadlines import Deadlines
-from hybrid_proxy.door import PublicDoor, SecureDoor, request_ids
+from hybrid_proxy.door import Door, PublicDoor, SecureDoor, request_ids
 from hybrid_proxy.head import RequestHead
 from hybrid_proxy.limits import Limits, Sources
 from hybrid_proxy.passive import Passive
 from hybrid_proxy.policy import Policy
 from hybrid_proxy.pool import Connect, Pool
 from hybrid_proxy.room import Room
-from hybrid_proxy.route import Routes
+from hybrid_proxy.route import Destination, Routes
 from hybrid_proxy.showing import Certificates
 from hybrid_proxy.traffic import Traffic
+
+if TYPE_CHECKING:
+    from hybrid_proxy.front import Front
 
 
 class House:
@@ -32,10 +37,16 @@ class House:
         limits: What is borne.
         connect: Opens connections to sites and other nodes.
         wall_s: Seconds since the epoch, for access logs.
+        ask: See `hybrid_proxy.brief`.
     """
 
     def __init__(
-        self, clock: IReactorTime, limits: Limits, connect: Connect, wall_s: Callable[[], float] = time.time
+        self,
+        clock: IReactorTime,
+        limits: Limits,
+        connect: Connect,
+        wall_s: Callable[[], float] = time.time,
+        ask: Callable[[Front, bytes], bool] = brief.ask,
     ) -> None:
         self.limits = limits
         self.routes = Routes()
@@ -44,6 +55,7 @@ class House:
         self.policy = Policy(self.routes, self.certificates, self.deadlines)
         self.journal = Journal()
         self.now_s = clock.seconds
+        self.ask = ask
         self._wall_s = wall_s
         self.room = Room(clock, limits)
         self.pool = Pool(self.deadlines, limits, connect, self.room.release_one)
@@ -68,11 +80,20 @@ class House:
 
     def public_door(self, source: str, source_port: int) -> PublicDoor:
         """The door a client at `source` came in by."""
-        return PublicDoor(self.policy, source, source_port, self._ids, self.limits.passes)
+        door = PublicDoor(self.policy, source, source_port, self._ids, self.limits.passes)
+        door.prepared = self.pool.prepared[False]
+        return door
 
     def secure_door(self, source: str, source_port: int, host: str) -> SecureDoor:
         """The door a client at `source` came in by that asked by TLS for `host`."""
-        return SecureDoor(self.policy, source, source_port, self._ids, self.limits.passes, host)
+        door = SecureDoor(self.policy, source, source_port, self._ids, self.limits.passes, host)
+        door.prepared = self.pool.prepared[True]
+        return door
+
+    def prepare(self, door: Door, head: RequestHead, destination: Destination | None) -> None:
+        """See `hybrid_proxy.brief`."""
+        if isinstance(door, PublicDoor):
+            brief.prepare(self, door, head, destination)
 
     def log(
         self, form: str, site: SiteId, head: RequestHead, came_from: bytes, status: int, sent: int, seconds: float
@@ -84,3 +105,4 @@ class House:
         """Certificates to show and challenges to answer, all there are."""
         self.certificates.follow(secrets)
         self.policy.follow(secrets)
+        self.pool.forget_prepared()

@@ -53,13 +53,12 @@ def provenance(head: RequestHead, source: str, scheme: bytes, request_id: bytes,
     Raises:
         Page: It has been here too often.
     """
-    return origin(head, source, scheme, passes) + request_id + b"\r\n"
+    return origin(head.authority, source, scheme, _via(head, passes)) + request_id + b"\r\n"
 
 
-def origin(head: RequestHead, source: str, scheme: bytes, passes: int) -> bytes:
+def origin(authority: bytes, source: str, scheme: bytes, via: bytes) -> bytes:
     """The same but for the request's number, which comes next: much alike for the requests of one connection."""
-    via = _via(head, passes)
-    authority, node = head.authority, source.encode("ascii", "replace")
+    node = source.encode("ascii", "replace")
     quoted = b'"[%b]"' % node if b":" in node else node
     return (
         b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IProtocol, IProtocolFactory
@@ -15,6 +16,9 @@ from hybrid_proxy.limits import Limits
 from hybrid_proxy.proxyv2 import Passport, header_bytes
 from hybrid_proxy.route import Destination, Here, Routes, There
 from hybrid_proxy.upstream import Upstream
+
+if TYPE_CHECKING:
+    from hybrid_proxy.brief import Prepared
 
 Connect = Callable[[Destination, IProtocolFactory], Deferred[IProtocol]]
 """Opens a connection to a destination with a protocol of the factory, within the connect deadline."""
@@ -36,8 +40,9 @@ class Shelf:
         self._pool = pool
         self.waiting: list[Upstream] = []
         """Idle connections, longest idle first."""
-        self.busy: set[Upstream] = set()
-        self.tunnels: set[Upstream] = set()
+        self.busy: dict[Upstream, None] = {}
+        """Those with a request, in the order in which they got it."""
+        self.tunnels: dict[Upstream, None] = {}
         """They may be many and last for days, so they do not count as in use."""
         self.connecting = 0
         self.retired = False
@@ -46,7 +51,7 @@ class Shelf:
         """See `hybrid_proxy.upstream.Shelf`."""
         pool, waiting = self._pool, self.waiting
         limits = pool.limits
-        self.busy.discard(upstream)
+        self.busy.pop(upstream, None)
         if self.retired:
             pool.turn_away(self, upstream)
             return
@@ -63,7 +68,7 @@ class Shelf:
 
     def tunnelled(self, upstream: Upstream) -> None:
         """See `hybrid_proxy.upstream.Shelf`."""
-        self.tunnels.add(upstream)
+        self.tunnels[upstream] = None
         self._pool.done(self, upstream)
 
     @property
@@ -99,36 +104,38 @@ class Pool:
     def __init__(self, deadlines: Deadlines, limits: Limits, connect: Connect, freed: Callable[[SiteId], None]) -> None:
         self.deadlines, self.limits, self._connect, self._freed = deadlines, limits, connect, freed
         self._shelves: dict[SiteId, Shelf] = {}
-        self._retired: set[Shelf] = set()
+        self._retired: dict[Shelf, None] = {}
+        self.prepared: tuple[dict[bytes, Prepared], dict[bytes, Prepared]] = {}, {}
+        """See `hybrid_proxy.brief`: by authority, without and with TLS."""
 
     def take(self, destination: Destination, repeatable: bool) -> Upstream | None:
         """An idle connection; for what cannot be sent twice, only one that was in use a moment ago."""
         shelf = self._shelves.get(destination.site)
         if shelf is None or shelf.destination is not destination:
-            shelf = self._shelf(destination)
+            shelf = self.shelf(destination)
         if not shelf.waiting:
             return None
         upstream = shelf.waiting[-1]
         if not repeatable and self.deadlines.now_s - upstream.idle_since_s > self.limits.fresh_s:
             return None
         del shelf.waiting[-1]
-        shelf.busy.add(upstream)
+        shelf.busy[upstream] = None
         return upstream
 
     def full(self, destination: Destination) -> bool:
         """Whether the destination has all the requests it is given at a time."""
-        return self._shelf(destination).in_use >= self.limits.busy_per_site
+        return self.shelf(destination).in_use >= self.limits.busy_per_site
 
     def open(self, destination: Destination, source: str, source_port: int) -> Deferred[Upstream]:
         """A new connection on behalf of a client; errbacks within the connect deadline. May be cancelled."""
-        shelf = self._shelf(destination)
+        shelf = self.shelf(destination)
         shelf.connecting += 1
         upstream = Upstream(shelf, greeting(destination, source, source_port))
         opening = self._connect(destination, OneProtocol(upstream))
 
         def opened(made: object) -> Upstream:
             shelf.connecting -= 1
-            shelf.busy.add(upstream)
+            shelf.busy[upstream] = None
             self.deadlines.watch(upstream)
             return upstream
 
@@ -150,14 +157,14 @@ class Pool:
         if upstream in shelf.waiting:
             shelf.waiting.remove(upstream)
         if upstream in shelf.tunnels:
-            shelf.tunnels.discard(upstream)
+            shelf.tunnels.pop(upstream, None)
             self.free(shelf)
         self.done(shelf, upstream)
 
     def done(self, shelf: Shelf, upstream: Upstream) -> None:
         """A connection carries no request any more."""
         if upstream in shelf.busy:
-            shelf.busy.discard(upstream)
+            shelf.busy.pop(upstream, None)
             self.free(shelf)
 
     def follow(self, routes: Routes) -> None:
@@ -167,6 +174,7 @@ class Pool:
         Requests under way go on where they may still be answered: on a live node that hands the site over. They end
         where nobody answers: on a dead node, or in a container of ours whose site has a new place.
         """
+        self.forget_prepared()
         for site, shelf in list(self._shelves.items()):
             if routes.route_site(site) is not shelf.destination and routes.route_site(site) != shelf.destination:
                 self._retire(shelf)
@@ -180,12 +188,18 @@ class Pool:
         shelves = (*self._shelves.values(), *self._retired)
         return {shelf.destination.site for shelf in shelves if shelf.in_use or shelf.tunnels}
 
+    def forget_prepared(self) -> None:
+        """What requests come to may have changed."""
+        for table in self.prepared:
+            table.clear()
+
     def close(self) -> None:
         """Close all idle connections."""
         for shelf in list(self._shelves.values()):
             self._retire(shelf)
 
-    def _shelf(self, destination: Destination) -> Shelf:
+    def shelf(self, destination: Destination) -> Shelf:
+        """Where connections to `destination` are."""
         shelf = self._shelves.get(destination.site)
         if shelf is not None:
             if shelf.destination is destination or shelf.destination == destination:
@@ -200,7 +214,7 @@ class Pool:
         for upstream in list(shelf.waiting):
             upstream.abandon()
         if shelf.in_use or shelf.tunnels:
-            self._retired.add(shelf)
+            self._retired[shelf] = None
 
     def free(self, shelf: Shelf) -> None:
         """One request less at this destination."""
@@ -208,7 +222,7 @@ class Pool:
             if shelf.in_use == self.limits.busy_per_site - 1:
                 self._freed(shelf.destination.site)
         elif not shelf.in_use and not shelf.tunnels:
-            self._retired.discard(shelf)
+            self._retired.pop(shelf, None)
 
 
 def _leads_nowhere(destination: Destination, routes: Routes) -> bool:

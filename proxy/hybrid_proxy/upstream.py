@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Protocol as Interface
+from typing import cast
 
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IHalfCloseableProtocol
@@ -20,6 +21,8 @@ from hybrid_proxy.route import Destination
 class Asker(Interface):
     """Who sent the request and hears of the response. After `done`, `lost` or `broken` it hears no more."""
 
+    brief: bool
+    """It is a `BriefAsker`."""
     method: bytes
     fully_sent: bool
     """Nothing of the request is left to send."""
@@ -45,6 +48,16 @@ class Asker(Interface):
 
     def broken(self, why: str) -> None:
         """What came was no response."""
+
+
+class BriefAsker(Asker, Interface):
+    """One that reads a response itself when all of it comes at once, see `hybrid_proxy.brief`."""
+
+    def answer(self, upstream: Upstream, data: bytes) -> bool:
+        """Take the response in `data`; `False`: it is none for that, `whole` takes it."""
+
+    def whole(self) -> Asker:
+        """Who takes any response, from now on."""
 
 
 class Shelf(Interface):
@@ -121,8 +134,12 @@ class Upstream(Protocol):
                 self.abandon()  # nobody asked
         elif self._body is not None:
             self._receive_body(self._body, data)
-        else:
+        elif not asker.brief:
             self._receive_head(asker, data)
+        else:
+            brief = cast(BriefAsker, asker)
+            if not brief.answer(self, data):
+                self._receive_head(brief.whole(), data)
 
     def _receive_head(self, asker: Asker, data: bytes) -> None:
         data = self._buffer + data if self._buffer else data

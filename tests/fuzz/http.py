@@ -24,7 +24,7 @@ from hybrid_proxy.head import Refused, parse_request
 from hybrid_proxy.hello import BadHello, parse_hello
 from hybrid_proxy.house import House
 from hybrid_proxy.limits import Limits
-from hybrid_proxy.message import origin, request_bytes
+from hybrid_proxy.message import provenance, request_bytes
 from hybrid_proxy.pages import Page
 from hybrid_proxy.proxyv2 import BadHeader, parse_header
 from hybrid_proxy.reply import BadReply, parse_reply
@@ -94,7 +94,7 @@ def request(chance: random.Random, data: bytes) -> None:
     if head is None or head.host is None:  # without a host it leads to nobody's site
         return
     try:
-        came_from = origin(head, "192.0.2.1", b"http", 3) + b"1\r\n"
+        came_from = provenance(head, "192.0.2.1", b"http", b"1", 3)
     except Page:
         return
     written = request_bytes(head, came_from)

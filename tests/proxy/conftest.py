@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import cast
 
 import pytest
@@ -17,6 +18,7 @@ from zope.interface import implementer
 
 from hybrid.model import Claim, NodeId, Port, SiteId, SiteSpec, Version
 from hybrid.view import NodeView, SiteState, SiteView, View
+from hybrid_proxy import brief
 from hybrid_proxy.doors import InteriorFactory
 from hybrid_proxy.front import Front
 from hybrid_proxy.house import House
@@ -138,10 +140,10 @@ class ConnectionRefused(Exception):
 class World:
     """One node's front doors and everything around them."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, ask: Callable[[Front, bytes], bool] = brief.ask) -> None:
         self.clock = Clock()
         self.calls: list[Call] = []
-        self.house = House(self.clock, limits, self.connect)
+        self.house = House(self.clock, limits, self.connect, ask=ask)
         self.house.deadlines.start()
         self._interior = InteriorFactory(self.house, passage_of(self.house, self.connect, cast(IReactorUDP, None)))
         self.nodes = {node: node_view(node) for node in (ME, OTHER, THIRD)}
