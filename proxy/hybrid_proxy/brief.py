@@ -10,7 +10,8 @@ tests of the front doors hold for both.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -42,11 +43,12 @@ CHALLENGES = b"/.well-known/"
 """What is asked for below it may be the platform's own business."""
 
 
-class Prepared:
+class PreparedInPython:
     """
     What requests for one authority come to, by one kind of door.
 
     Args:
+        house: Whose doors.
         shelf: Connections there.
         host: That the authority names.
         adds: See `RequestHead.adds`.
@@ -54,9 +56,18 @@ class Prepared:
 
     __slots__ = ("adds", "host", "shelf", "site")
 
-    def __init__(self, shelf: Shelf, host: str, adds: bytes) -> None:
+    def __init__(self, house: House, shelf: Shelf, host: str, adds: bytes) -> None:
         self.shelf, self.host, self.adds = shelf, host, adds
         self.site: SiteId = shelf.destination.site
+
+
+if TYPE_CHECKING:
+    Prepared = PreparedInPython
+else:
+    try:
+        from hybrid_proxy._brief import Prepared
+    except ImportError:
+        Prepared = PreparedInPython
 
 
 def prepare(house: House, door: PublicDoor, head: RequestHead, destination: Destination | None) -> None:
@@ -71,36 +82,39 @@ def prepare(house: House, door: PublicDoor, head: RequestHead, destination: Dest
         return  # more is wished for than is seen to here
     if len(table) >= MOST_PREPARED:
         table.clear()
-    table[head.authority] = Prepared(house.pool.shelf(destination), host, head.adds)
+    table[head.authority] = Prepared(house, house.pool.shelf(destination), host, head.adds)
 
 
-class Brief:
-    """
-    One that is under way; to `Front` and `Upstream` it is an `Exchange`.
-
-    Args:
-        front: Who asked.
-        upstream: Who is asked.
-        prepared: For the authority.
-        data: The request's head, as it came.
-        came_from: See `hybrid_proxy.door`.
-    """
+class Kept:
+    """What is kept of a request under way, as `_brief.c` keeps it too."""
 
     __slots__ = ("_began_s", "_came_from", "_data", "_front", "_prepared", "_upstream", "keep_alive", "method", "minor")
+    _front: Front
+    """Who asked."""
+    _upstream: Upstream
+    """Who is asked."""
+    _prepared: Prepared
+    _data: bytes
+    """The request's head, as it came."""
+    _came_from: bytes
+    """See `hybrid_proxy.door`."""
+    _began_s: float
+    method: bytes
+    minor: int
+    keep_alive: bool
+    """Whether the client may send another one."""
+
+
+class UnderWay:
+    """A request that is under way; to `Front` and `Upstream` it is an `Exchange`. Mixed into what keeps it."""
+
+    __slots__ = ()
     brief = True
     begun = False
     fully_sent = True
     wants_tunnel = False
 
-    def __init__(self, front: Front, upstream: Upstream, prepared: Prepared, data: bytes, came_from: bytes) -> None:
-        self._front, self._upstream, self._prepared = front, upstream, prepared
-        self._data, self._came_from = data, came_from
-        self._began_s = front._house.now_s()
-        self.method, self.minor = b"GET", 1
-        self.keep_alive = True
-        """Whether the client may send another one."""
-
-    def whole(self) -> Exchange:
+    def whole(self: Any) -> Exchange:
         """Become what carries on from here."""
         front, upstream = self._front, self._upstream
         head = parse_request(self._data)
@@ -114,6 +128,52 @@ class Brief:
         if front._exchange is stands_in:
             front.carry_on(exchange, head)
         return exchange
+
+    def journalled(self: Any, form: str, status: int, sent: int, seconds: float) -> None:
+        """Write a line in the site's access log."""
+        head = parse_request(self._data)
+        assert head is not None
+        self._front._house.log(form, self._prepared.site, head, self._came_from, status, sent, seconds)
+
+    # ------------------------------------------------------------------------------- what only a whole one can do
+
+    def overdue(self) -> None:
+        """See `Exchange`."""
+        self.whole().overdue()
+
+    def cancel(self) -> None:
+        """See `Exchange`."""
+        self.whole().cancel()
+
+    def lost(self, upstream: Upstream) -> None:
+        """See `hybrid_proxy.upstream.Asker`."""
+        self.whole().lost(upstream)
+
+    def broken(self, why: str) -> None:
+        """See `hybrid_proxy.upstream.Asker`."""
+        self.whole().broken(why)
+
+    def interim(self, reply: ReplyHead) -> None:
+        """See `hybrid_proxy.upstream.Asker`."""
+        self.whole().interim(reply)
+
+    def replied(self, upstream: Upstream, reply: ReplyHead, length: int | None, piece: bytes, done: bool) -> None:
+        """See `hybrid_proxy.upstream.Asker`."""
+        self.whole().replied(upstream, reply, length, piece, done)
+
+    def received(self, piece: bytes, done: bool) -> None:
+        """See `hybrid_proxy.upstream.Asker`."""
+        self.whole().received(piece, done)
+
+    def switched(self, upstream: Upstream, reply: ReplyHead, data: bytes) -> None:
+        """See `hybrid_proxy.upstream.Asker`."""
+        self.whole().switched(upstream, reply, data)
+
+
+class Brief(Kept, UnderWay):
+    """In Python."""
+
+    __slots__ = ()
 
     def answer(self, upstream: Upstream, data: bytes) -> bool:
         """Pass the response on, if it is whole in `data` and nothing else is to be seen to; else do nothing."""
@@ -157,46 +217,10 @@ class Brief:
         house.traffic.served(prepared.site, sent, status, seconds)
         form = house.routes.logging.get(prepared.site)
         if form is not None:
-            head = parse_request(self._data)
-            assert head is not None
-            house.log(form, prepared.site, head, self._came_from, status, sent, seconds)
-
-    # ------------------------------------------------------------------------------- what only a whole one can do
-
-    def overdue(self) -> None:
-        """See `Exchange`."""
-        self.whole().overdue()
-
-    def cancel(self) -> None:
-        """See `Exchange`."""
-        self.whole().cancel()
-
-    def lost(self, upstream: Upstream) -> None:
-        """See `hybrid_proxy.upstream.Asker`."""
-        self.whole().lost(upstream)
-
-    def broken(self, why: str) -> None:
-        """See `hybrid_proxy.upstream.Asker`."""
-        self.whole().broken(why)
-
-    def interim(self, reply: ReplyHead) -> None:
-        """See `hybrid_proxy.upstream.Asker`."""
-        self.whole().interim(reply)
-
-    def replied(self, upstream: Upstream, reply: ReplyHead, length: int | None, piece: bytes, done: bool) -> None:
-        """See `hybrid_proxy.upstream.Asker`."""
-        self.whole().replied(upstream, reply, length, piece, done)
-
-    def received(self, piece: bytes, done: bool) -> None:
-        """See `hybrid_proxy.upstream.Asker`."""
-        self.whole().received(piece, done)
-
-    def switched(self, upstream: Upstream, reply: ReplyHead, data: bytes) -> None:
-        """See `hybrid_proxy.upstream.Asker`."""
-        self.whole().switched(upstream, reply, data)
+            self.journalled(form, status, sent, seconds)
 
 
-def ask(front: Front, data: bytes) -> bool:
+def ask_in_python(front: Front, data: bytes) -> bool:
     """Send the request in `data` on, if it may go the short way; else do nothing. `front` awaits a head."""
     door, house = front._door, front._house
     table = door.prepared
@@ -222,10 +246,28 @@ def ask(front: Front, data: bytes) -> bool:
     came_from = door.next_origin(authority, minor)
     upstream = shelf.waiting.pop()
     shelf.busy[upstream] = None
-    brief = Brief(front, upstream, prepared, data, came_from)
+    brief = Brief()
+    brief._front, brief._upstream, brief._prepared = front, upstream, prepared
+    brief._data, brief._came_from, brief._began_s = data, came_from, house.now_s()
     brief.method, brief.minor = method, minor
     brief.keep_alive = minor == 1 if connection == 0 else connection == 2
     front._exchange = brief  # type: ignore[assignment]  # stands for one
     front.due_s = house.deadlines.now_s + house.limits.reply_s
     upstream.ask(brief, b"%b %b HTTP/1.1\r\nHost: %b\r\n%b%b\r\n" % (method, target, authority, lines, came_from))
     return True
+
+
+ask: Callable[[Front, bytes], bool]
+try:
+    from hybrid_proxy import _brief
+except ImportError:
+    ask = ask_in_python
+else:
+
+    class CompiledBrief(_brief.Flight, UnderWay):
+        """In C."""
+
+        __slots__ = ()
+
+    _brief.use(CompiledBrief)
+    ask = _brief.ask

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Protocol
+from typing import Any, Protocol
 
 from hybrid_proxy.head import RequestHead
 from hybrid_proxy.message import origin, passed_on, provenance
@@ -13,9 +13,6 @@ from hybrid_proxy.policy import Policy
 from hybrid_proxy.proxyv2 import Passport
 from hybrid_proxy.route import Route, Routes
 
-if TYPE_CHECKING:
-    from hybrid_proxy.brief import Prepared
-
 
 class Door(Protocol):
     """What a connection's requests are asked of."""
@@ -23,8 +20,8 @@ class Door(Protocol):
     source: str
     """The client's address."""
     source_port: int
-    prepared: dict[bytes, Prepared] | None
-    """See `hybrid_proxy.brief`; `None`: all go the whole way."""
+    prepared: dict[bytes, Any] | None
+    """Authorities to `hybrid_proxy.brief.Prepared`; `None`: all go the whole way."""
 
     def route(self, head: RequestHead) -> Route | Page:
         """Where the request goes, or what it is answered at once."""
@@ -50,7 +47,7 @@ class PublicDoor:
         self._policy, self._ids, self._passes = policy, ids, passes
         self.source, self.source_port = source, source_port
         self._latest, self._origin = (b"", 0), b""
-        self.prepared: dict[bytes, Prepared] | None = None
+        self.prepared: dict[bytes, Any] | None = None
         """See `Door`."""
         self.route: Callable[[RequestHead], Route | Page] = policy.route
         """See `Door`."""
@@ -96,7 +93,7 @@ class MembersDoor:
     def __init__(self, routes: Routes, passport: Passport) -> None:
         self._routes, self._passport = routes, passport
         self.source, self.source_port = passport.source, passport.source_port
-        self.prepared: dict[bytes, Prepared] | None = None
+        self.prepared: dict[bytes, Any] | None = None
 
     def route(self, head: RequestHead) -> Route:
         """See `Door`."""

@@ -17,6 +17,7 @@ from zope.interface import implementer
 
 from hybrid_proxy import pages
 from hybrid_proxy.body import BadBody, BodyReader, ChunkedReader, LengthReader
+from hybrid_proxy.cores import ClientCore
 from hybrid_proxy.deadlines import NEVER
 from hybrid_proxy.door import Door
 from hybrid_proxy.exchange import Exchange
@@ -30,7 +31,7 @@ from hybrid_proxy.upstream import Upstream
 
 
 @implementer(IHalfCloseableProtocol, IPushProducer)
-class Front(Protocol):
+class Front(ClientCore, Protocol):
     """
     The connection. To an upstream's transport it is the producer of the request's body.
 
@@ -41,24 +42,18 @@ class Front(Protocol):
 
     log = Logger()
     transport: IStream
-    due_s = NEVER
-    _receive: Callable[[bytes], None] | None = None
-    """What is done with bytes; `None` for a head."""
-    _buffer = b""
     _look_at = 0
     """No look at an incomplete head before this length, or the end of a line."""
     _parsing = False
     _head: RequestHead | None = None
-    _exchange: Exchange | None = None
     _body: BodyReader | None = None
     _splice: Splice | None = None
-    _paused = False
     _window_bytes = 0
     _stalled_s = 0.0
-    _half_closed = False
 
     def __init__(self, house: House, door: Door) -> None:
         self._house, self._door = house, door
+        self._buffer, self.due_s = b"", NEVER
         self._late: Callable[[], None] = self._cut_off
         self.route: Callable[[RequestHead], Route | Page] = door.route
         """See `hybrid_proxy.exchange.Client`."""
@@ -97,21 +92,18 @@ class Front(Protocol):
         self._house.deadlines.watch(self)
         self._by(self._house.limits.idle_s, self._cut_off)
 
-    def dataReceived(self, data: bytes) -> None:
-        """See `twisted.internet.protocol.Protocol`."""
-        if self._receive is not None:
-            self._receive(data)
-        elif self._exchange is not None:  # a brief one
-            self._receive_early(data)
-        elif self._buffer:
-            self._buffer += data
-            if len(self._buffer) >= self._look_at or b"\n" in data:
-                self._take_requests()
-        elif not self._house.ask(self, data):
-            self._buffer = data
+    def _receive_first(self, data: bytes) -> None:
+        """The beginning of a request, or all of it, that does not go the short way."""
+        self._buffer = data
+        self._take_requests()
+        if self._buffer and self._receive is None:
+            self._by(self._house.limits.head_s, self._head_late)
+
+    def _receive_more(self, data: bytes) -> None:
+        """More of a request's head."""
+        self._buffer += data
+        if len(self._buffer) >= self._look_at or b"\n" in data:
             self._take_requests()
-            if self._buffer and self._receive is None:
-                self._by(self._house.limits.head_s, self._head_late)
 
     def _take_requests(self) -> None:
         """Take them from the buffer while the one before is over: a loop, since answers may be instant."""

@@ -12,6 +12,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from hybrid_proxy.body import BadBody, BodyReader, ChunkedReader, EndReader, LengthReader
+from hybrid_proxy.cores import SiteCore
 from hybrid_proxy.deadlines import NEVER
 from hybrid_proxy.relay import IStream, Splice
 from hybrid_proxy.reply import BadReply, ReplyHead, parse_reply
@@ -76,7 +77,7 @@ class Shelf(Interface):
 
 
 @implementer(IHalfCloseableProtocol)
-class Upstream(Protocol):
+class Upstream(SiteCore, Protocol):
     """The connection. `greeting` goes out before anything else."""
 
     transport: IStream
@@ -84,14 +85,9 @@ class Upstream(Protocol):
     def __init__(self, shelf: Shelf, greeting: bytes = b"") -> None:
         self.shelf = shelf
         self.due_s = NEVER
-        self.idle_since_s = 0.0
-        self.requests = 0
-        """Begun on it; more than one: it was idle in between and the site may have closed it meanwhile."""
         self._greeting = greeting
-        self._asker: Asker | None = None
         self._buffer = b""
         self._reply: ReplyHead | None = None
-        self._body: BodyReader | None = None
         self._splice: Splice | None = None
 
     def connectionMade(self) -> None:
@@ -124,8 +120,8 @@ class Upstream(Protocol):
 
     # --------------------------------------------------------------------------------------------------- reading
 
-    def dataReceived(self, data: bytes) -> None:
-        """See `twisted.internet.protocol.Protocol`."""
+    def _receive_reply(self, data: bytes) -> None:
+        """It is no response that a brief exchange takes itself."""
         asker = self._asker
         if asker is None:
             if self._splice is not None:
@@ -134,12 +130,8 @@ class Upstream(Protocol):
                 self.abandon()  # nobody asked
         elif self._body is not None:
             self._receive_body(self._body, data)
-        elif not asker.brief:
-            self._receive_head(asker, data)
         else:
-            brief = cast(BriefAsker, asker)
-            if not brief.answer(self, data):
-                self._receive_head(brief.whole(), data)
+            self._receive_head(cast(BriefAsker, asker).whole() if asker.brief else asker, data)
 
     def _receive_head(self, asker: Asker, data: bytes) -> None:
         data = self._buffer + data if self._buffer else data

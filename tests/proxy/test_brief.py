@@ -70,7 +70,9 @@ def whole(front: Front, data: bytes) -> bool:
     return False
 
 
-FORMS: dict[str, Callable[[Front, bytes], bool]] = {"python": brief.ask}
+FORMS: dict[str, Callable[[Front, bytes], bool]] = {"python": brief.ask_in_python}
+if brief.ask is not brief.ask_in_python:
+    FORMS["compiled"] = brief.ask
 
 
 class Ordered(dict[Any, None]):

@@ -7,7 +7,7 @@ protocols run on Twisted's own.
 
 from __future__ import annotations
 
-import errno
+import math
 import socket
 from select import EPOLLIN
 from typing import Any
@@ -20,10 +20,18 @@ from twisted.python.failure import Failure
 
 from hybrid.process import MonotonicReactor
 from hybrid_proxy.lean.connecting import Connector
+from hybrid_proxy.lean.core import poll_in_python
 from hybrid_proxy.lean.port import StreamPort
 
-EVENTS = 512
-"""Taken from the kernel at a time."""
+try:
+    from hybrid_proxy._lean import poll as _compiled_poll
+except ImportError:
+    poll = poll_in_python
+else:
+
+    def poll(reactor: LeanReactor, streams: dict[int, Any], epoll: Any, timeout_s: float) -> None:
+        """See `poll_in_python`."""
+        _compiled_poll(reactor, streams, epoll.fileno(), -1 if timeout_s < 0 else math.ceil(timeout_s * 1000))
 
 
 class LeanReactor(MonotonicReactor):
@@ -67,25 +75,7 @@ class LeanReactor(MonotonicReactor):
         if self._ending:
             self._end_streams()
             timeout = 0
-        try:
-            events = self._poller.poll(-1 if timeout is None else timeout, EVENTS)
-        except OSError as error:
-            if error.errno == errno.EINTR:
-                return
-            raise
-        streams = self._streams
-        for fd, event in events:
-            stream = streams.get(fd)
-            if stream is None:
-                self._do_other(fd, event)
-                continue
-            try:
-                if event == EPOLLIN:
-                    stream.do_read()
-                else:
-                    stream.happened(event)
-            except Exception:
-                self._failed(stream)
+        poll(self, self._streams, self._poller, -1 if timeout is None else timeout)
 
     doIteration = doPoll  # type: ignore[assignment]  # the names of the argument differ in Twisted too
 
@@ -99,12 +89,12 @@ class LeanReactor(MonotonicReactor):
         for stream in ending:
             try:
                 stream.ended()
-            except Exception:
-                self._failed(stream)
+            except Exception as error:
+                self._failed(stream, error)
 
-    def _failed(self, stream: Any) -> None:
+    def _failed(self, stream: Any, error: Exception) -> None:
         """As Twisted does: an exception of a protocol ends its connection."""
-        failure = Failure()
+        failure = Failure(error)
         self._log.failure("a connection's protocol failed", failure=failure)
         try:
             stream.fail(failure)

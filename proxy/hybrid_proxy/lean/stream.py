@@ -33,12 +33,19 @@ from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from hybrid_proxy.lean.core import LARGE_BYTES, SMALL_BYTES, CoreInPython
+
 if TYPE_CHECKING:
     from hybrid_proxy.lean.reactor import LeanReactor
 
+    Core = CoreInPython
+else:
+    try:
+        from hybrid_proxy._lean import Core
+    except ImportError:
+        Core = CoreInPython
+
 DONE, LOST = Failure(CONNECTION_DONE), Failure(CONNECTION_LOST)
-SMALL_BYTES, LARGE_BYTES = 8 * 1024, 256 * 1024
-"""Read at a time, usually and once so much came."""
 PIECES = 64
 """Given to the kernel in one call."""
 _RESET = struct.pack("ii", 1, 0)
@@ -52,7 +59,7 @@ def address(where: tuple[Any, ...]) -> IPv4Address | IPv6Address:
 @implementer(
     ITCPTransport, ITLSTransport, IConsumer, IPushProducer, ISystemHandle, IHalfCloseableDescriptor, ILoggingContext
 )
-class Stream:
+class Stream(Core):
     """
     The connection.
 
@@ -68,21 +75,14 @@ class Stream:
         "_connector",
         "_ending",
         "_half_closing",
-        "_out",
         "_peer",
         "_producer_paused",
-        "_read_bytes",
         "_reading",
         "_socket",
-        "_write_closed",
-        "connected",
         "disconnected",
         "disconnecting",
-        "fd",
-        "mask",
         "no_delay",
         "producer",
-        "protocol",
         "reactor",
         "streamingProducer",
     )
@@ -120,24 +120,24 @@ class Stream:
         """The descriptor; -1 once closed."""
         return self.fd
 
-    def do_read(self) -> None:
-        """There is something to read."""
+    def _read_much(self) -> None:
+        """There is something to read, and lately it was much."""
         try:
-            data = self._socket.recv(self._read_bytes)
+            data = self._socket.recv(LARGE_BYTES)
         except BlockingIOError:
             return
         except OSError:
-            self._lost(LOST)
+            self._broke()
             return
-        count = len(data)
-        if count == self._read_bytes:
-            self._read_bytes = LARGE_BYTES
-        elif not count:
+        if not data:
             self._read_ended()
             return
-        elif self._read_bytes == LARGE_BYTES and count < SMALL_BYTES:
+        if len(data) < SMALL_BYTES:
             self._read_bytes = SMALL_BYTES
         self.protocol.dataReceived(data)
+
+    def _broke(self) -> None:
+        self._lost(LOST)
 
     def happened(self, event: int) -> None:
         """Anything but that there is something to read, and only that."""
@@ -257,26 +257,24 @@ class Stream:
 
     # ----------------------------------------------------------------------------------------------- ITransport
 
-    def write(self, data: bytes) -> None:
-        """See `ITransport`."""
+    def _write_later(self, data: bytes) -> None:
+        """Something is waiting to be sent before `data`, or nothing is sent any more."""
         if self._out:
             self._out.append(data)
-        elif self.connected and not self._write_closed:
-            try:
-                sent = self._socket.send(data)
-            except BlockingIOError:
-                sent = 0
-            except OSError:
-                self._end(LOST)
-                return
-            if sent == len(data):
-                return
-            if self._out is None:
-                self._out = deque()
-            self._out.append(memoryview(data)[sent:] if sent else data)
-            self._look(self.mask | EPOLLOUT)
-        else:
+            self._pause_producer()
+
+    def _left_over(self, data: bytes, sent: int) -> None:
+        """The kernel took only `sent` bytes of `data`; -1: the connection is broken."""
+        if sent < 0:
+            self._end(LOST)
             return
+        if self._out is None:
+            self._out = deque()
+        self._out.append(memoryview(data)[sent:] if sent else data)
+        self._look(self.mask | EPOLLOUT)
+        self._pause_producer()
+
+    def _pause_producer(self) -> None:
         if self.producer is not None and self.streamingProducer and not self._producer_paused:
             self._producer_paused = True
             self.producer.pauseProducing()

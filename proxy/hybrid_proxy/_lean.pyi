@@ -1,0 +1,11 @@
+# What `_lean.c` offers, where it was built (`make native`). See `hybrid_proxy.lean.core`.
+
+from typing import Any
+
+from hybrid_proxy.lean.core import CoreInPython as Core
+from hybrid_proxy.lean.reactor import LeanReactor
+
+__all__ = ["Core", "poll"]
+
+def poll(reactor: LeanReactor, streams: dict[int, Any], epoll: int, milliseconds: int) -> None:
+    """As `poll_in_python`, of the descriptor of an epoll."""

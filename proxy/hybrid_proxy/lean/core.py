@@ -1,0 +1,81 @@
+"""The usual steps of a stream and of its reactor, in Python; `_lean.c` is the same, compiled. Shell."""
+
+from __future__ import annotations
+
+import socket
+from collections import deque
+from select import EPOLLIN
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hybrid_proxy.lean.reactor import LeanReactor
+
+SMALL_BYTES, LARGE_BYTES = 8 * 1024, 256 * 1024
+"""Read at a time, usually and once so much came."""
+EVENTS = 512
+"""Taken from the kernel at a time."""
+
+
+class CoreInPython:
+    """What `lean.stream.Stream` is made of; it leaves to that what is not usual."""
+
+    __slots__ = ("_out", "_read_bytes", "_socket", "_write_closed", "connected", "fd", "mask", "protocol")
+    _out: deque[bytes | memoryview] | None
+    _read_bytes: int
+    _socket: socket.socket
+    _write_closed: bool
+    connected: bool
+    fd: int
+    mask: int
+    protocol: Any
+
+    def do_read(self: Any) -> None:
+        """There is something to read."""
+        if not self.connected:
+            return
+        if self._read_bytes != SMALL_BYTES:
+            self._read_much()
+            return
+        try:
+            data = self._socket.recv(SMALL_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            self._broke()
+            return
+        if not data:
+            self._read_ended()
+            return
+        if len(data) == SMALL_BYTES:
+            self._read_bytes = LARGE_BYTES
+        self.protocol.dataReceived(data)
+
+    def write(self: Any, data: bytes) -> None:
+        """See `ITransport`: it is sent at once if nothing waits before it."""
+        if self._out or not self.connected or self._write_closed:
+            self._write_later(data)
+            return
+        try:
+            sent = self._socket.send(data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            sent = -1
+        if sent != len(data):
+            self._left_over(data, sent)
+
+
+def poll_in_python(reactor: LeanReactor, streams: dict[int, Any], epoll: Any, timeout_s: float) -> None:
+    """Wait, at most so long or for ever if that is negative, and tell all streams that have something."""
+    for fd, event in epoll.poll(timeout_s, EVENTS):
+        stream = streams.get(fd)
+        if stream is None:
+            reactor._do_other(fd, event)
+            continue
+        try:
+            if event == EPOLLIN:
+                stream.do_read()
+            else:
+                stream.happened(event)
+        except Exception as error:
+            reactor._failed(stream, error)
