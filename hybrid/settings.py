@@ -87,6 +87,14 @@ class Replication(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """
 
 
+class Dns(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What this node's name servers do besides. The same on all nodes of a cluster."""
+
+    near: tuple[tuple[str, str], ...] = ()
+    """Networks and the data centre nearest to them, `[["192.0.2.0/24", "paris"]]`: who asks from there is given nodes
+    there first. Of several that hold an address the smallest counts; answers are slower to give."""
+
+
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 PortOrNever = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 _LABEL = "^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$"
@@ -167,6 +175,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """etcd, for sites that had rather stop than be written in two places."""
     replication: Replication = Replication()
     """How gently this node replicates."""
+    dns: Dns = Dns()
+    """What its name servers do besides."""
 
 
 def guardian_socket(settings: Settings) -> str:
@@ -218,6 +228,11 @@ def _together(settings: Settings) -> Iterator[Trouble]:
         ipaddress.IPv4Network(settings.subnet)
     except ValueError as error:
         yield Trouble("subnet", f"{error}", "an IPv4 network, for example 10.88.0.0/16")
+    for text, _ in settings.dns.near:
+        try:
+            ipaddress.ip_network(text, strict=False)
+        except ValueError as error:
+            yield Trouble("dns.near", f"{error}", 'pairs of a network and a data centre, [["192.0.2.0/24", "paris"]]')
     if settings.ftp_passive[0] > settings.ftp_passive[1]:
         yield Trouble("ftp_passive", f"is {list(settings.ftp_passive)}", "the first port, then the last one")
     if bool(settings.strict.cert) != bool(settings.strict.key):

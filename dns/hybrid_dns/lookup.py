@@ -15,6 +15,7 @@ import dns.rdatatype
 import dns.rrset
 from dns.rdatatype import RdataType
 
+from hybrid_dns.near import nearest
 from hybrid_dns.records import RecordSet, with_parents
 from hybrid_dns.zone import INFRASTRUCTURE_TTL_S, Contents, Hosts
 
@@ -43,10 +44,19 @@ class Match:
 class Zones:
     """RRsets of `contents` under one SOA `serial`."""
 
-    def __init__(self, contents: Contents, serial: int, like: Zones | None = None) -> None:
-        """`like`: the state before, from which is taken what did not change."""
+    def __init__(self, contents: Contents, serial: int, like: Zones | None = None, near: str = "") -> None:
+        """
+        One state.
+
+        Args:
+            contents: What there is.
+            serial: Of all zones but copied ones.
+            like: The state before, from which is taken what did not change.
+            near: A data centre whose nodes are given first.
+        """
         self.contents = contents
         self.serial = serial
+        self._near = contents.places.get(near, ())
         known = like if like is not None and _same_names(like.contents, contents) else None
         self._origins: frozenset[str] = known._origins if known else frozenset(contents.origins)
         self._inner: set[str] = known._inner if known else set(self._inner_names())
@@ -72,10 +82,16 @@ class Zones:
 
     def hosts_only(self, name: str) -> Hosts | None:
         """The hosts of `name` where nothing else is there to be thought of: no delegation above it."""
-        hosts = self.contents.hosts.get(name)
+        hosts = self._hosts(name)
         if hosts is None or (self._cuts and any(parent in self._cuts for parent in with_parents(name))):
             return None
         return hosts
+
+    def _hosts(self, name: str) -> Hosts | None:
+        hosts = self.contents.hosts.get(name)
+        if not self._near or hosts is None or name in self.contents.machines:
+            return hosts
+        return nearest(hosts, self._near)
 
     def _inner_names(self) -> Iterator[str]:
         """Names that exist because of names below them (RFC 4592 §2.2.2), up to their apex."""
@@ -108,7 +124,7 @@ class Zones:
 
     def _match(self, origin: str, text: str) -> Match:
         found = self.contents
-        return Match(origin, True, found.hosts.get(text), found.records.get(text, _NONE))
+        return Match(origin, True, self._hosts(text), found.records.get(text, _NONE))
 
     def names(self, zone: str) -> Iterator[tuple[dns.name.Name, Match]]:
         """All names of a zone that have records, the top first, then sorted; also those below a delegation."""
@@ -179,7 +195,7 @@ class Zones:
         for rdata in servers:
             name = dns.name.from_text(str(rdata))
             text = name_text(name)
-            hosts, own = self.contents.hosts.get(text), self.contents.records.get(text, _NONE)
+            hosts, own = self._hosts(text), self.contents.records.get(text, _NONE)
             for kind in (RdataType.A, RdataType.AAAA):
                 rrset = _address_rrset(name, hosts, kind) if hosts else None
                 if rrset is None and kind.name in own:

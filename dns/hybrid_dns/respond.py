@@ -12,9 +12,9 @@ from hybrid_dns.options import COOKIE, NSID, BadOptions, Cookies, asked, with_op
 
 
 class Answering(Protocol):
-    """`hybrid_dns.answer.Answers.answer`, of the newest zones."""
+    """`hybrid_dns.answer.Answers.answer`, of the newest zones, for `source`."""
 
-    def __call__(self, query: bytes, stream: bool = False) -> bytes | None:
+    def __call__(self, query: bytes, stream: bool, source: str) -> bytes | None:
         """The reply, or `None` for silence."""
 
 
@@ -38,7 +38,7 @@ class Responder:
 
         `None` when silence is the answer, `ELSEWHERE` as the reply when only the node process can answer.
         """
-        reply = self._answer(query, stream)
+        reply = self._answer(query, stream, source)
         if reply is None:
             return None
         if reply == ELSEWHERE:

@@ -16,8 +16,10 @@ from hybrid.view import View
 from hybrid_dns import book, serials, zonekeys
 from hybrid_dns.answer import Answers
 from hybrid_dns.dnssec import Signers, ZoneSigner
+from hybrid_dns.finished import Replies
 from hybrid_dns.limits import Limits
 from hybrid_dns.lookup import Zones, changed_names
+from hybrid_dns.near import Nearness
 from hybrid_dns.options import MAX_NSID, SECRET_BYTES, TOLD, Cookies
 from hybrid_dns.publish import Publisher
 from hybrid_dns.respond import Responder
@@ -53,6 +55,8 @@ class DnsService(Service):
         self._answers = Answers(None, form=limits.form)
         nsid, cookies = settings.name.encode()[:MAX_NSID], Cookies([os.urandom(SECRET_BYTES)])
         self._respond = Responder(self._answer, nsid, cookies, wall_s)
+        self._nearness = Nearness(settings.dns.near)
+        self._near: dict[str, Answers] = {}
         self._publisher = Publisher()
         self._zones: Zones | None = None
         self._view: View | None = None
@@ -117,10 +121,22 @@ class DnsService(Service):
         before, self._serial = self._zones, serial
         self._zones = Zones(found, serial, before)
         changed = changed_names(before, self._zones)
-        self._answers = Answers(self._zones, self._answers, changed, self._signers, self._wall_s, self._limits.form)
+        self._answers = self._renewed(self._zones, self._answers, changed)
+        is_moved = before is None or before.contents.places != found.places
+        for dc in self._nearness.dcs & found.places.keys():
+            near = Zones(found, serial, self._zones, dc)
+            self._near[dc] = self._renewed(near, self._near.get(dc), None if is_moved else changed)
         if self._udp is not None:
-            self._udp.answers = self._answers
+            self._udp.replies = self._replies
         self.log.debug("zones changed: {names} names, serial {serial}", names=len(found.hosts), serial=serial)
+
+    def _renewed(self, zones: Zones, before: Answers | None, changed: set[str] | None) -> Answers:
+        return Answers(zones, before, changed, self._signers, self._wall_s, self._limits.form)
+
+    @property
+    def _replies(self) -> Replies:
+        """Those for anybody; none where it matters who asks."""
+        return self._limits.form.replies() if self._nearness.dcs else self._answers.exact
 
     def privilegedStartService(self) -> None:
         """Bind, while this process still may."""
@@ -132,7 +148,7 @@ class DnsService(Service):
         protocol = DnsDatagrams(self._respond, self._limits, self._reactor.seconds, self._pass_on)
         streams = DnsStreams(self._respond, self._reactor, self._pass_on)
         reactor, seconds = self._reactor, self._reactor.seconds
-        self._udp = UdpReader(reactor, udp, protocol, self._limits, seconds, self._answers)
+        self._udp = UdpReader(reactor, udp, protocol, self._limits, seconds, self._replies)
         self._tcp = reactor.adoptStreamPort(tcp.fileno(), socket.AF_INET, streams)
         tcp.close()
         self.log.info("DNS at {address}:{port}", address=address, port=self.port)
@@ -155,8 +171,10 @@ class DnsService(Service):
     def _pass_on(self, message: bytes, source: str, stream: bool, tell: Callable[[bytes | None], None]) -> bool:
         return self.pass_on(message, source, stream, tell)
 
-    def _answer(self, query: bytes, stream: bool = False) -> bytes | None:
-        return self._answers.answer(query, stream)
+    def _answer(self, query: bytes, stream: bool, source: str) -> bytes | None:
+        dc = self._nearness.of(source) if self._nearness.dcs else ""
+        places = self._zones.contents.places if self._zones is not None else {}
+        return (self._near[dc] if dc in places else self._answers).answer(query, stream)
 
 
 def _signers(keys: Mapping[str, str], old: Mapping[str, str], known: Signers) -> Signers:

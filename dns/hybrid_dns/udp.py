@@ -16,7 +16,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from hybrid_dns.answer import Answers
+from hybrid_dns.finished import Replies
 from hybrid_dns.limits import Limits
 
 
@@ -31,10 +31,10 @@ class UdpReader:
         protocol: Gets what is not plain; writes through this.
         limits: Of replies.
         seconds: A clock, any epoch.
-        answers: Those of now.
+        replies: Those of now.
 
     Attributes:
-        answers: Those of now.
+        replies: Those of now.
     """
 
     log = Logger()
@@ -46,11 +46,11 @@ class UdpReader:
         protocol: DatagramProtocol,
         limits: Limits,
         seconds: Callable[[], float],
-        answers: Answers,
+        replies: Replies,
     ) -> None:
         self._reactor, self._socket, self._protocol = reactor, bound, protocol
         self._limits, self._seconds = limits, seconds
-        self.answers = answers
+        self.replies = replies
         protocol.transport = self  # type: ignore[assignment]  # as much of a port as the protocol uses
         reactor.addReader(self)
 
@@ -71,7 +71,7 @@ class UdpReader:
         limits = self._limits
         try:
             counts = limits.counts(int(self._seconds()))
-            for query, place in self.answers.exact.drain(self._socket, counts, limits.errors, limits.answers):
+            for query, place in self.replies.drain(self._socket, counts, limits.errors, limits.answers):
                 self._protocol.datagramReceived(query, place)
         except Exception:
             self.log.failure("some datagrams got no reply")

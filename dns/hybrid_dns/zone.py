@@ -68,6 +68,8 @@ class Contents:
     """Apexes of zones whose primary is elsewhere; `None`: what it says is not known."""
     catalogs: frozenset[str] = frozenset()
     """Apexes of zones that list others."""
+    places: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Data centre to addresses of live nodes there, by name."""
 
 
 def contents(view: View, book: Book = NOTHING) -> Contents:
@@ -121,7 +123,17 @@ def contents_in_steps(view: View, book: Book) -> Generator[None, None, Contents]
     }
     all_servers.update((zone, (catalog.SERVER,)) for zone in catalogs)
     all_servers.update((zone, copy.servers if copy else ()) for zone in copied for copy in (book.copies[zone],))
-    return Contents(origins, all_servers, hosts, records, frozenset(machines), copied, frozenset(catalogs))
+    return Contents(
+        origins, all_servers, hosts, records, frozenset(machines), copied, frozenset(catalogs), _places(view)
+    )
+
+
+def _places(view: View) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for node in sorted(view.nodes.values(), key=lambda node: (node.name, node.id)):
+        if node.live and len(found.get(node.dc, ())) < MAX_ADDRESSES:
+            found[node.dc] = (*found.get(node.dc, ()), node.address)
+    return found
 
 
 def _top(book: Book, zone: str) -> Top | None:

@@ -123,7 +123,9 @@ class Target:
         signers = {"signed.example": ZoneSigner("signed.example", zonekeys.read(text))}
         self.answers = Answers(self.world.registry.now, signers=signers, wall_s=lambda: 1e9)
         self._plain = Answers(self.world.registry.now, signers=signers, wall_s=lambda: 1e9, form=PLAIN)
-        self._respond = Responder(self.answers.answer, b"n1", Cookies([bytes(16)]), lambda: 1e9)
+        self._respond = Responder(
+            lambda query, stream, source: self.answers.answer(query, stream), b"n1", Cookies([bytes(16)]), lambda: 1e9
+        )
         self._limits = Limits()
         self._authority = Authority(self.world.registry, self.world.keys.opened, lambda text: None)
 

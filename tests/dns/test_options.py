@@ -27,7 +27,12 @@ class Server:
     def __init__(self, *secrets: bytes) -> None:
         self.now_s = NOW_S
         answers = Answers(Zones(Contents(("t",), {"t": ()}, HOSTS), 1))
-        self._respond = Responder(answers.answer, b"node-1", Cookies(secrets or [SECRET]), lambda: self.now_s)
+        self._respond = Responder(
+            lambda query, stream, source: answers.answer(query, stream),
+            b"node-1",
+            Cookies(secrets or [SECRET]),
+            lambda: self.now_s,
+        )
 
     def become(self, secret: bytes) -> None:
         """Make cookies with this from now on."""
