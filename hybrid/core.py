@@ -29,6 +29,7 @@ from hybrid.errors import HybridError
 from hybrid.hosting.accesslogs import AccessLogs, nobody
 from hybrid.hosting.addresses import id_base
 from hybrid.hosting.care import Care
+from hybrid.hosting.checkup import Checkup
 from hybrid.hosting.choices import Choices
 from hybrid.hosting.condition import Condition
 from hybrid.hosting.creation import Creation
@@ -206,6 +207,7 @@ class Core(MultiService):
         )
         self._uniting = Uniting(self._reactor, self.replicator, holdings, self._tasks, self.known.stashes, self._tell)
         self._watch = Watch(self._reactor, drivers.containers, holdings, terms, self._tasks)
+        self._checkup = Checkup(self._reactor, drivers.containers, holdings, terms, self._tasks, self._tell)
         self._check = StorageCheck(
             self._reactor, drivers.pool, self._storage_lost, self._watch.storage_still_lost, self._storage_back
         )
@@ -366,6 +368,7 @@ class Core(MultiService):
             (DECIDE_EVERY_S, self._decide),
             (CHECK_EVERY_S, self._check.look),
             (WATCH_EVERY_S, self._watch.look),
+            (WATCH_EVERY_S, self._checkup.look),
             (WATCH_EVERY_S, self._observer.look),
             (WATCH_EVERY_S, self.deletions.look),
             (WATCH_EVERY_S, self._discards.look),

@@ -21,6 +21,8 @@ class Health(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is asked for by GET."""
     within_s: float = 60.0
     """It has so long from the start of the container on, and is asked again until then."""
+    every_s: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 0.0
+    """While it runs it is asked so often, and started again when it fails several times in a row; 0: never."""
 
 
 class Extract(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -23,6 +23,7 @@ from hybrid.cluster import proving
 from hybrid.deeds import Progress, TimeMachine
 from hybrid.errors import Busy, Conflict, ContainerError, HybridError, NoSuchDataset, OutOfSpace, StorageSick
 from hybrid.hosting.addresses import id_base
+from hybrid.hosting.asking import ask
 from hybrid.hosting.deletions import Shared
 from hybrid.hosting.holdings import Holding, Holdings, dataset_of
 from hybrid.hosting.tasks import Silent
@@ -215,7 +216,7 @@ class Proofs:
         until_s = self._clock.seconds() + spec.health.within_s
         while True:
             try:
-                await self._ask(spec)
+                await ask(self._containers, NAME, spec, spec.health.within_s)
                 return
             except ContainerError as error:
                 if self._clock.seconds() >= until_s:
@@ -225,23 +226,6 @@ class Proofs:
             if holding is None or holding.role != "replica":
                 raise Skipped("the site is being opened here, or was deleted")
             await deferLater(self._clock, ASK_EVERY_S, lambda: None)
-
-    async def _ask(self, spec: SiteSpec) -> None:
-        """Ask once. Raises `ContainerError`."""
-        health = spec.health
-        if health.command:
-            done = await self._containers.execute(NAME, health.command, timeout_s=health.within_s)
-            if done.status:
-                said = (done.stderr or done.stdout)[-100:].decode("utf-8", "replace").strip()
-                raise ContainerError(f"{health.command[0]} ended with status {done.status}", said)
-        elif spec.ports and spec.ports[0].protocol == "http":
-            status = await self._containers.answer(NAME, spec.ports[0].port, health.path, spec.domains[0])
-            if status >= 500:
-                raise ContainerError(f"GET {health.path} was answered with status {status}")
-        elif spec.ports:
-            await self._containers.answer(NAME, spec.ports[0].port, None)
-        elif NAME not in await self._containers.running():
-            raise ContainerError("its container ended")
 
     async def _log(self) -> str:
         return " ".join((await self._containers.logs(NAME, 3)).split())[-120:] or "-"
