@@ -84,6 +84,7 @@ mutations: setup ## rules broken on purpose, one at a time: the simulation must 
 
 fuzz: setup ## the parsers that face the internet, SECONDS each
 	@nice -n 5 $(BIN)/python -m tests.fuzz.http $(SECONDS)
+	@nice -n 5 $(BIN)/python -m tests.fuzz.ssh $(SECONDS)
 
 bench: setup ## ours beside the named peers: AREA=scale, replication (peer: sanoid), proxy (peers: haproxy nginx-light, load: wrk)
 	@mkdir -p build

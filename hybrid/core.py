@@ -37,6 +37,7 @@ from hybrid.hosting.deletions import Deletions
 from hybrid.hosting.discards import Discards
 from hybrid.hosting.extracts import Extracts
 from hybrid.hosting.holdings import Holdings
+from hybrid.hosting.logins import Logins
 from hybrid.hosting.moving import Moving
 from hybrid.hosting.observer import Observer
 from hybrid.hosting.previews import Previews
@@ -84,6 +85,7 @@ class Core(MultiService):
         deletions: What this node does about deleted sites.
         away: Copies of histories in stores far away.
         presence: This node as a member of the cluster.
+        logins: Begins sessions of people who logged in.
         previews: Past moments that people look at, of all nodes.
         outlook: The newest view, and who follows it.
         care: What it does for sites beyond serving them.
@@ -244,6 +246,7 @@ class Core(MultiService):
             drivers.random.getrandbits,
             drivers.wall_s,
         )
+        self.logins = Logins(holdings, drivers.containers, self.previews.container)
         creation = Creation(
             me, self._settings, drivers.pool, holdings, terms, drivers.shift_owners, claims, drivers.imprint
         )

@@ -14,6 +14,7 @@ from hybrid.history import History
 from hybrid.manifest import Extract
 from hybrid.model import Claim, Guid, Manifest, Mark, NodeId, Port, Proof, SiteId, SiteSpec, Snapshot, Stash
 from hybrid.ports import ByteSource, Executed
+from hybrid.sshkeys import PublicKey
 from hybrid.view import Pending, View
 
 StashReason = Literal["conflict", "rollback", "undo", "modified"]
@@ -455,6 +456,12 @@ class Hosting(Protocol):
 
     async def unmark(self, site: SiteId, guid: Guid) -> SiteSpec:
         """Let retention decide about a snapshot again. Not marked: fine."""
+
+    async def add_key(self, site: SiteId, key: PublicKey) -> SiteSpec:
+        """Let who has it log in; known already: it gets its new name. Raises `Conflict`: the site has too many."""
+
+    async def remove_key(self, site: SiteId, name: str) -> SiteSpec:
+        """By fingerprint or name. Raises `NoSuchKey`; `Conflict`: several are called so."""
 
     async def adopt(self, site: SiteId, stash_id: str, progress: Progress) -> Stash:
         """Make a stash the main line; what was that before is kept as the returned stash, and `undo` brings it back."""

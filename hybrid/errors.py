@@ -127,6 +127,10 @@ class NoSuchCertificate(HybridError):
     """The cluster has no certificate of that name."""
 
 
+class NotHere(HybridError):
+    """The site does not run on this node under that claim."""
+
+
 class NoSuchZone(HybridError):
     """The cluster has no DNS zone of that name."""
 

@@ -1,4 +1,4 @@
-"""Speaking frames over a Unix socket of this node: who may open it (root and its group) is trusted. Shell."""
+"""Speaking over a Unix socket of this node: who may open it (root and its group) is trusted. Shell."""
 
 from __future__ import annotations
 
@@ -9,21 +9,19 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import UNIXServerEndpoint
 from twisted.internet.interfaces import IAddress, IListeningPort, IReactorUNIX
-from twisted.internet.protocol import Factory
+from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import Logger
 
-from hybrid.frames import FrameProtocol
 
-
-class Frames(Factory[FrameProtocol]):
+class Frames(Factory[Protocol]):
     """Makes protocols by calling `build`."""
 
     noisy = False
 
-    def __init__(self, build: Callable[[], FrameProtocol]) -> None:
+    def __init__(self, build: Callable[[], Protocol]) -> None:
         self._build = build
 
-    def buildProtocol(self, addr: IAddress | None) -> FrameProtocol:
+    def buildProtocol(self, addr: IAddress | None) -> Protocol:
         """One more connection."""
         return self._build()
 
@@ -33,7 +31,7 @@ class LocalListener(Service):
 
     log = Logger()
 
-    def __init__(self, reactor: IReactorUNIX, path: str, build: Callable[[], FrameProtocol]) -> None:
+    def __init__(self, reactor: IReactorUNIX, path: str, build: Callable[[], Protocol]) -> None:
         """`build()`: the protocol of one more connection."""
         self._reactor, self._path, self._build = reactor, path, build
         self._listening: IListeningPort | None = None

@@ -234,6 +234,8 @@ class SiteSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The number of the site whose id range its files are in, as it began as a clone of that; 0: its own."""
     record_bytes: RecordBytes | None = None
     """See `Manifest.record_bytes`."""
+    ssh_keys: tuple[str, ...] = ()
+    """Lines of the public keys (`hybrid.sshkeys`) by which people log in by SSH, oldest first."""
 
     @property
     def is_on(self) -> bool:

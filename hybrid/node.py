@@ -20,6 +20,7 @@ from hybrid.api.changes import Told
 from hybrid.api.service import ApiService
 from hybrid.api.wishes import Wishes
 from hybrid.away.s3 import S3Objects
+from hybrid.certs.hostkey import HostKey
 from hybrid.certs.http import TreqHttp
 from hybrid.certs.issuing import Issuing
 from hybrid.certs.service import Certificates
@@ -43,7 +44,8 @@ from hybrid.loops import Loops
 from hybrid.model import NodeId, SiteId
 from hybrid.patience import PatientClock
 from hybrid.ports import Pool
-from hybrid.settings import Settings, guardian_socket, load
+from hybrid.sessiondesk import SessionDesk
+from hybrid.settings import Settings, guardian_socket, load, sessions_socket
 from hybrid.storage.detect import detect
 from hybrid.storage.probe import SyncProbe
 from hybrid.storage.reserved import ReservedPool
@@ -121,6 +123,11 @@ class Node(MultiService):
             time.time,
             lambda secrets: self._feed.follow_secrets(secrets),
         )
+        host_key = HostKey(
+            self._core.shared, self._certificates, lambda: self._core.outlook.view, time.time, os.urandom
+        )
+        self._certificates.beside.append(host_key.told)
+        self._desk = SessionDesk(reactor, sessions_socket(settings), self._core.logins.begin)
         self._names = NameKeeping(
             reactor, settings, self._core.shared, lambda: self._core.outlook.view, self._certificates, time.time
         )
@@ -238,7 +245,7 @@ class Node(MultiService):
             self._reactor.stop()
             return
         self._certificates.look()
-        for component in (self._links, self._datagrams, self._api, self._feed, self._names.desk):
+        for component in (self._links, self._datagrams, self._api, self._feed, self._names.desk, self._desk):
             component.setServiceParent(self)
         self._loops.every(RENEW_EVERY_S, self._renew)
         self._loops.every(LOOK_EVERY_S, self._names.look)

@@ -16,6 +16,7 @@ import msgspec
 
 from hybrid.history import History
 from hybrid.model import Fact, Guid, NodeId, SiteId, Snapshot
+from hybrid.sessions import Opening
 
 # -------------------------------------------------------------------------------- streams
 
@@ -400,6 +401,16 @@ class Executed(msgspec.Struct, frozen=True):
     stderr: bytes
 
 
+class Sitting(Protocol):
+    """A session under way. It ends by itself with its command, its connection or its container."""
+
+    async def ended(self) -> None:
+        """Returns when nothing of it is left on this machine."""
+
+    def end(self) -> None:
+        """Have it end: its command is hung up on. Over already: fine."""
+
+
 class Containers(Protocol):
     """The containers of this node. One request at a time per container; different ones go side by side."""
 
@@ -430,6 +441,19 @@ class Containers(Protocol):
 
     async def execute(self, site: SiteId, argv: Sequence[str], stdin: bytes = b"", timeout_s: float = 60.0) -> Executed:
         """Run a command inside as root of the container. Raises `NoSuchContainer`, `ContainerError` at the deadline."""
+
+    def begin_session(self, opening: Opening, connection: int) -> Sitting:
+        """
+        Run what somebody who logged in wants, as root of the container, on a connected socket.
+
+        Args:
+            opening: What; the site in it must run here.
+            connection: The socket, blocking or not, of which a copy is taken. `hybrid.sessions` is spoken on it.
+
+        Raises:
+            NoSuchContainer: It does not run.
+            ContainerError: It is frozen.
+        """
 
     async def answer(self, site: SiteId, port: int, path: str | None, host: str = "", timeout_s: float = 5.0) -> int:
         """

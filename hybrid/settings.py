@@ -155,6 +155,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """FTP, TLS from the first byte on; 990."""
     ftp_passive: tuple[Port, Port] = (49152, 65535)
     """The first and the last port for data connections of FTP, for firewalls."""
+    ssh_port: PortOrNever = 2222
+    """Sessions by SSH, listened on while some site has a key; 22 is mostly the machine's own."""
     proxies: Annotated[int, msgspec.Meta(ge=1, le=256)] = 1
     """Proxy processes that `hybrid run` starts; one a core is a good number on a real server."""
     dns_servers: Annotated[int, msgspec.Meta(ge=1, le=256)] = 1
@@ -187,6 +189,11 @@ def guardian_socket(settings: Settings) -> str:
 def settings_file(state_dir: Path | None) -> Path:
     """Of the node whose state lies in a folder of its own; `None`: of this machine's node."""
     return DEFAULT_FILE if state_dir is None else state_dir / "hybrid.toml"
+
+
+def sessions_socket(settings: Settings) -> str:
+    """Where the node process listens for sessions of people who logged in."""
+    return f"{settings.run_dir}/sessions.sock"
 
 
 def load(path: Path) -> Settings:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from hybrid.errors import ContainerError, NoSuchContainer
 from hybrid.model import SiteId
 from hybrid.ports import ContainerSpec, Executed
+from hybrid.sessions import Opening
 from hybrid_containers.addresses import check_site
 
 Command = Callable[[ContainerSpec, Sequence[str], bytes], Executed]
@@ -30,6 +31,16 @@ def a_few_commands(spec: ContainerSpec, argv: Sequence[str], stdin: bytes) -> Ex
             return Executed(127, b"", f"{argv[0]}: not found\n".encode())
 
 
+class NoSession:
+    """See `hybrid.ports.Sitting`: one that is over."""
+
+    async def ended(self) -> None:
+        """See `hybrid.ports.Sitting`."""
+
+    def end(self) -> None:
+        """See `hybrid.ports.Sitting`."""
+
+
 @dataclass(slots=True)
 class _Container:
     spec: ContainerSpec
@@ -44,7 +55,7 @@ class MemoryContainers:
 
     `deeds` lists what happened, oldest first; `broken` makes `start` of a site fail for the given reason; `stuck` makes
     `stop` of a site fail, as when its storage hangs; `crash` ends a container by itself; `answers` is what ports say
-    instead of 200, `None` for nothing.
+    instead of 200, `None` for nothing; `sessions` lists those that were begun, oldest first.
     """
 
     command: Command = a_few_commands
@@ -54,6 +65,7 @@ class MemoryContainers:
     stuck: set[SiteId] = field(default_factory=set)
     answers: dict[tuple[SiteId, int], int | None] = field(default_factory=dict)
     deeds: list[tuple[str, SiteId]] = field(default_factory=list)
+    sessions: list[Opening] = field(default_factory=list)
     _containers: dict[SiteId, _Container] = field(default_factory=dict)
     _logs: dict[SiteId, str] = field(default_factory=dict)
 
@@ -107,6 +119,14 @@ class MemoryContainers:
         if container.frozen:
             raise ContainerError(f"cannot run a command in {site}", "it is frozen", "try again in a moment")
         return self.command(container.spec, argv, stdin)
+
+    def begin_session(self, opening: Opening, connection: int) -> NoSession:
+        """See `hybrid.ports.Containers`. Only noted, in `sessions`: nothing is said on the connection."""
+        site = SiteId(opening.site)
+        if self._container(site).frozen:
+            raise ContainerError(f"cannot begin a session in {site}", "it is frozen", "try again in a moment")
+        self.sessions.append(opening)
+        return NoSession()
 
     async def answer(self, site: SiteId, port: int, path: str | None, host: str = "", timeout_s: float = 5.0) -> int:
         """See `hybrid.ports.Containers`."""

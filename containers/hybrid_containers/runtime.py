@@ -22,6 +22,7 @@ from twisted.logger import Logger
 from hybrid.errors import ContainerError, NoSuchContainer
 from hybrid.model import SiteId
 from hybrid.ports import ContainerSpec, Executed
+from hybrid.sessions import Opening
 from hybrid.settings import Settings
 from hybrid_containers import child, console
 from hybrid_containers.addresses import PIVOT, check_site, veth_of
@@ -29,6 +30,7 @@ from hybrid_containers.cgroups import ControlGroups, Part, living
 from hybrid_containers.config import Machine, Place, config_lines
 from hybrid_containers.link import WorkerLink
 from hybrid_containers.network import Network, Reactor
+from hybrid_containers.sitting import Sitting, argv_of, environment_of
 
 START_S = 20.0
 FREEZE_S = 10.0
@@ -150,6 +152,16 @@ class LxcContainers:
         if done.status and done.stderr.startswith(b"lxc-attach:"):
             self._state(site)  # it went meanwhile?
         return done
+
+    def begin_session(self, opening: Opening, connection: int) -> Sitting:
+        """See `hybrid.ports.Containers`."""
+        site = SiteId(opening.site)
+        if self._state(site) == "frozen":
+            raise ContainerError(f"cannot begin a session in {site}", "it is frozen", "try again in a moment")
+        attach = ["env", "--chdir=/", "lxc-attach", "--clear-env", "-P", str(self._home), "-n", site]
+        for name, value in environment_of(opening).items():
+            attach += ["-v", f"{name}={value}"]
+        return Sitting.begin(self._reactor, [*attach, "--", *argv_of(opening)], opening, connection)
 
     async def answer(self, site: SiteId, port: int, path: str | None, host: str = "", timeout_s: float = 5.0) -> int:
         """See `hybrid.ports.Containers`. A child asks that is in the container's network and in nothing else of it."""

@@ -49,6 +49,8 @@ class Certificates:
         self._wall_s, self._show = wall_s, show
         self._opened: dict[str, tuple[str, str]] = {}
         self._told: dict[str, str] | None = None
+        self.beside: list[Callable[[], Mapping[str, str]]] = []
+        """What else the front doors are to have."""
 
     # --------------------------------------------------------------------------------------------- what there is
 
@@ -141,6 +143,8 @@ class Certificates:
                 self._open(place, value)
         told = {place: text for place, (_, text) in self._opened.items()}
         told |= wishes.texts(self._shared.prefix(wishes.ANSWER))
+        for others in self.beside:
+            told |= others()
         if told != self._told:
             self._told = told
             self._show(told)

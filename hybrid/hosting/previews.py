@@ -130,6 +130,10 @@ class Previews:
         sandbox = self._running.get(preview_id)
         return sandbox is not None and self._sandboxes.is_open(sandbox)
 
+    def container(self, preview_id: SiteId) -> SiteId | None:
+        """The container of one that runs on this node; `None`: it does not."""
+        return self._running[preview_id].name if self._runs(preview_id) else None
+
     def among(self, view: View) -> View:
         """`view` with each preview as a site of its own, for those who let people in."""
         sites = {one.id: self._as_site(one) for one in self._told}

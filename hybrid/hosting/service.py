@@ -32,6 +32,7 @@ from hybrid.hosting.deletions import Deletions
 from hybrid.hosting.discards import Discards
 from hybrid.hosting.extracts import Extracts
 from hybrid.hosting.holdings import Holding, Holdings
+from hybrid.hosting.keys import with_key, without_key
 from hybrid.hosting.marks import marked, unmarked
 from hybrid.hosting.moving import Moving
 from hybrid.hosting.names import check_domain, check_free, check_policy, edited
@@ -42,6 +43,7 @@ from hybrid.hosting.terms import Terms
 from hybrid.manifest import Extract
 from hybrid.model import Guid, Manifest, Mark, NodeId, Proof, SiteId, SiteSpec, Snapshot, Stash, Version
 from hybrid.ports import ByteSource, Containers, Executed
+from hybrid.sshkeys import PublicKey
 from hybrid.view import Pending, View
 
 
@@ -297,6 +299,16 @@ class HostingService:
         """See `hybrid.deeds.Hosting`."""
         self._owned(site)
         return await self._tasks.run(site, "unmark", lambda: self._respecified(site, lambda spec: unmarked(spec, guid)))
+
+    async def add_key(self, site: SiteId, key: PublicKey) -> SiteSpec:
+        """See `hybrid.deeds.Hosting`."""
+        self._owned(site)
+        return await self._tasks.run(site, "key", lambda: self._respecified(site, lambda spec: with_key(spec, key)))
+
+    async def remove_key(self, site: SiteId, name: str) -> SiteSpec:
+        """See `hybrid.deeds.Hosting`."""
+        self._owned(site)
+        return await self._tasks.run(site, "key", lambda: self._respecified(site, lambda spec: without_key(spec, name)))
 
     async def _respecified(self, site: SiteId, change: Callable[[SiteSpec], SiteSpec]) -> SiteSpec:
         """Change what concerns no container."""

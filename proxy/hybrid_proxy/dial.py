@@ -17,6 +17,7 @@ from twisted.internet.interfaces import (
     IProtocolFactory,
     IReactorTCP,
     IReactorTime,
+    IReactorUNIX,
 )
 from twisted.internet.protocol import ClientFactory
 from twisted.protocols.tls import TLSMemoryBIOProtocol
@@ -41,7 +42,7 @@ class Identity(Protocol):
         """For a link to `node` and nobody else."""
 
 
-class Reactor(IReactorTCP, IReactorTime):
+class Reactor(IReactorTCP, IReactorUNIX, IReactorTime):
     """What is needed of the reactor."""
 
 
@@ -125,7 +126,10 @@ class Dialler:
         timeout = round(self._limits.connect_s)
         if isinstance(destination, Here):
             attempt = _Attempt(self._reactor, factory)
-            self._reactor.connectTCP(destination.address, destination.port, attempt, timeout)
+            if destination.port:
+                self._reactor.connectTCP(destination.address, destination.port, attempt, timeout)
+            else:
+                self._reactor.connectUNIX(destination.address, attempt, timeout)
             return attempt.made
         plain = TCP4ClientEndpoint(self._reactor, destination.address, destination.interior_port, timeout)
         return wrapClientTLS(self._client_options(destination.node), plain).connect(factory)

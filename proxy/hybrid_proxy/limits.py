@@ -26,6 +26,8 @@ class Limits:
     """A client that reads nothing of its response for this long is cut off."""
     greet_s: float = 60.0
     """At a shared port: from the connection to a known site, and from there to the end of the authentication."""
+    login_s: float = 30.0
+    """By SSH: from the connection to a key that is good."""
     connect_s: float = 3.0
     reply_s: float = 60.0
     """From the end of a request to the head of the response: 504."""

@@ -12,7 +12,9 @@ from hybrid_proxy.house import House
 from hybrid_proxy.listen import Listener
 from hybrid_proxy.pool import Connect
 from hybrid_proxy.route import There
+from hybrid_proxy.services import SSH
 from hybrid_proxy.shared import DIALOGUES
+from hybrid_proxy.ssh.door import SshFactory
 from hybrid_proxy.tcp import Caller, PortFactory
 from hybrid_proxy.udp import UdpPort, listen_udp
 
@@ -32,6 +34,7 @@ class PublicPorts:
         address: To listen on; empty for all.
         reserved: Ports of the platform's own, which no site gets.
         shared: Ports of services to the service, and whether TLS is from the first byte on there.
+        ssh: Who answers at the port of that service.
     """
 
     log = Logger()
@@ -44,10 +47,11 @@ class PublicPorts:
         address: str,
         reserved: frozenset[int],
         shared: Mapping[int, tuple[str, bool]],
+        ssh: SshFactory,
     ) -> None:
         self._reactor, self._house, self._dial = reactor, house, dial
-        self._address, self._reserved, self._shared = address, reserved, shared
-        self._open: dict[int, tuple[Listener, PortFactory | GuestFactory]] = {}
+        self._address, self._reserved, self._shared, self._ssh = address, reserved, shared, ssh
+        self._open: dict[int, tuple[Listener, PortFactory | GuestFactory | SshFactory]] = {}
         self._udp: dict[int, tuple[IListeningPort, UdpPort]] = {}
         self._complaints: set[object] = set()
 
@@ -70,6 +74,7 @@ class PublicPorts:
             for caller in list(factory.callers):
                 if hangs(caller, self._house):
                     caller.cut()
+        self._ssh.follow()
 
     def _follow_udp(self) -> None:
         wanted = self._house.routes.services.udp_ports()
@@ -104,6 +109,7 @@ class PublicPorts:
         for _, factory in self._open.values():
             for caller in list(factory.callers):
                 caller.cut()
+        self._ssh.cut()
 
     def port(self, public_port: int) -> int | None:
         """The port in fact listened on for `public_port`, `None` when not open."""
@@ -126,10 +132,12 @@ class PublicPorts:
         whose = self._shared.get(port, (self._house.routes.route_port(port),))[0]
         self.log.info("listening on port {port} for {whose}", port=port, whose=whose)
 
-    def _factory(self, port: int) -> PortFactory | GuestFactory:
+    def _factory(self, port: int) -> PortFactory | GuestFactory | SshFactory:
         if port not in self._shared:
             return PortFactory(self._house, self._dial, port)
         service, at_once = self._shared[port]
+        if service == SSH:
+            return self._ssh
         return GuestFactory(self._house, self._dial, service, DIALOGUES[service], at_once)
 
     def _close(self, port: int) -> None:

@@ -23,6 +23,7 @@ class Here:
 
     address: str
     port: int
+    """0: the address is the path of a local socket."""
     site: SiteId
     claim: Claim
 
@@ -164,6 +165,11 @@ class Routes:
         """Where a past moment of `site` is; `Wait` while it is not there."""
         past = self.services.past(site, moment)
         return Wait(waiting_name(site, moment)) if past is None else self.services.route(service, past)
+
+    def keys(self, site: SiteId) -> tuple[str, ...]:
+        """Public keys of those who may log in to `site` by SSH."""
+        seen = self._view.sites.get(site) if self._view is not None else None
+        return seen.spec.ssh_keys if seen is not None else ()
 
     def main_zone(self) -> str:
         """The cluster's own zone; `localhost` without one."""

@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from hybrid.model import NodeId, Served, Wished
-from hybrid.settings import Settings
+from hybrid.settings import Settings, sessions_socket
 from hybrid.sitetraffic import Awaited, Logged, Used
 from hybrid.view import View
 from hybrid_proxy.calls import Calls
@@ -33,6 +33,7 @@ from hybrid_proxy.ports import Reactor as PortsReactor
 from hybrid_proxy.secure import SecureFactory
 from hybrid_proxy.shared import shared_ports
 from hybrid_proxy.sharedtls import SharedTLS
+from hybrid_proxy.ssh.door import SshFactory
 from hybrid_proxy.wishes import Wishes
 
 REPORT_S = 10.0
@@ -85,14 +86,16 @@ class FrontDoors(MultiService):
         self.house.passive = Passive(listen_with(reactor), settings.ftp_passive)
         self._public = PublicFactory(self.house, self._opened, self._closed)
         self._secure = SecureFactory(self.house, dialler.connect, self._opened, self._closed)
-        self._interior = InteriorFactory(self.house, passage_of(self.house, dialler.connect, reactor))
+        sessions = sessions_socket(settings)
+        self._interior = InteriorFactory(self.house, passage_of(self.house, dialler.connect, reactor, sessions))
+        self._ssh = SshFactory(self.house, dialler.connect, reactor, sessions)
         self._http: Listener | None = None
         self._https: Listener | None = None
         self._inside: Listener | None = None
         own = (settings.http_port, settings.https_port, settings.interior_port, settings.api_port)
         reserved = frozenset((*own, settings.cluster_port, settings.dns_port))
         self.public_ports = PublicPorts(
-            reactor, self.house, dialler.connect, bind_address, reserved, shared_ports(settings)
+            reactor, self.house, dialler.connect, bind_address, reserved, shared_ports(settings), self._ssh
         )
         self._reports = LoopingCall(self._report_traffic)
         self._reports.clock = reactor
@@ -186,6 +189,7 @@ class FrontDoors(MultiService):
     def follow_secrets(self, entries: Mapping[str, str]) -> None:
         """See `hybrid_proxy.house.House`."""
         self.house.follow_secrets(entries)
+        self._ssh.follow_secrets(entries)
 
     def _stranger(self, line: Sequence[NodeId]) -> str:
         """Why a certificate of this cluster does not do: its node was removed, or is not known yet."""

@@ -14,9 +14,11 @@ from hybrid.model import Port, SiteId
 from hybrid.view import SiteView
 
 MAIL = frozenset({"smtp", "submission", "imap", "pop3"})
+SSH = "ssh"
+"""What no port of a site speaks: sites that have keys."""
+LOGINS = Port(SSH, 0)
+"""Stands for the sessions of a site, where its ports do for services."""
 SERVICES = MAIL | {"postgres", "mysql", "ftp", "tls"}
-
-
 R = TypeVar("R")
 
 
@@ -26,6 +28,8 @@ def service_of(port: Port) -> str:
 
     This is what front doors call it among each other.
     """
+    if port is LOGINS:
+        return SSH
     if port.protocol == "udp":
         return f"udp:{port.public_port}" if port.public_port else ""
     return port.protocol if port.protocol in SERVICES else ""
@@ -102,12 +106,16 @@ class Services(Generic[R]):
         self._names, self._numbers, self._number_of, self._udp, self._pasts = {}, {}, {}, {}, {}
         ordered = sorted(sites.items())
         for site, seen in ordered:
-            _, mark, moment = seen.spec.name.partition("#")
-            if mark and seen.spec.clone_of is not None:  # as the node process has it for previews
+            moment = seen.spec.name.partition("#")[2]
+            if is_past(seen) and seen.spec.clone_of is not None:
                 self._pasts.setdefault((seen.spec.clone_of, moment), site)
                 self._pasts[seen.spec.clone_of, site] = site
         for names_of in (_domains, _short_forms):
             for site, seen in ordered:
+                if seen.spec.ssh_keys:
+                    known = self._names.setdefault(SSH, {})
+                    for name in names_of(seen, SSH):
+                        known.setdefault(name, site)
                 for port in seen.spec.ports:
                     if port.protocol == "udp" and port.public_port:
                         self._udp.setdefault(port.public_port, site)
@@ -124,6 +132,8 @@ class Services(Generic[R]):
         changed: set[SiteId] = set()
         for site, seen in renewed.items():
             fresh = {service_of(port): self._make(seen, port) for port in reversed(seen.spec.ports) if service_of(port)}
+            if seen.spec.ssh_keys or is_past(seen):
+                fresh[SSH] = self._make(seen, LOGINS)
             if self._replace(site, fresh):
                 changed.add(site)
         changed.update(site for site in gone if self._replace(site, {}))
@@ -142,6 +152,11 @@ class Services(Generic[R]):
         if fresh:
             self._spoken[site] = frozenset(fresh)
         return changed
+
+
+def is_past(seen: SiteView) -> bool:
+    """Whether it is a past moment of another site, as the node process tells of previews."""
+    return "#" in seen.spec.name and seen.spec.clone_of is not None
 
 
 def waiting_name(site: SiteId, moment: str) -> SiteId:

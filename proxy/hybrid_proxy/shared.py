@@ -11,6 +11,7 @@ from hybrid_proxy.imap import Imap
 from hybrid_proxy.mysql import MySQL
 from hybrid_proxy.pop3 import Pop3
 from hybrid_proxy.postgres import Postgres
+from hybrid_proxy.services import SSH
 from hybrid_proxy.smtp import Smtp
 from hybrid_proxy.submission import Submission
 
@@ -40,5 +41,6 @@ def shared_ports(settings: Settings) -> dict[int, tuple[str, bool]]:
         settings.pop3s_port: ("pop3", True),
         settings.ftp_port: ("ftp", False),
         settings.ftps_port: ("ftp", True),
+        settings.ssh_port: (SSH, False),
     }
     return {port: service for port, service in wanted.items() if port}

@@ -96,7 +96,7 @@ class Caller(Protocol):
         route = self._route()
         if isinstance(route, Here | There):
             self.site, self.destination = route.site, route
-            if route.site in self._house.room.doubts and not self._scout:
+            if self._is_doubted() and not self._scout:
                 self._wait()
             else:
                 self._call(route)
@@ -107,6 +107,10 @@ class Caller(Protocol):
             self._refuse(pages.not_owner(route.claim))
         else:
             self._refuse(pages.not_served(route))
+
+    def _is_doubted(self) -> bool:
+        """Whether the site's owner did not answer of late."""
+        return self.site in self._house.room.doubts
 
     def _call(self, destination: Destination) -> None:
         callee = self._callee = Callee(self, destination)
@@ -153,7 +157,7 @@ class Caller(Protocol):
         if self._gone:
             callee.transport.abortConnection()
             return
-        self._house.room.trust(self.site)
+        self._answers()
         if self._framed:
             self.transport.write(JOINED)
         near, far = Side(self.transport, self._framed), Side(callee.transport, framed)
@@ -164,6 +168,10 @@ class Caller(Protocol):
         if early:
             splice.from_far(early)
         self.transport.resumeProducing()
+
+    def _answers(self) -> None:
+        """The site's owner does, and the site with it."""
+        self._house.room.trust(self.site)
 
     def _new_splice(self, near: Side, far: Side) -> Splice:
         return Splice(near, far, self._count)
@@ -237,10 +245,12 @@ class Callee(Protocol):
 
     def connectionMade(self) -> None:
         """See `twisted.internet.protocol.Protocol`."""
-        self.transport.setTcpNoDelay(True)
         if isinstance(self._destination, Here):
+            if self._destination.port:  # a local socket has no such thing
+                self.transport.setTcpNoDelay(True)
             self._caller.join(self, False, b"")
         else:
+            self.transport.setTcpNoDelay(True)
             self.transport.write(greeting(self._destination, *self._caller.source))
 
     def dataReceived(self, data: bytes) -> None:

@@ -54,6 +54,7 @@ from hybrid.errors import (
     StorageSick,
 )
 from hybrid.history import History
+from hybrid.hosting.keys import with_key, without_key
 from hybrid.hosting.pending import pending
 from hybrid.manifest import Extract
 from hybrid.model import (
@@ -71,6 +72,7 @@ from hybrid.model import (
     snapshot_name,
 )
 from hybrid.ports import ByteSource, Executed, IncomingStream
+from hybrid.sshkeys import PublicKey
 from hybrid.view import NodeView, Pending, SiteView, View
 from hybrid.web.resource import Pages
 from hybrid_dns.keys import Keys
@@ -270,6 +272,16 @@ class FakeHosting:
         await self._act("unmark", site, guid)
         marks = self._world.sites[site].spec.marks
         return self._world.mark(site, tuple(one for one in marks if one.guid != guid))
+
+    async def add_key(self, site: SiteId, key: PublicKey) -> SiteSpec:
+        """See `Hosting`."""
+        await self._act("add_key", site, key.fingerprint)
+        return self._world.respecify(site, with_key(self._world.sites[site].spec, key))
+
+    async def remove_key(self, site: SiteId, name: str) -> SiteSpec:
+        """See `Hosting`."""
+        await self._act("remove_key", site, name)
+        return self._world.respecify(site, without_key(self._world.sites[site].spec, name))
 
     async def adopt(self, site: SiteId, stash_id: str, progress: Progress) -> Stash:
         """See `Hosting`."""
@@ -508,8 +520,11 @@ class World:
 
     def mark(self, site: SiteId, marks: tuple[Mark, ...]) -> SiteSpec:
         """Its spec with these marks."""
+        return self.respecify(site, msgspec.structs.replace(self.sites[site].spec, marks=marks))
+
+    def respecify(self, site: SiteId, spec: SiteSpec) -> SiteSpec:
+        """It is so from now on."""
         seen = self.sites[site]
-        spec = msgspec.structs.replace(seen.spec, marks=marks)
         self.sites[site] = msgspec.structs.replace(seen, spec=spec)
         return spec
 

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from tests.proxy.sshclient import key_of, line_of
+
 TITLES = ["NAME", "STATE", "OWNER", "COPIES", "ON", "LAG", "DATA", "HISTORY", "PROVEN", "DOMAINS", "TROUBLE"]
 
 
@@ -456,3 +458,17 @@ def test_images_come_and_go_by_the_store_of_this_machine(hybrid: Any, tmp_path: 
         ("php", ["n1", "n2", "n3"]),
         ("static", ["n1 (built)", "n2 (built)", "n3 (built)"]),
     ]
+
+
+def test_keys_of_ssh(hybrid: Any, tmp_path: Path) -> None:
+    """Added from a file or standard input, listed, removed by name; a file that is none is a mistake of usage."""
+    file = tmp_path / "id.pub"
+    file.write_text(line_of(key_of(1), "ann@work") + "\n")
+    assert hybrid("site", "key", "add", "blog", str(file)).code == 0
+    assert hybrid("site", "key", "add", "blog", "-", "--name", "bob", stdin=line_of(key_of(2))).code == 0
+    listed = json.loads(hybrid("site", "key", "list", "blog", "--format", "json").out)
+    assert [key["name"] for key in listed] == ["ann@work", "bob"]
+    assert hybrid("site", "key", "remove", "blog", "ann@work").code == 0
+    assert hybrid("site", "key", "list", "blog", "-q").out == "bob\n"
+    assert hybrid("site", "key", "add", "blog", str(tmp_path / "none")).code == 2
+    assert hybrid("site", "key", "remove", "blog", "ann@work").code != 0

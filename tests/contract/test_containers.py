@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +17,13 @@ import msgspec
 import pytest
 import pytest_twisted
 from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
 
+from hybrid import sessions
 from hybrid.errors import ContainerError, NoSuchContainer
 from hybrid.model import SiteId
-from hybrid.ports import Containers, ContainerSpec
+from hybrid.ports import Containers, ContainerSpec, Sitting
+from hybrid.sessions import Opening
 from hybrid.settings import Settings
 from hybrid_containers import sandbox
 from hybrid_containers.memory import MemoryContainers
@@ -333,3 +337,92 @@ async def test_hostile_names_are_refused(ground: Ground) -> None:
         await fails(ContainerError, ground.containers.stop(SiteId(name)))
         await fails(ContainerError, ground.containers.execute(SiteId(name), ["true"]))
         await fails(ContainerError, ground.containers.logs(SiteId(name)))
+
+
+# ----------------------------------------------------------------------------------------------------- sessions
+
+
+def opening(command: str = "", kind: sessions.Kind = "command", terminal: str = "") -> Opening:
+    """What somebody wants to have run."""
+    size = sessions.Size(101, 31)
+    return Opening(ONE, 1, "n-me", kind, command, terminal, size, {"LC_TIME": "de_AT.UTF-8"}, "192.0.2.1 5", "ann")
+
+
+def hear(connection: socket.socket, until: bytes = b"") -> dict[bytes, bytes]:
+    """What a session says to its end, or until its output has `until` in it; by kind. Blocks."""
+    messages, heard = sessions.Messages(), defaultdict[bytes, bytes](bytes)
+    while (not until or until not in heard[sessions.OUTPUT]) and (data := connection.recv(65536)):
+        for kind, body in messages.feed(data):
+            heard[kind] += body
+    return heard
+
+
+def begun(ground: Ground, wanted: Opening) -> tuple[Sitting, socket.socket]:
+    """A session, and its other end."""
+    near, far = socket.socketpair()
+    near.settimeout(60)
+    with far:
+        return ground.containers.begin_session(wanted, far.fileno()), near
+
+
+@pytest_twisted.ensureDeferred
+async def test_sessions_where_there_is_nothing_to_log_in_to(ground: Ground) -> None:
+    """Who comes while it does not run, or is frozen, is told so, and no process is begun."""
+    with pytest.raises(NoSuchContainer):
+        begun(ground, opening())
+    await ground.containers.start(ground.spec())
+    await ground.containers.freeze(ONE)
+    with pytest.raises(ContainerError):
+        begun(ground, opening())
+
+
+async def comes_of(ground: Ground, wanted: Opening, said: bytes = b"") -> dict[bytes, bytes]:
+    """All that a session says, in which `said` is said."""
+    sitting, near = begun(ground, wanted)
+    with near:
+        near.sendall(said)
+        heard = await deferToThread(hear, near)
+    await sitting.ended()
+    return heard
+
+
+@pytest.mark.lxc
+@pytest_twisted.ensureDeferred
+async def test_a_session_in_a_container(lxc: Ground) -> None:
+    """A command runs as root of the container, with pipes or on a terminal of the client's size."""
+    await lxc.containers.start(lxc.spec())
+    typed = sessions.message(sessions.INPUT, b"typed") + sessions.message(sessions.END)
+    heard = await comes_of(lxc, opening("hostname; id -u; cat; echo $LC_TIME >&2; exit 4"), typed)
+    assert heard[sessions.OUTPUT] == b"one\n0\ntyped"
+    assert (heard[sessions.ERRORS], heard[sessions.STATUS]) == (b"de_AT.UTF-8\n", b"\0\0\0\4")
+    heard = await comes_of(lxc, opening("busybox stty size; echo $TERM", terminal="vt100"))
+    assert heard[sessions.OUTPUT] == b"31 101\r\nvt100\r\n"
+    heard = await comes_of(lxc, opening(kind="shell"), sessions.message(sessions.INPUT, b"echo $HOME; exit\n"))
+    assert heard[sessions.OUTPUT] == b"/root\n" and heard[sessions.STATUS] == bytes(4)
+
+
+@pytest.mark.lxc
+@pytest_twisted.ensureDeferred
+async def test_sessions_end_with_their_container_and_their_client(lxc: Ground) -> None:
+    """Whoever is in it when it stops is told that its command was killed; who goes leaves nothing running."""
+    await lxc.containers.start(lxc.spec())
+    sitting, near = begun(lxc, opening("echo here; sleep 100", terminal="vt100"))
+    with near:
+        await deferToThread(hear, near, b"here")
+        await lxc.containers.stop(ONE, grace_s=0)
+        heard = await deferToThread(hear, near)
+    await sitting.ended()
+    assert heard[sessions.STATUS] or heard[sessions.KILLED]
+    await lxc.containers.start(lxc.spec())
+    for terminal in ("", "vt100"):
+        sitting, near = begun(lxc, opening("echo here; exec sleep 100", terminal=terminal))
+        with near:
+            await deferToThread(hear, near, b"here")
+        await sitting.ended()
+    left = await lxc.containers.execute(ONE, ["/bin/busybox", "ps"])
+    assert b"sleep 100" not in left.stdout
+    sitting, near = begun(lxc, opening("echo here; exec sleep 100"))
+    with near:
+        await deferToThread(hear, near, b"here")
+        sitting.end()
+        await sitting.ended()

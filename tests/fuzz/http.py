@@ -11,7 +11,7 @@ import contextlib
 import random
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from twisted.internet.task import Clock
 
@@ -208,7 +208,8 @@ CHUNKS = [
     b"2;x=y\r\nab\r\n1\r\nc\r\n0\r\nT: r\r\n\r\n",
     b"00a\r\n0123456789\r\n0\r\n\r\n",
 ]
-TARGETS: dict[str, tuple[Target, Callable[[], list[bytes]]]] = {
+Targets = Mapping[str, tuple[Target, Callable[[], list[bytes]]]]
+TARGETS: Targets = {
     "request": (request, lambda: HEADS),
     "reply": (reply, lambda: HEADS),
     "chunked": (chunked, lambda: CHUNKS),
@@ -220,9 +221,9 @@ TARGETS: dict[str, tuple[Target, Callable[[], list[bytes]]]] = {
 }
 
 
-def run(name: str, seconds: float, seed: int) -> int:
+def run(targets: Targets, name: str, seconds: float, seed: int) -> int:
     """Feed one target for so long. Returns how many inputs it got; raises what it raises, with the seed."""
-    target, make = TARGETS[name]
+    target, make = targets[name]
     seeds, count, until_s = make(), 0, time.monotonic() + seconds
     while time.monotonic() < until_s:
         for _ in range(100):
@@ -236,13 +237,13 @@ def run(name: str, seconds: float, seed: int) -> int:
     return count
 
 
-def main(argv: Sequence[str]) -> None:
+def main(targets: Targets, argv: Sequence[str]) -> None:
     """Each target for `argv[0]` seconds."""
     seconds = float(argv[0]) if argv else 10.0
-    for name in argv[1:] or TARGETS:
-        count = run(name, seconds, int(time.time()))
+    for name in argv[1:] or targets:
+        count = run(targets, name, seconds, int(time.time()))
         print(f"{name}: {count} inputs in {seconds:.0f} s", flush=True)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main(TARGETS, sys.argv[1:])

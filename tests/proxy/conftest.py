@@ -29,6 +29,7 @@ from hybrid_proxy.route import Destination
 
 ME, OTHER, THIRD = NodeId("n-me"), NodeId("n-other"), NodeId("n-third")
 SHOP = SiteId("s-shop")
+SESSIONS = "/run/hybrid/sessions.sock"
 
 
 @implementer(ITCPTransport)
@@ -145,7 +146,9 @@ class World:
         self.calls: list[Call] = []
         self.house = House(self.clock, limits, self.connect, ask=ask)
         self.house.deadlines.start()
-        self._interior = InteriorFactory(self.house, passage_of(self.house, self.connect, cast(IReactorUDP, None)))
+        self._interior = InteriorFactory(
+            self.house, passage_of(self.house, self.connect, cast(IReactorUDP, None), SESSIONS)
+        )
         self.nodes = {node: node_view(node) for node in (ME, OTHER, THIRD)}
         self.sites: dict[SiteId, SiteView] = {}
 
@@ -175,9 +178,19 @@ class World:
         domains: tuple[str, ...] = ("shop.test",),
         ports: tuple[Port, ...] = (Port("http", 80),),
         upstream: str = "10.88.0.5",
+        keys: tuple[str, ...] = (),
     ) -> SiteView:
         """A site of the view, by default served here."""
-        spec = SiteSpec(id=site, version=Version(1, 1), name="x", domains=domains, image="x@1", number=1, ports=ports)
+        spec = SiteSpec(
+            id=site,
+            version=Version(1, 1),
+            name="x",
+            domains=domains,
+            image="x@1",
+            number=1,
+            ports=ports,
+            ssh_keys=keys,
+        )
         claim = Claim(epoch, owner) if owner else None
         here = upstream if owner == ME and state == "serving" else None
         return SiteView(spec=spec, state=state, owner=owner, claim=claim, upstream=here)

@@ -54,21 +54,30 @@ class Nodes:
         where: For keys.
         ports: Of the site; its container is loopback.
         shared: Settings of shared ports, the same on both nodes: clients go to the second, whose address is 127.0.0.2.
+        keys: Who may log in by SSH.
     """
 
-    def __init__(self, where: Path, ports: tuple[Port, ...], shared: Mapping[str, int]) -> None:
-        self.ports = ports
+    def __init__(
+        self, where: Path, ports: tuple[Port, ...], shared: Mapping[str, int], keys: tuple[str, ...] = ()
+    ) -> None:
+        self.ports, self.keys, self.run_dir = ports, keys, where / "run"
         first = create_cluster(where, "one", "127.0.0.1", time.time())
         key = new_key()
         issuers = first.admit(key.public_key(), time.time())
         second = Identity.begin(first.cluster, key, issuers, first.root, "two", "127.0.0.1", time.time())
         self.identities = (first, second)
-        off: dict[str, Any] = {"mysql_port": 0, "postgres_port": 0}
+        off: dict[str, Any] = {"mysql_port": 0, "postgres_port": 0, "ssh_port": 0}
         self.doors = [
             FrontDoors(
                 reactor,
                 Settings(
-                    name=identity.name, address=address, http_port=0, https_port=0, interior_port=0, **{**off, **shared}
+                    name=identity.name,
+                    address=address,
+                    http_port=0,
+                    https_port=0,
+                    interior_port=0,
+                    run_dir=str(self.run_dir),
+                    **{**off, **shared},
                 ),
                 identity,
                 lambda served: None,
@@ -91,6 +100,7 @@ class Nodes:
             image="x@1",
             number=7,
             ports=self.ports,
+            ssh_keys=self.keys,
         )
         nodes = {identity.node: self._node(number) for number, identity in enumerate(self.identities)}
         holder = self.identities[owner].node

@@ -148,7 +148,7 @@ def test_datagrams_wake_it(world: World, told: list[Awaited]) -> None:
 def test_datagrams_of_another_node_wake_it(world: World, told: list[Awaited]) -> None:
     """Its stream is taken up when the site is there."""
     sockets = Sockets()
-    interior = InteriorFactory(world.house, passage_of(world.house, world.connect, cast(IReactorUDP, sockets)))
+    interior = InteriorFactory(world.house, passage_of(world.house, world.connect, cast(IReactorUDP, sockets), ""))
     member = world.plug(interior)
     member.send(header_bytes(Passport(*ANN, SHOP, Claim(1, ME), public_port=5000, service="udp:5000")))
     assert told == [Awaited(SHOP)] and member.taken() == b""

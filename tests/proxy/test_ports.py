@@ -11,6 +11,7 @@ from twisted.logger import capturedLogs
 from hybrid.model import Port
 from hybrid_proxy.guest import GuestFactory
 from hybrid_proxy.ports import PublicPorts, Reactor
+from hybrid_proxy.ssh.door import SshFactory
 from hybrid_proxy.tcp import PortFactory
 from tests.proxy.nodes import free_port
 
@@ -44,7 +45,8 @@ def sockets() -> Sockets:
 def ports(world: World, sockets: Sockets, shared: int) -> PublicPorts:
     """Of a node where MySQL has the port `shared`."""
     reactor = cast(Reactor, sockets)
-    return PublicPorts(reactor, world.house, world.connect, "127.0.0.1", frozenset(), {shared: ("mysql", False)})
+    ssh = SshFactory(world.house, world.connect, world.clock, "")
+    return PublicPorts(reactor, world.house, world.connect, "127.0.0.1", frozenset(), {shared: ("mysql", False)}, ssh)
 
 
 def test_a_shared_port_is_open_while_some_site_speaks_its_service(world: World, sockets: Sockets) -> None:

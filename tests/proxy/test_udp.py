@@ -166,7 +166,7 @@ def test_another_node_that_has_it_not(world: World, sockets: Sockets, answer: by
 
 def test_for_another_node(world: World, sockets: Sockets) -> None:
     """The owner's door opens a socket for the flow, and closes it with the stream."""
-    interior = InteriorFactory(world.house, passage_of(world.house, world.connect, cast(IReactorUDP, sockets)))
+    interior = InteriorFactory(world.house, passage_of(world.house, world.connect, cast(IReactorUDP, sockets), ""))
     member = world.plug(interior)
     header = header_bytes(Passport(*ANN, SHOP, Claim(1, ME), public_port=5000, service="udp:5000"))
     member.send(header + framed(b"one")[:3])

@@ -15,6 +15,7 @@ from hybrid.cli.parser import seconds as duration
 from hybrid.cli.paths import Json, segment
 from hybrid.cli.session import Session
 from hybrid.cli.tail import unseen
+from hybrid.cli.verbs import key
 
 FOLLOW_S = 1.0
 FOLLOWED_LINES = 2000
@@ -162,6 +163,7 @@ def add(nouns: argparse._SubParsersAction[Any], common: argparse.ArgumentParser)
     _site(run)
     run.add_argument("-i", "--stdin", action="store_true", help="pass standard input on (at most 700 kB)")
     run.add_argument("argv", nargs="+", metavar="WORD", help="the command and its arguments, after --")
+    key.add(verbs)
     top = verbs.add("top", "sites with the most visitors, by node", top_sites, "hybrid site top")
     top.add_argument("--node", help="default: all that are up")
     _site(verbs.add("stats", "a site's visitors: requests, bytes, errors, times", site_stats, "hybrid site stats blog"))
