@@ -16,8 +16,9 @@ FROM ?= 0
 ONLY ?=
 SEED ?=
 SECONDS ?= 60
+DEBIAN ?= /var/cache/hybrid/debian
 
-.PHONY: help setup packages native images demo story faults test test-openzfs test-fast check format simulate mutations crashes differential fuzz bench clean
+.PHONY: help setup packages native images deb demo story faults test test-deb test-openzfs test-fast check format simulate mutations crashes differential fuzz bench clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -37,6 +38,10 @@ native: packages ## what has a compiled form, where there is a compiler
 images: setup ## site images, built from Debian packages
 	@$(BIN)/python -m hybrid_containers.build static php mariadb postgres mail --store $(IMAGES)
 
+deb: setup ## the Debian package: build/hybrid_VERSION_ARCH.deb
+	@contrib/setup/packages dpkg-dev
+	@contrib/debian/build $(PYTHON) $(VENV) build
+
 demo: images ## a cluster of three nodes on this machine, until Ctrl-C
 	@$(BIN)/hybrid demo --nodes $(NODES) --image-dir $(IMAGES)
 
@@ -52,6 +57,9 @@ test: images ## every test that runs on this machine
 	@mkdir -p build
 	@contrib/setup/packages nsd knot zsh fish    # not by `setup`: a server would have port 53 taken at its next start
 	@HYBRID_IMAGES=$(IMAGES) $(BIN)/pytest --junitxml=build/test.xml -q
+
+test-deb: deb images ## the package installed, upgraded, purged and serving a site, in a clean Debian
+	@HYBRID_IMAGES=$(IMAGES) HYBRID_DEBIAN=$(DEBIAN) $(BIN)/pytest -q tests/debian
 
 test-openzfs: setup ## the tests that need OpenZFS, in an emulated machine that has it
 	@contrib/setup/packages $$(sed 's/#.*//' contrib/lab/guest/packages)

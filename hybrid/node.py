@@ -54,6 +54,7 @@ from hybrid.strict.guardian_link import GuardianLink
 from hybrid.strict.leasefile import LeaseFile
 from hybrid.strict.ports import StrictDrivers
 from hybrid.supervise import parse
+from hybrid.systemd import SYSTEMD
 from hybrid.traffic import goes_squeezed
 from hybrid.web.resource import Pages
 from hybrid_containers.image import ImageStore, imprint, shift_owners
@@ -255,6 +256,7 @@ class Node(MultiService):
         self._loops.every(AUDIT_EVERY_S, self._api.audit.look)
         self._core.outlook.add(self._api.follow)
         self._core.outlook.add(Fronts(self._core.previews, self._feed.follow).follow)
+        SYSTEMD.ready()
 
     async def _renew(self) -> None:
         """A new certificate in good time. New connections see it at once; the proxies read the file."""
@@ -316,4 +318,4 @@ def main(argv: Sequence[str]) -> int:
     from hybrid.process import run_service
 
     settings = load(parse(argv).config)
-    return run_service("node", lambda reactor: NodeProcess(reactor, settings))
+    return run_service("node", lambda reactor: NodeProcess(reactor, settings), tells_ready=True)

@@ -7,6 +7,7 @@ epoll reactor on the monotonic clock: `reactor.seconds()` is never the time of d
 
 from __future__ import annotations
 
+import faulthandler
 import sys
 import time
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from twisted.application.service import IService
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.main import installReactor
+from twisted.internet.task import LoopingCall
 from twisted.logger import (
     FilteringLogObserver,
     ILogObserver,
@@ -27,6 +29,8 @@ from twisted.logger import (
     textFileLogObserver,
 )
 from zope.interface import provider
+
+from hybrid.systemd import SYSTEMD
 
 
 class MonotonicReactor(EPollReactor):
@@ -60,7 +64,12 @@ def relay_child_lines(event: LogEvent) -> None:
         sys.stderr.flush()
 
 
-def run_service(name: str, make: Callable[[Any], IService], kind: type[MonotonicReactor] = MonotonicReactor) -> int:
+def run_service(
+    name: str,
+    make: Callable[[Any], IService],
+    kind: type[MonotonicReactor] = MonotonicReactor,
+    tells_ready: bool = False,
+) -> int:
     """
     Run one service until SIGTERM or SIGINT, then stop it and wait until it has stopped.
 
@@ -68,19 +77,28 @@ def run_service(name: str, make: Callable[[Any], IService], kind: type[Monotonic
         name: For the log.
         make: Called with the reactor; its exception ends the process.
         kind: Of the reactor.
+        tells_ready: The service itself calls `SYSTEMD.ready()`, some time after its start.
 
     Returns:
         The exit status.
     """
     begin_logging()
+    faulthandler.enable()  # the watchdog's SIGABRT shows what hung
     reactor = install_reactor(kind)
     built = make(reactor)
 
     def stop() -> Deferred[object]:
+        SYSTEMD.stopping()
         return maybeDeferred(built.stopService)
 
     built.privilegedStartService()
     built.startService()
     reactor.addSystemEventTrigger("before", "shutdown", stop)
+    if not tells_ready:
+        SYSTEMD.ready()
+    if SYSTEMD.watchdog_s is not None:
+        beat = LoopingCall(SYSTEMD.alive)
+        beat.clock = reactor
+        beat.start(SYSTEMD.watchdog_s / 3)
     reactor.run()
     return 0

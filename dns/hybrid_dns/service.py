@@ -12,6 +12,7 @@ from twisted.internet.interfaces import IListeningPort, IReactorFDSet, IReactorS
 from twisted.logger import Logger
 
 from hybrid.settings import Settings
+from hybrid.systemd import SYSTEMD
 from hybrid.view import View
 from hybrid_dns import book, serials, zonekeys
 from hybrid_dns.answer import Answers
@@ -200,19 +201,12 @@ def _pair(address: str, port: int) -> tuple[socket.socket, socket.socket]:
 
 
 def _bound(kind: socket.SocketKind, address: str, port: int) -> socket.socket:
-    """A socket at `address:port` that other processes of this node may share."""
-    bound = socket.socket(socket.AF_INET, kind)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    """A socket at `address:port` that other processes of this node may share, kept over a restart."""
+    bound = SYSTEMD.bound(kind, address, port)
     if kind == socket.SOCK_DGRAM:
         try:
             bound.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, UDP_BUFFER)
         except PermissionError:  # not root: as much as anybody may have
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, UDP_BUFFER)
     bound.setblocking(False)
-    try:
-        bound.bind((address, port))
-    except OSError:
-        bound.close()
-        raise
     return bound

@@ -3,8 +3,8 @@ The guardian: freezes the containers of strict sites when the node process stops
 
 A process of its own that does nothing else, so that it goes on while the node process hangs, is stopped or is gone. It
 keeps a deadline (CLOCK_MONOTONIC) for each control group it was told of, and, beside its socket, which groups it froze,
-so that one that starts again can thaw them. Nothing but the standard library; does I/O on one Unix socket, on a file in
-`/run` and on cgroupfs: both are memory, and never block on storage.
+so that one that starts again can thaw them. Nothing but the standard library (`hybrid/systemd.py` is no more); does I/O
+on one Unix socket, on a file in `/run` and on cgroupfs: both are memory, and never block on storage.
 
 A line of JSON comes in, `{"deadlines": {"/sys/fs/cgroup/…/payload": 123.4}}`, all groups each time; a line goes out,
 `{"frozen": [...]}`, those it keeps frozen. Groups may be of version 1 (`freezer.state`) or 2 (`cgroup.freeze`).
@@ -22,6 +22,8 @@ import socket
 import sys
 import time
 from collections.abc import Iterator, Sequence
+
+from hybrid.systemd import SYSTEMD
 
 ENFORCE_S = 0.2
 """How often it looks for groups past their deadline that run again, or appear only now."""
@@ -193,7 +195,9 @@ def main(argv: Sequence[str]) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, frame: sys.exit(0))
     try:
-        serve(listen(path), freezer)
+        listening = listen(path)
+        SYSTEMD.ready()
+        serve(listening, freezer)
     finally:
         freezer.enforce(float("inf"))
     return 0

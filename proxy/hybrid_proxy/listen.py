@@ -9,6 +9,8 @@ from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IReact
 from twisted.internet.protocol import ServerFactory
 from twisted.internet.tcp import Port
 
+from hybrid.systemd import SYSTEMD, bound
+
 BACKLOG = 1024
 
 
@@ -16,21 +18,18 @@ class Listener:
     """
     A socket that is bound at once, and accepts connections from `open` on.
 
+    Args:
+        address: Empty for all IPv4 addresses.
+        port: 0 for any that is free.
+        kept: Over a restart of this process, where systemd runs it: who connects meanwhile waits, and is not refused.
+
     Raises:
         OSError: The address cannot be bound.
     """
 
-    def __init__(self, address: str, port: int) -> None:
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        self._socket: socket.socket | None = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            self._socket.bind((address, port))
-        except OSError:
-            self._socket.close()
-            raise
-        self._family = family
+    def __init__(self, address: str, port: int, kept: bool = False) -> None:
+        self._socket: socket.socket | None = (SYSTEMD.bound if kept else bound)(socket.SOCK_STREAM, address, port)
+        self._family = self._socket.family
         self.port: int = self._socket.getsockname()[1]
         self._open: IListeningPort | None = None
         self._paused = False

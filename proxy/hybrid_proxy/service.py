@@ -112,9 +112,9 @@ class FrontDoors(MultiService):
     def privilegedStartService(self) -> None:
         """Bind the ports. Raises `OSError`."""
         if self._http is None:
-            self._http = Listener(self._address, self._settings.http_port)
-            self._https = Listener(self._address, self._settings.https_port)
-            self._inside = Listener(self._address, self._settings.interior_port)
+            self._http = Listener(self._address, self._settings.http_port, kept=True)
+            self._https = Listener(self._address, self._settings.https_port, kept=True)
+            self._inside = Listener(self._address, self._settings.interior_port, kept=True)
         super().privilegedStartService()
 
     def startService(self) -> None:

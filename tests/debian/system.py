@@ -1,0 +1,174 @@
+"""A clean Debian in a folder, as a machine of its own: root, network, processes. Synchronous."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from hybrid.lab import cgroups
+from hybrid_containers.debian import common_system
+
+ADDRESS = "10.77.0.1"
+_ENTER = """
+set -e
+mount --bind {root} {root}
+cd {root}
+mkdir -p dev proc sys run .old
+mount -t proc proc proc
+mount --rbind /dev dev
+mount -t sysfs sysfs sys
+mount --rbind /sys/fs/cgroup sys/fs/cgroup
+mount -t tmpfs tmpfs run
+{network}
+hostname debian
+pivot_root . .old
+umount -l /.old
+cd /
+exec "$@"
+"""
+_NETWORK = """
+ip link set lo up
+ip link add e0 type dummy
+ip addr add {address}/24 dev e0
+ip link set e0 up
+"""
+_QUIET = "#!/bin/sh\nexit 101\n"
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class System:
+    """
+    A root file system.
+
+    Args:
+        root: The folder.
+        name: Of its control groups on this machine.
+    """
+
+    def __init__(self, root: Path, name: str) -> None:
+        self.root, self.name = root, name
+        self._booted: subprocess.Popen[bytes] | None = None
+        self._log = root.with_name(root.name + ".log")
+
+    def command(self, argv: Sequence[str], outside: bool = False) -> list[str]:
+        """`argv` in namespaces of its own, without any network but its own; `outside`: with this machine's."""
+        network = "" if outside else _NETWORK.format(address=ADDRESS)
+        script = _ENTER.format(root=self.root, network=network)
+        spaces = ["--mount", "--propagation", "private", "--uts", "--pid", "--fork", "--kill-child", "--ipc"]
+        return ["unshare", *spaces, *([] if outside else ["--net"]), "bash", "-c", script, "debian", *argv]
+
+    def run(self, *argv: str, code: int = 0, outside: bool = False, deadline_s: float = 300.0) -> str:
+        """What a command said, run to its end; inside the booted system, if there is one. Its exit code is asserted."""
+        if self._booted is not None:
+            words = ["nsenter", "-t", str(self._init()), "-m", "-n", "-u", "-p", "-i", "--", *argv]
+        else:
+            words = self.command(argv, outside)
+        environment = {"PATH": PATH, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8", "HOME": "/root"}
+        done = subprocess.run(
+            words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=deadline_s, env=environment, check=False
+        )
+        said = done.stdout.decode(errors="replace")
+        assert done.returncode == code, f"{' '.join(argv)}: {done.returncode}\n{said}\n{self.log_end()}"
+        return said
+
+    def boot(self, *argv: str) -> None:
+        """Run `argv` as the first process until `halt`."""
+        environment = {"PATH": PATH, "LC_ALL": "C.UTF-8", "HOME": "/root"}
+        with self._log.open("wb") as log:
+            self._booted = subprocess.Popen(
+                self.command(argv), stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment
+            )
+
+    def _init(self) -> int:
+        assert self._booted is not None
+        assert self._booted.poll() is None, self.log_end()
+        children = Path(f"/proc/{self._booted.pid}/task/{self._booted.pid}/children").read_text().split()
+        return int(children[0])
+
+    def log_end(self) -> str:
+        """The last things the first process said."""
+        return self._log.read_text(errors="replace")[-3000:] if self._log.exists() else ""
+
+    def halt(self) -> None:
+        """Cut the power; nothing of it runs afterwards."""
+        if self._booted is not None:
+            self._booted.kill()
+            self._booted.wait(30)
+            self._booted = None
+        cgroups.remove(self.name)
+
+    def files(self) -> set[str]:
+        """Everything there is, but what any package's installation leaves: logs, caches, dpkg's own notes."""
+        skipped = (
+            "var/log",
+            "var/cache/ldconfig",
+            "var/cache/apt",
+            "var/lib/dpkg",
+            "var/lib/apt",
+            "tmp",
+            "run",
+            "root",
+        )
+        found = set()
+        for folder, folders, names in os.walk(self.root):
+            inside = os.path.relpath(folder, self.root)
+            folders[:] = [name for name in folders if os.path.normpath(os.path.join(inside, name)) not in skipped]
+            found |= {os.path.normpath(os.path.join(inside, name)) for name in (*folders, *names)}
+        return {name for name in found if not name.endswith(("-", "__pycache__", ".pyc"))}
+
+
+def dependencies(deb: Path) -> list[str]:
+    """What the package depends on, of alternatives the first that there is; and what its units are checked with."""
+    field = subprocess.check_output(["dpkg-deb", "-f", str(deb), "Depends"], text=True)
+    wanted = [_available([one.split()[0] for one in part.split("|")]) for part in field.split(",")]
+    return sorted({*wanted, "systemd"})
+
+
+def _available(names: list[str]) -> str:
+    for name in names:
+        policy = subprocess.check_output(["apt-cache", "policy", name], text=True, env={**os.environ, "LC_ALL": "C"})
+        if policy and "Candidate: (none)" not in policy:
+            return name
+    raise AssertionError(f"none of {names} is in Debian")
+
+
+def prepared(store: Path, images: Path, deb: Path) -> Path:
+    """The tar of a clean Debian with what `deb` depends on, but not `deb`; kept in `store` until that changes."""
+    store.mkdir(parents=True, exist_ok=True)
+    base = common_system(images, platform.freedesktop_os_release()["VERSION_CODENAME"], print)
+    wanted = dependencies(deb)
+    key = hashlib.sha256(repr((wanted, base.stat().st_mtime_ns)).encode()).hexdigest()[:16]
+    tar = store / f"system-{key}.tar"
+    if not tar.exists():
+        for old in store.glob("system-*"):
+            old.unlink()
+        with tempfile.TemporaryDirectory(prefix=".system-", dir=store) as folder:
+            system = unpacked(base, Path(folder) / "root")
+            system.run(
+                "apt-get", "install", "-y", "-q", "--no-install-recommends", *wanted, outside=True, deadline_s=580
+            )
+            system.run("apt-get", "clean")
+            (system.root / ".old").rmdir()
+            (system.root / "etc/dpkg/dpkg.cfg.d/99mmdebstrap").unlink(missing_ok=True)
+            subprocess.run(["tar", "-C", str(system.root), "-cf", f"{folder}/new.tar", "."], check=True)
+            Path(folder, "new.tar").rename(tar)
+    return tar
+
+
+def unpacked(tar: Path, root: Path) -> System:
+    """A system from a tar. No service is started in it by packages."""
+    root.mkdir(parents=True)
+    subprocess.run(["tar", "-C", str(root), "-xf", str(tar)], check=True)
+    policy = root / "usr/sbin/policy-rc.d"
+    policy.write_text(_QUIET)
+    policy.chmod(0o755)
+    for name in ("hosts", "resolv.conf"):
+        if not (root / "etc" / name).exists():
+            shutil.copy(f"/etc/{name}", root / "etc" / name)
+    return System(root, f"hybdeb{os.getpid()}")
