@@ -24,6 +24,7 @@ MODULES = {
     "hybrid.cli.verbs.dns": ("dns",),
     "hybrid.cli.verbs.cert": ("cert",),
     "hybrid.cli.verbs.audit": ("audit",),
+    "hybrid.cli.verbs.doctor": ("doctor",),
     "hybrid.cli.verbs.jobs": ("op", "events", "api"),
     "hybrid.cli.verbs.replication": ("replication",),
     "hybrid.cli.verbs.processes": ("init", "join", "run", "proxy", "demo"),

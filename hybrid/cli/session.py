@@ -13,6 +13,7 @@ from hybrid.cli.output import Output
 
 if TYPE_CHECKING:
     from hybrid.cli.client import Client
+    from hybrid.cli.credentials import Credentials
 
 
 class Session:
@@ -37,10 +38,16 @@ class Session:
     @cached_property
     def api(self) -> Client:
         """The API; credentials (and the modules that speak TLS) are loaded at the first use. Raises `CliError`."""
-        from hybrid.cli import credentials
         from hybrid.cli.client import Client
 
-        return Client(credentials.find(self.options.credentials, os.environ))
+        return Client(self.credentials)
+
+    @cached_property
+    def credentials(self) -> Credentials:
+        """Those the user named, or the first there are. Raises `CliError`."""
+        from hybrid.cli import credentials
+
+        return credentials.find(self.options.credentials, os.environ)
 
     def confirm(self, question: str, typed: str = "") -> None:
         """

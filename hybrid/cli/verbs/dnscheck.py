@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
 from hybrid.cli.columns import Column
-from hybrid.cli.dnscheck import Asked, Parent, findings
+from hybrid.cli.dnscheck import Asked, Finding, Parent, findings
 from hybrid.cli.exits import FAILED, USAGE, CliError
 from hybrid.cli.parser import Verbs
 from hybrid.cli.session import Session
@@ -38,17 +38,7 @@ def check_domain(session: Session) -> int:
     """`hybrid dns check`. Exit code 1 when something is wrong."""
     options = session.options
     domain = options.domain.lower().rstrip(".")
-    zones = {zone["name"]: zone for zone in session.api.get("/v1/dns/zones")["items"]}
-    names = domain.split(".")
-    zone = next((zones[name] for name in (".".join(names[n:]) for n in range(len(names))) if name in zones), None)
-    if zone is None:
-        raise CliError(f"{domain} is in no zone of this cluster", "", f"hybrid dns zone add {domain}", USAGE)
-    nodes = [node for node in session.api.get("/v1/nodes")["items"] if node["state"] == "up"]
-    with ThreadPoolExecutor(max_workers=32) as pool:
-        told = pool.submit(_parent, zone["name"], options.resolver)
-        asked = list(pool.map(lambda node: _asked(node, zone["name"], domain, options.type, options.port), nodes))
-    parent = told.result()
-    found = findings(zone["name"], zone["servers"], zone["ds"], parent, asked)
+    zone, parent, asked, found = looked_at(session, domain, options.type, options.resolver, options.port)
     if session.out.format == "table":
         session.out.items([_shown(one) for one in asked], NODES, "node")
         session.out.say(f"the zone above says: {', '.join(parent.servers) or parent.trouble or 'nothing'}")
@@ -59,13 +49,37 @@ def check_domain(session: Session) -> int:
         session.out.one(
             {
                 "domain": domain,
-                "zone": zone["name"],
+                "zone": zone,
                 "parent": parent._asdict(),
                 "nodes": [_shown(one) for one in asked],
                 "findings": [one._asdict() for one in found],
             }
         )
     return FAILED if found else 0
+
+
+class Looked(NamedTuple):
+    """What was seen of a domain."""
+
+    zone: str
+    parent: Parent
+    asked: list[Asked]
+    findings: list[Finding]
+
+
+def looked_at(session: Session, domain: str, kind: str, resolver: str | None, port: int) -> Looked:
+    """Ask the zone above and each of our nodes. Raises `CliError` for a domain in no zone of the cluster."""
+    zones = {zone["name"]: zone for zone in session.api.get("/v1/dns/zones")["items"]}
+    names = domain.split(".")
+    zone = next((zones[name] for name in (".".join(names[n:]) for n in range(len(names))) if name in zones), None)
+    if zone is None:
+        raise CliError(f"{domain} is in no zone of this cluster", "", f"hybrid dns zone add {domain}", USAGE)
+    nodes = [node for node in session.api.get("/v1/nodes")["items"] if node["state"] == "up"]
+    with ThreadPoolExecutor(max_workers=32) as pool:
+        told = pool.submit(_parent, zone["name"], resolver)
+        asked = list(pool.map(lambda node: _asked(node, zone["name"], domain, kind, port), nodes))
+    parent = told.result()
+    return Looked(zone["name"], parent, asked, findings(zone["name"], zone["servers"], zone["ds"], parent, asked))
 
 
 def _shown(asked: Asked) -> dict[str, Any]:
