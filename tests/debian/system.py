@@ -29,14 +29,13 @@ mount -t tmpfs tmpfs run
 hostname debian
 pivot_root . .old
 umount -l /.old
+rmdir /.old
 cd /
 exec "$@"
 """
 _NETWORK = """
 ip link set lo up
-ip link add e0 type dummy
-ip addr add {address}/24 dev e0
-ip link set e0 up
+ip addr add {address}/24 dev lo
 """
 _QUIET = "#!/bin/sh\nexit 101\n"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -154,7 +153,6 @@ def prepared(store: Path, images: Path, deb: Path) -> Path:
                 "apt-get", "install", "-y", "-q", "--no-install-recommends", *wanted, outside=True, deadline_s=580
             )
             system.run("apt-get", "clean")
-            (system.root / ".old").rmdir()
             (system.root / "etc/dpkg/dpkg.cfg.d/99mmdebstrap").unlink(missing_ok=True)
             subprocess.run(["tar", "-C", str(system.root), "-cf", f"{folder}/new.tar", "."], check=True)
             Path(folder, "new.tar").rename(tar)
