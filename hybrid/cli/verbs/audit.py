@@ -6,15 +6,15 @@ import argparse
 from collections import deque
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import msgspec
-
-from hybrid.audit import Entry, Witness, first_fault
 from hybrid.cli.columns import Column
 from hybrid.cli.exits import FAILED
 from hybrid.cli.parser import add_noun
 from hybrid.cli.session import Session
+
+if TYPE_CHECKING:
+    from hybrid.audit import Entry, Witness
 
 AT_ONCE = 10_000
 ENTRIES = (
@@ -52,6 +52,8 @@ def list_entries(session: Session) -> int:
 
 def check(session: Session) -> int:
     """`hybrid audit check`: every node that is up."""
+    from hybrid.audit import first_fault
+
     rows = []
     for node in session.api.get("/v1/nodes")["items"]:
         if node["state"] != "up":
@@ -68,6 +70,10 @@ def check(session: Session) -> int:
 
 def _log(session: Session, node: str | None) -> tuple[Witness | None, Iterator[Entry]]:
     """What the cluster was told before, and all there is now."""
+    import msgspec
+
+    from hybrid.audit import Entry, Witness
+
     page = session.api.get("/v1/audit", node=node, limit=AT_ONCE)
     witness = msgspec.convert(page["witness"], Witness | None)
 
@@ -82,5 +88,7 @@ def _log(session: Session, node: str | None) -> tuple[Witness | None, Iterator[E
 
 
 def _shown(entry: Entry) -> dict[str, Any]:
+    import msgspec
+
     at = datetime.fromtimestamp(entry.at_s, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return {**msgspec.to_builtins(entry), "at": at}
