@@ -40,6 +40,8 @@ from hybrid.hosting.holdings import Holdings
 from hybrid.hosting.logins import Logins
 from hybrid.hosting.moving import Moving
 from hybrid.hosting.observer import Observer
+from hybrid.hosting.placements import Placements
+from hybrid.hosting.placing import Placing
 from hybrid.hosting.previews import Previews
 from hybrid.hosting.purge import Purge
 from hybrid.hosting.relief import Relief
@@ -90,6 +92,7 @@ class Core(MultiService):
         outlook: The newest view, and who follows it.
         care: What it does for sites beyond serving them.
         access_logs: Become files of the sites.
+        placing: What sites take of it, and which go elsewhere for that.
         shelf: The images on this node.
         shared: The cluster's shared map.
         told: Called with `(kind, site, text)` at each transition of a site; for the log of events.
@@ -127,6 +130,8 @@ class Core(MultiService):
             upstream=lambda site: self._terms.upstream(site),
             storage_ok=lambda: self._check.answers,
             alarms=lambda: (*self._condition.alarms, *self._relief.alarms),
+            measured=lambda: self.placing.measured(),
+            draining=lambda: self.placing.draining(),
         )
         self._membership, self._ledger = self.presence.membership, self.presence.ledger
         self.known, self.shared = self.presence.known, self.presence.shared
@@ -173,12 +178,14 @@ class Core(MultiService):
         self._relief = Relief(
             reactor, lambda: self.outlook.view, self.hosting.move, self._tell, self.presence.describe_soon
         )
+        self.placing = self._new_placing()
         self.presence.departures.look(self._ledger.shared())
         self._loops = Loops(reactor)
 
     def _wire_deeds(self, now_s: float) -> None:
         drivers, me, holdings, terms = self._drivers, self._me, self._holdings, self._terms
         self._elections = Elections(me, self._settings.timing, now_s)
+        self._placements = Placements(me, holdings, self.known.registers, drivers.wall_s)
         self._steward = Steward(
             self._reactor,
             me,
@@ -192,6 +199,7 @@ class Core(MultiService):
             self._tell,
             self._strict.claims.is_strict,
             drivers.random.random,
+            self._placements.note,
         )
         self._observer = Observer(holdings, self.replicator, in_background)
         claims = self._strict.claims
@@ -206,6 +214,7 @@ class Core(MultiService):
             terms,
             claims,
             self.known.claim_of,
+            self._placements.note,
         )
         self._uniting = Uniting(self._reactor, self.replicator, holdings, self._tasks, self.known.stashes, self._tell)
         self._watch = Watch(self._reactor, drivers.containers, holdings, terms, self._tasks)
@@ -333,6 +342,26 @@ class Core(MultiService):
             in_background,
         )
 
+    def _new_placing(self) -> Placing:
+        return Placing(
+            self._reactor,
+            self._settings,
+            self._drivers.gauge,
+            lambda: self.outlook.view,
+            self._holdings,
+            self._placements,
+            self.known.registers,
+            self.care.groups.all,
+            self.shared,
+            self._tasks,
+            self._moving,
+            lambda: defaults.decode(self.shared.get(defaults.KEY)).bursting,
+            self._tell,
+            self.presence.describe_soon,
+            self._drivers.wall_s,
+            self._me,
+        )
+
     def _moved_to(self, site: SiteId) -> str | None:
         stone = self.deletions.entry(site)
         return stone.moved_to if isinstance(stone, Tombstone) else None
@@ -383,6 +412,7 @@ class Core(MultiService):
             (CONDITION_EVERY_S, self._condition.look),
             (PURGE_EVERY_S, self._purge.look),
             *self.care.loops(),
+            *self.placing.loops(),
         ):
             self._loops.every(interval_s, deed)
         if self._gentle is not None:
@@ -427,6 +457,7 @@ class Core(MultiService):
         self.presence.vigilance.observe(fact)
         self.care.sleeping.observe(fact)
         self.access_logs.observe(fact)
+        self.placing.report(fact)
         for observe in self.observed:
             observe(fact)
 

@@ -14,6 +14,8 @@ class Defaults(msgspec.Struct, frozen=True):
 
     retention: str = DEFAULT_TEXT
     """How histories are kept, see `hybrid.grid`."""
+    bursting: bool = True
+    """Whether neighbours of a busy site move away, on nodes that may (`[bursting]` of their settings)."""
 
 
 def decode(value: str | None) -> Defaults:

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from hybrid.cluster.ledger import Ledger
+from hybrid.cluster.loads import node_told
 from hybrid.cluster.room import level
+from hybrid.load import NodeLoad
 from hybrid.model import NodeId, NodeRegister
 from hybrid.ports import Pool
 from hybrid.release import __version__
@@ -36,16 +38,21 @@ class Description:
         storage_ok: Callable[[], bool],
         alarms: Callable[[], tuple[str, ...]],
         published: Callable[[], None],
+        measured: Callable[[], NodeLoad | None] = lambda: None,
+        draining: Callable[[], bool] = lambda: False,
     ) -> None:
         """
         Args:
             key: This node's public one.
             alarms: What is wrong with this node itself.
             published: Called after each publication that said something new.
+            measured: What this node has and what of that is in use.
+            draining: Whether it is to own nothing.
         """
         self._settings, self._me, self._key, self._pool, self._ledger = settings, me, key, pool, ledger
         self._vigilance = vigilance
         self._load, self._storage_ok, self._alarms, self._published = load, storage_ok, alarms, published
+        self._measured, self._draining = measured, draining
 
     async def publish(self) -> None:
         """Say what is true now."""
@@ -54,7 +61,7 @@ class Description:
         before = self._ledger.nodes().get(self._me)
         size_bytes = space.size_bytes if space else 0
         free_bytes = space.free_bytes // SPACE_STEP * SPACE_STEP if space else 0
-        load = round(self._load(), 1)
+        load, measured = round(self._load(), 1), self._measured()
         if before is not None and before.size_bytes == size_bytes:
             if level(size_bytes, free_bytes) == level(size_bytes, before.free_bytes):
                 free_bytes = settled(before.free_bytes, free_bytes, max(SPACE_STEP, size_bytes // SPACE_PART))
@@ -76,6 +83,8 @@ class Description:
             boot=self._vigilance.twins.boot,
             twin=self._vigilance.twins.suspect,
             alarms=(*self._alarms(), *self._vigilance.alarms),
+            measured=node_told(measured, before.measured if before else None) if measured else None,
+            draining=self._draining(),
         )
         if self._ledger.publish_node(register) is not before:
             self._published()

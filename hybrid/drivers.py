@@ -11,6 +11,7 @@ from hybrid.adapters import Memory
 from hybrid.away.ports import Objects
 from hybrid.away.stores import AwayStore
 from hybrid.cluster.gossip import Links
+from hybrid.cluster.loads import Gauge
 from hybrid.cluster.pulse import Datagrams
 from hybrid.cluster.pulse import Links as PulseLinks
 from hybrid.cluster.sealing import Seals
@@ -53,5 +54,7 @@ class Drivers:
     """Opens a store far away."""
     probe: Probe | None = None
     """How long small writes take; without it, receives are as fast as can be."""
+    gauge: Gauge | None = None
+    """What containers and the machine have to do; without it nothing is measured, and no site moves for it."""
     strict: StrictDrivers | None = None
     """etcd and the guardian, where this node has them."""

@@ -11,6 +11,7 @@ from typing import Literal, NewType
 
 import msgspec
 
+from hybrid.load import NodeLoad, Placed, SiteLoad
 from hybrid.manifest import Extract, Health, Hooks
 from hybrid.sitehttp import Http
 from hybrid.sitetraffic import Awaited, Logged, Used
@@ -373,6 +374,10 @@ class SiteRegister(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     """Policy `ask`: the claims among which a person is to pick; until then this owner writes nothing."""
     proof: Proof | None = None
     """The newest of this node's copy."""
+    load: SiteLoad | None = None
+    """Owner: what it takes there, in coarse steps; `None`: as good as nothing, or not measured."""
+    placed: tuple[Placed, ...] = ()
+    """Owner: how it came here, and where it was before, oldest first."""
 
     seal: bytes = b""
     """The writer's signature of the word."""
@@ -445,6 +450,10 @@ class NodeRegister(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     """Of another life with this node's key that it heard of, which may be going on."""
     alarms: tuple[str, ...] = ()
     """What a person must look at, as this node sees it."""
+    measured: NodeLoad | None = None
+    """What it has and what of that is in use, in coarse steps; `None`: it does not measure."""
+    draining: bool = False
+    """It is to own nothing, as a person wished."""
 
 
 class Shared(msgspec.Struct, frozen=True, kw_only=True):

@@ -180,6 +180,7 @@ class Node(MultiService):
             load=lambda: os.getloadavg()[0],
             objects=lambda store: S3Objects(reactor, store, time.time),
             probe=SyncProbe(reactor, pool, Path(self._settings.state_dir) / "probe"),
+            gauge=self._containers.gauge(),
             strict=self._strict_drivers(),
         )
 
@@ -219,6 +220,7 @@ class Node(MultiService):
             self._names.registry,
             self._certificates,
             self._issuing,
+            core.placing,
             time.time,
             os.urandom,
             interface=settings.address,

@@ -26,6 +26,7 @@ from hybrid.description import Description
 from hybrid.drivers import Drivers
 from hybrid.hosting.tasks import in_background
 from hybrid.knowledge import Knowledge
+from hybrid.load import NodeLoad
 from hybrid.loops import Loops
 from hybrid.model import NodeId, SiteId
 from hybrid.settings import Settings
@@ -81,6 +82,8 @@ class Presence(MultiService):
         upstream: Callable[[SiteId], str | None],
         storage_ok: Callable[[], bool],
         alarms: Callable[[], tuple[str, ...]] = tuple,
+        measured: Callable[[], NodeLoad | None] = lambda: None,
+        draining: Callable[[], bool] = lambda: False,
     ) -> None:
         """
         Args:
@@ -88,6 +91,8 @@ class Presence(MultiService):
             upstream: The address of a site's container, while it serves here.
             storage_ok: Whether this node's storage answers.
             alarms: What people must hear of this node itself.
+            measured: What this node has and what of that is in use.
+            draining: Whether it is to own nothing.
         """
         super().__init__()
         self._reactor, self._me, self._drivers, self._rest = reactor, me, drivers, rest
@@ -142,6 +147,8 @@ class Presence(MultiService):
             storage_ok,
             alarms,
             self._spoke,
+            measured,
+            draining,
         )
         self._loops = Loops(reactor)
         Pulse(reactor, self.membership, drivers.datagrams, links, self._lives_changed).setServiceParent(self)

@@ -100,6 +100,27 @@ PortOrNever = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 _LABEL = "^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$"
 
 
+class Bursting(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """When this node moves the neighbours of a busy site away, to where their copies are already."""
+
+    enabled: bool = True
+    cores: Annotated[float, msgspec.Meta(ge=0.0)] = 0.0
+    """Processors this node may use, where it has only a part of its machine: then only its sites are measured, not
+    the machine. 0: all there are."""
+    window_s: Annotated[float, msgspec.Meta(ge=1.0)] = 60.0
+    """Over which loads are averaged: a shorter spike moves nothing."""
+    hot: Annotated[float, msgspec.Meta(gt=0.0, le=1.0)] = 0.85
+    """With this part of its processors, memory or disk time in use, a node is hot."""
+    cool: Annotated[float, msgspec.Meta(gt=0.0, le=1.0)] = 0.6
+    """No site goes to a node that would be busier than this with it. Well below `hot`."""
+    pause_s: Annotated[float, msgspec.Meta(ge=1.0)] = 20.0
+    """Between two moves."""
+    cooldown_s: Annotated[float, msgspec.Meta(ge=0.0)] = 900.0
+    """A site stays so long where it came to."""
+    per_hour: Annotated[int, msgspec.Meta(ge=0)] = 20
+    """As many sites leave for this in an hour at most."""
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What `/etc/hybrid/hybrid.toml` may say."""
 
@@ -179,6 +200,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """How gently this node replicates."""
     dns: Dns = Dns()
     """What its name servers do besides."""
+    bursting: Bursting = Bursting()
 
 
 def guardian_socket(settings: Settings) -> str:
@@ -225,6 +247,9 @@ def troubles(document: dict[str, Any]) -> list[Trouble]:
     """All that is wrong with settings, also with values that only do not fit each other; empty for good ones."""
     found = list(troubles_of(document, Settings))
     return found or list(_together(msgspec.convert(document, Settings)))
+
+
+_PARTS = Settings, Timing, Strict, Replication, RateLimit, Bursting
 
 
 def _together(settings: Settings) -> Iterator[Trouble]:

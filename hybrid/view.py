@@ -12,6 +12,7 @@ from typing import Literal
 import msgspec
 
 from hybrid.leaves import Leaves, unlike
+from hybrid.load import NodeLoad, Placed, SiteLoad
 from hybrid.model import Claim, Guid, NodeId, Proof, SiteId, SiteSpec, Stash
 
 SiteState = Literal["serving", "changing", "asleep", "stopped", "unavailable"]
@@ -42,6 +43,10 @@ class NodeView(msgspec.Struct, frozen=True, kw_only=True):
     release: str = ""
     storage_ok: bool = True
     load: float = 0.0
+    measured: NodeLoad | None = None
+    """What it has and what of that is in use, in coarse steps; `None`: it does not say."""
+    draining: bool = False
+    """It is to own nothing, as a person wished."""
 
 
 class SiteView(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,6 +81,10 @@ class SiteView(msgspec.Struct, frozen=True, kw_only=True):
     """Live nodes that must give the site up and cannot stop or unmount it. By id."""
     proofs: dict[NodeId, Proof] = {}
     """What came of starting copies, by the node that did, silent ones too; see `hybrid.cluster.proving`."""
+    load: SiteLoad | None = None
+    """What it takes of its owner, in coarse steps; `None`: as good as nothing, or not measured."""
+    placed: tuple[Placed, ...] = ()
+    """How it came where it is, and where it was before, oldest first."""
 
 
 class View(msgspec.Struct, frozen=True, kw_only=True):

@@ -171,6 +171,9 @@ class TakeOver(msgspec.Struct, frozen=True, tag=True):
     site: SiteId
     claim: Claim
     head: Guid
+    came: str = "move"
+    """See `hybrid.load.Placed`, as the next."""
+    why: str = ""
 
 
 class LogLines(msgspec.Struct, frozen=True, tag=True):

@@ -96,15 +96,22 @@ class ControlGroups:
 
     def running(self) -> dict[SiteId, Literal["running", "frozen"]]:
         """Every site with a process in its payload group, whether or not anything still watches it."""
-        names = {path.name for path in _children(self._first.base / self.parent)}
-        sites = [SiteId(name) for name in sorted(names) if is_site(name)]
         return {
             site: "frozen" if self.frozen(site) else "running"
-            for site in sites
+            for site in self.sites()
             if any(
                 _read(folder / "cgroup.procs").strip() for folder in _tree(self._first, self.parent, site, "payload")
             )
         }
+
+    def sites(self) -> list[SiteId]:
+        """Every site that has groups here, by id."""
+        names = {path.name for path in _children(self._first.base / self.parent)}
+        return [SiteId(name) for name in sorted(names) if is_site(name)]
+
+    def payloads(self, site: SiteId) -> list[Path]:
+        """The group of its processes in each hierarchy: what is counted there is of all groups below as well."""
+        return [one.base / self.parent / site / "payload" for one in self._hierarchies]
 
     def processes(self, site: SiteId, part: Part) -> set[int]:
         """Process ids in that part of the container, as this process sees them."""

@@ -28,6 +28,7 @@ from hybrid_containers import child, console
 from hybrid_containers.addresses import PIVOT, check_site, veth_of
 from hybrid_containers.cgroups import ControlGroups, Part, living
 from hybrid_containers.config import Machine, Place, config_lines
+from hybrid_containers.gauge import ProcGauge
 from hybrid_containers.link import WorkerLink
 from hybrid_containers.network import Network, Reactor
 from hybrid_containers.sitting import Sitting, argv_of, environment_of
@@ -191,6 +192,10 @@ class LxcContainers:
     def freezers(self, site: SiteId) -> list[str]:
         """The control groups that freeze the container, whether it runs now or not."""
         return self._groups.freezers(site)
+
+    def gauge(self) -> ProcGauge:
+        """What reads the load of all of them."""
+        return ProcGauge(self._groups)
 
     def memory_bytes(self, site: SiteId) -> int:
         """What the container uses now; 0 when it does not run."""

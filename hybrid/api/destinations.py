@@ -11,7 +11,7 @@ from hybrid.api.parts import Parts
 from hybrid.api.problems import Refusal, problem
 from hybrid.api.routes import Route
 from hybrid.model import NodeId
-from hybrid.view import View
+from hybrid.view import NodeView, View
 
 
 def destinations(parts: Parts, route: Route, call: Call) -> list[NodeId]:
@@ -41,6 +41,8 @@ def destinations(parts: Parts, route: Route, call: Call) -> list[NodeId]:
             return [view.me if call.passed_on else parts.placement(view, new_site(call.body))]
         case "named":
             return [_named(view, call)]
+        case "node":
+            return [_up(view, lookup.node(view, call.params["node"]))]
         case _:
             assert_never(at)
 
@@ -65,7 +67,11 @@ def _named(view: View, call: Call) -> NodeId:
     reference = call.arguments.get("node")
     if reference is None:
         return view.me
-    seen = lookup.node(view, reference)
+    return _up(view, lookup.node(view, reference))
+
+
+def _up(view: View, seen: NodeView) -> NodeId:
+    """A node, if it is up."""
     if not seen.live and seen.id != view.me:
         raise Refusal(problem(503, "node-down", f"node {seen.name} is down", "", "", retry_after_s=10))
     return seen.id

@@ -16,6 +16,7 @@ from hybrid.api.traffic import TrafficBook
 from hybrid.deeds import Hosting
 from hybrid.dns_deeds import DnsZones
 from hybrid.group_deeds import GroupDeeds
+from hybrid.placing_deeds import PlacingDeeds
 from hybrid.view import View
 
 
@@ -37,6 +38,7 @@ class Parts:
     dns: DnsZones
     certificates: CertificateDeeds
     issuing: IssuingDeeds
+    placing: PlacingDeeds
     traffic: TrafficBook
     audit: Audit
     placement: Placement

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable
 
-from hybrid.api import proofs, schema
+from hybrid.api import placing, proofs, schema
 from hybrid.api.moments import rfc3339
 from hybrid.api.ports import HeldImage
 from hybrid.deeds import Deleted
@@ -39,6 +39,8 @@ def node(view: View, seen: NodeView, now_s: float) -> schema.Node:
         free_bytes=seen.free_bytes,
         storage_ok=seen.storage_ok,
         load=seen.load,
+        capacity=placing.capacity(seen.measured),
+        draining=seen.draining,
         release=seen.release,
         api_port=seen.api_port,
         as_of=rfc3339(now_s),
@@ -87,6 +89,7 @@ def site(view: View, seen: SiteView, now_s: float) -> schema.Site:
         sleep_after_s=spec.sleep_after_s,
         verify_every_s=spec.verify_every_s,
         proof=proofs.of_site(view, seen, now_s),
+        load=placing.load(seen.load),
         as_of=rfc3339(now_s),
         from_node=node_name(view, view.me),
     )

@@ -13,12 +13,12 @@ from hybrid.api.parts import Parts
 
 SITE = "/v1/sites/{site}"
 Endpoint = Callable[[Parts, Call], Awaitable[Answer]]
-At = Literal["here", "owner", "holder", "moment", "prover", "group", "operation", "place", "named"]
+At = Literal["here", "owner", "holder", "moment", "prover", "group", "operation", "place", "named", "node"]
 """
 Which node answers. `here`: any, from its own view. `owner`: the site's owner. `holder`: any with its history. `moment`:
 the owner, or whoever else has the snapshot or stash it is about. `prover`: the holder whose turn it is to start its
 copy. `group`: the owner of a group's first site. `operation`: the node that runs it. `place`: the first owner of a site
-to be made. `named`: the one in `?node=`, else any.
+to be made. `named`: the one in `?node=`, else any. `node`: the one in the path.
 """
 
 

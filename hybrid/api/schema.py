@@ -11,6 +11,7 @@ from typing import Annotated, Generic, Literal, TypeVar
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from hybrid.api.placing import CapacityAnswer, LoadAnswer
 from hybrid.api.problems import Problem
 from hybrid.api.proofs import ProofAnswer, VerifyEvery
 from hybrid.api.transfers import TransferAnswer
@@ -251,6 +252,9 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
     free_bytes: int
     storage_ok: bool
     load: float
+    capacity: CapacityAnswer | None
+    """`null`: it does not tell."""
+    draining: bool
     release: str
     api_port: int
     as_of: str
@@ -313,6 +317,8 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     verify_every_s: float | None
     proof: ProofAnswer | None
     """What came of the newest start of a copy; `null` where none was started yet."""
+    load: LoadAnswer
+    """What it takes of its owner, in coarse steps."""
     as_of: str
     from_node: str
 

@@ -47,6 +47,7 @@ from hybrid.deeds import Hosting
 from hybrid.dns_deeds import DnsZones
 from hybrid.group_deeds import GroupDeeds
 from hybrid.model import Fact, NodeId
+from hybrid.placing_deeds import PlacingDeeds
 from hybrid.ports import Peers
 from hybrid.view import View
 
@@ -91,6 +92,7 @@ class ApiService(Service):
         dns: DnsZones,
         certificates: CertificateDeeds,
         issuing: IssuingDeeds,
+        placing: PlacingDeeds,
         wall_s: Callable[[], float],
         random: Callable[[int], bytes],
         placement: Placement = first_owner,
@@ -127,6 +129,7 @@ class ApiService(Service):
             dns=dns,
             certificates=certificates,
             issuing=issuing,
+            placing=placing,
             placement=placement,
             ask=lambda call: self.core.answer(call),
             wall_s=wall_s,

@@ -53,6 +53,24 @@ def proof_sentence(value: object) -> str:
     return f"{value['sentence']} (on {value['node']}, {value['seconds']} s)"
 
 
+def taken(value: object) -> str:
+    """`0.5 cores, 128M, 16 req/s`: what a site takes of its owner."""
+    if not isinstance(value, dict) or not any(value.values()):
+        return "-"
+    parts = [f"{value['cpu']:.2g} cores" if value["cpu"] else "", bytes_(value["memory_bytes"] or None)]
+    parts += [f"{value['requests_s']:.2g} req/s" if value["requests_s"] else ""]
+    parts += [f"{bytes_(value['io_bytes_s'])}/s of disk" if value["io_bytes_s"] else ""]
+    return ", ".join(part for part in parts if part not in ("", "-"))
+
+
+def in_use(value: object) -> str:
+    """`8 cores, 64G: 50% cpu, 12% memory, 0% disk`: what a node has, and what of that is in use."""
+    if not isinstance(value, dict):
+        return "-"
+    has = f"{value['cores']:g} cores, {bytes_(value['memory_bytes'])}"
+    return f"{has}: {value['cpu']:.0%} cpu, {value['memory']:.0%} memory, {value['io']:.0%} disk"
+
+
 def ports(value: object) -> str:
     """`http 80, echo 7 on 7007`: ports of a container and those of the nodes that lead to them."""
     if not isinstance(value, list):

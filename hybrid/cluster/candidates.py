@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 
-from hybrid.model import NO_CLAIM, Claim, NodeId, Role, SiteRegister, SiteSpec
+from hybrid.model import NO_CLAIM, Claim, NodeId, NodeRegister, Role, SiteRegister, SiteSpec
 
 CLAIMING: tuple[Role, ...] = ("opening", "owner", "leaving")
 HOLDING: tuple[Role, ...] = ("replica", "opening", "owner", "leaving", "stashing")
 
+DRAINED = 1e6
+"""More load than any machine has."""
 Registers = Mapping[NodeId, SiteRegister]
 Rank = tuple[bool, int, int, int, bool, int, NodeId]
 
@@ -81,6 +83,11 @@ def rank(node: NodeId, register: SiteRegister, home: bool = False, load: float =
     """
     healthy = not register.trouble
     return (healthy, register.head_epoch, register.head_counter, register.length, home, -round(4 * load), node)
+
+
+def burdens(nodes: Mapping[NodeId, NodeRegister]) -> dict[NodeId, float]:
+    """The loads that `rank` is given: a node that is to own nothing is busier than any."""
+    return {node: register.load + (DRAINED if register.draining else 0.0) for node, register in nodes.items()}
 
 
 def candidates(

@@ -56,7 +56,8 @@ def _holds(node: NodeView, site: SiteView) -> bool:
 
 def first_owner(view: View) -> NodeId:
     """
-    The node on which a new site should begin: with room, then with the fewest sites.
+    The node on which a new site should begin: with room, then with the fewest sites; on a drained one only for want
+    of others.
 
     Without any living node with healthy storage and room, this one.
     """
@@ -65,9 +66,23 @@ def first_owner(view: View) -> NodeId:
         for node in view.nodes.values()
         if node.live and node.storage_ok and level(node.size_bytes, node.free_bytes) < Level.SHORT
     ]
+    able = [node for node in able if not node.draining] or able
     owned = [site.owner for site in view.sites.values()]
     best = max(able, key=lambda node: (node.free_bytes.bit_length(), -owned.count(node.id), node.id), default=None)
     return best.id if best else view.me
+
+
+def refuses(node: NodeView) -> str:
+    """Why `node` can take no site, whatever its load; empty: it can."""
+    if not node.live:
+        return "is down"
+    if not node.storage_ok:
+        return "has storage that does not answer"
+    if node.draining:
+        return "is drained"
+    if node.size_bytes and level(node.size_bytes, node.free_bytes) >= Level.SCARCE:
+        return "has a pool that is filling up"
+    return ""
 
 
 def free_number(view: View, site: SiteId) -> int:

@@ -158,6 +158,8 @@ def site_view(
         awaiting=_awaiting(registers, live),
         stuck=_stuck(registers, live),
         proofs={node: said.proof for node, said in sorted(registers.items()) if said.proof is not None},
+        load=mine.load if mine else None,
+        placed=mine.placed if mine else (),
     )
 
 

@@ -20,6 +20,7 @@ from hybrid.cluster.conflict import bids_in_force
 from hybrid.errors import NoSuchDataset, NoSuchSite
 from hybrid.history import History
 from hybrid.hosting.summary import late_s, safe_copies
+from hybrid.load import Placed, SiteLoad
 from hybrid.model import NO_CLAIM, Bid, Claim, Guid, NodeId, Proof, Role, SiteId, SiteRegister, SiteSpec, Stash
 from hybrid.ports import Dataset, Pool
 
@@ -75,6 +76,10 @@ class Holding(msgspec.Struct, frozen=True):
     paused: bool = False
     """While `awaiting`: stopped, unmounted, and all in a snapshot."""
     proof: Proof | None = None
+    load: SiteLoad | None = None
+    """Of an owner, as last published. Not on disk, as it is measured again."""
+    placed: tuple[Placed, ...] = ()
+    """See `SiteRegister.placed`. On disk with the claim."""
 
 
 def dataset_of(site: SiteId) -> str:
@@ -106,6 +111,7 @@ def read_holding(dataset: Dataset) -> Holding | None:
             bids=msgspec.json.decode(dataset.properties.get("bids", "{}"), type=dict[str, Bid]),
             awaiting=msgspec.json.decode(awaiting, type=tuple[Claim, ...]) if claim else (),  # it went with the claim
             proof=msgspec.json.decode(dataset.properties.get("proof", "null"), type=Proof | None),
+            placed=msgspec.json.decode(dataset.properties.get("placed", "[]"), type=tuple[Placed, ...]),
         )
     except (KeyError, ValueError, msgspec.MsgspecError):
         return None
@@ -202,8 +208,14 @@ class Holdings:
 
     async def claim(self, site: SiteId, claim: Claim) -> None:
         """Hold `claim`, durably before anything else happens under it."""
-        await self._write(site, claim, {"claim": str(claim), "bids": None, "awaiting": None})
+        placed = self.need(site).placed
+        told = msgspec.json.encode(placed).decode() if placed else None
+        await self._write(site, claim, {"claim": str(claim), "bids": None, "awaiting": None, "placed": told})
         self.update(site, claim=claim, bids={}, awaiting=(), paused=False)
+
+    def explain(self, site: SiteId, placed: tuple[Placed, ...]) -> None:
+        """Why it comes here: kept and told with the claim that follows."""
+        self._held[site] = replace(self.need(site), placed=placed)
 
     async def release(self, site: SiteId) -> None:
         """
@@ -222,6 +234,7 @@ class Holdings:
             trouble="",
             successor=None,
             lag_s=None,
+            load=None,
             bids={},
             awaiting=(),
             paused=False,
@@ -351,4 +364,6 @@ class Holdings:
             united=holding.united,
             awaiting=holding.awaiting,
             proof=holding.proof,
+            load=holding.load if holding.role == "owner" else None,
+            placed=holding.placed if holding.claim is not None else (),
         )

@@ -49,17 +49,22 @@ class Moving:
         terms: Terms,
         claims: Claims,
         claim_of: Callable[[SiteId, NodeId], Claim | None],
+        note: Callable[[SiteId, str, str], None],
     ) -> None:
-        """`claim_of(site, node)`: the claim that `node` last said it holds."""
+        """
+        Args:
+            claim_of: `claim_of(site, node)`: the claim that `node` last said it holds.
+            note: `note(site, came, why)`: a site is about to come here, see `hybrid.load.Placed`.
+        """
         self._clock, self._timing, self._me, self._pool, self._peers = clock, timing, me, pool, peers
         self._machine, self._holdings, self._terms = machine, holdings, terms
-        self._claims, self._claim_of = claims, claim_of
+        self._claims, self._claim_of, self._note = claims, claim_of, note
         self._taking: dict[SiteId, Claim] = {}
 
     # ------------------------------------------------------------------------------------------- the old owner
 
-    async def move(self, site: SiteId, to: NodeId, progress: Progress) -> None:
-        """See `hybrid.deeds.Hosting.move`."""
+    async def move(self, site: SiteId, to: NodeId, progress: Progress, came: str = "move", why: str = "") -> None:
+        """See `hybrid.deeds.Hosting.move`. `came` and `why`: what the successor is to tell of it."""
         holding = self._holdings.need(site)
         claim = holding.claim
         if holding.role != "owner" or claim is None:
@@ -80,7 +85,7 @@ class Moving:
             with progress.step("start on the other node"):
                 asked = True
                 self._claims.let_go(site)
-                await self._peers.request(to, TakeOver(site, claim, head), deadline_s=HAND_OVER_S)
+                await self._peers.request(to, TakeOver(site, claim, head, came, why), deadline_s=HAND_OVER_S)
                 crashpoint.reached("move-answered")
         except Exception:
             await self._settle(site, claim, asked and await self._taken(site, claim, to))
@@ -145,6 +150,7 @@ class Moving:
         try:
             await self._ask_back(sender, request.site)
             crashpoint.reached("take-over-asked")
+            self._note(request.site, request.came, request.why)
             await self._take(request.site, request.claim)
             crashpoint.reached("take-over-done")
         finally:

@@ -61,6 +61,7 @@ def _has_room(node: NodeView | None) -> bool:
         node is not None
         and node.live
         and node.storage_ok
+        and not node.draining
         and node.size_bytes > 0
         and level(node.size_bytes, node.free_bytes) < Level.SCARCE
     )

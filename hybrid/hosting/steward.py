@@ -16,6 +16,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from hybrid.cluster import picks
+from hybrid.cluster.candidates import burdens, largest_claim
 from hybrid.cluster.confirming import confirmation, owner_seen, refuted
 from hybrid.cluster.decisions import AwaitPick, Decision, Fence, PublishBid, Reaffirm, Resume, Stand, Stay
 from hybrid.cluster.election import Elections
@@ -71,13 +72,16 @@ class Steward:
         event: Callable[[str, SiteId, str], None],
         is_strict: Callable[[SiteId], bool],
         jitter: Callable[[], float],
+        note: Callable[[SiteId, str, str], None],
     ) -> None:
         """
         Args:
             event: `event(kind, site, text)` records a transition for people.
             is_strict: Sites that are left to `hybrid.strict`.
             jitter: Between 0 and 1, at random.
+            note: `note(site, came, why)`: a site is about to come here, see `hybrid.load.Placed`.
         """
+        self._note = note
         self._reactor, self._me = reactor, me
         self._membership, self._ledger, self._elections = membership, ledger, elections
         self._peers, self._holdings, self._terms, self._tasks = peers, holdings, terms, tasks
@@ -148,7 +152,7 @@ class Steward:
             "fit": self._membership.fit(now_s),
             "free_space_ok": me is None or (me.storage_ok and level(me.size_bytes, me.free_bytes) < Level.FULL),
             "dcs": {**known, **{node: register.dc for node, register in nodes.items()}},
-            "loads": {node: register.load for node, register in nodes.items()},
+            "loads": burdens(nodes),
             "sick": self._sick(),
         }
 
@@ -201,6 +205,7 @@ class Steward:
             self._event("election-called-off", site, "what is known changed while others were asked")
             return
         self._event("elected", site, f"this node takes over under {claim}")
+        self._note(site, "election", self._reason(site))
         try:
             await self._terms.open(site, claim)
         except HybridError as error:
@@ -209,6 +214,13 @@ class Steward:
             self._event("takeover-failed", site, str(error))
             raise
         self._event("opened", site, f"serving under {claim}")
+
+    def _reason(self, site: SiteId) -> str:
+        """Whom this node takes over from."""
+        last = largest_claim(self._ledger.registers(site).values()).node
+        known = self._ledger.nodes().get(last)
+        name = "this node" if last == self._me else known.name if known is not None else last
+        return f"no living node owned it; the last owner was {name}, and of the copies left this one was the best"
 
     async def owner_seen(self, site: SiteId, claim: Claim) -> bool:
         """Rule R2: ask the last owner and the other holders; one "yes" calls the election off."""

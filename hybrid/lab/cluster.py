@@ -55,6 +55,7 @@ class Lab:
         keep: Leave disks and logs.
         hosts: Further hosts on the network that are no nodes (members of an etcd …).
         settings: What else is in each node's settings file (TOML), once the network is there.
+        bursting: The part of it about that: these nodes share one machine, and each takes all of its load for its own.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Lab:
         keep: bool = False,
         hosts: Sequence[str] = (),
         settings: Callable[[Network], str] = lambda network: "",
+        bursting: str = "enabled = false",
     ) -> None:
         self._say, self._keep = say, keep
         self.name = claimed.claim_name()
@@ -75,7 +77,7 @@ class Lab:
             claimed.note(self.name, "base_dir", str(self.base))
         names = [f"n{number}" for number in range(1, nodes + 1)]
         self.network = Network(self.name, [*names, *hosts])
-        self._settings = settings
+        self._settings, self._bursting = settings, bursting
         self._image_dir = image_dir
         self._places = dict(zip(names, places(nodes), strict=True))
         self.nodes: dict[str, Node] = {}
@@ -116,7 +118,7 @@ class Lab:
             self._say(f"{node.name} in {node.dc}, {node.address}: " + ("founds" if node is self.first else "joins"))
             self._admit(node)
             with (node.state_dir / "hybrid.toml").open("a") as file:
-                file.write(SHARED_PORTS + self._settings(self.network))
+                file.write(SHARED_PORTS + self._settings(self.network) + f"\n[bursting]\n{self._bursting}\n")
             self.start(node.name)
         self.wait(
             lambda: all(self.sees_all(node) for node in self.nodes.values()), "all nodes see each other", PATIENCE_S

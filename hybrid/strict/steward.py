@@ -8,6 +8,7 @@ from typing import assert_never
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from hybrid.cluster.candidates import burdens
 from hybrid.cluster.ledger import Ledger
 from hybrid.cluster.membership import Membership
 from hybrid.errors import HybridError
@@ -115,7 +116,7 @@ class StrictSteward:
             free_space_ok=me is None or me.storage_ok,
             home_dc=self._holdings.need(site).spec.home_dc,
             dcs={**known, **{node: register.dc for node, register in nodes.items()}},
-            loads={node: register.load for node, register in nodes.items()},
+            loads=burdens(nodes),
             sure=self._tenures.sure(site, now_s),
             in_etcd=self._tenures.in_etcd(site),
             may_stand=self._promises.kept(site, now_s),

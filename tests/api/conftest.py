@@ -27,6 +27,7 @@ from hybrid.certs.issuing import Issuing
 from hybrid.certs.service import Certificates
 from hybrid.certs.vault import Vault
 from hybrid.cluster import groups, keyring
+from hybrid.cluster.draining import Plan
 from hybrid.cluster.groups import Group
 from hybrid.cluster.keyring import Keyring
 from hybrid.deeds import (
@@ -56,6 +57,7 @@ from hybrid.errors import (
 from hybrid.history import History
 from hybrid.hosting.keys import with_key, without_key
 from hybrid.hosting.pending import pending
+from hybrid.load import NodeLoad, Placed, SiteLoad
 from hybrid.manifest import Extract
 from hybrid.model import (
     Claim,
@@ -71,6 +73,7 @@ from hybrid.model import (
     Version,
     snapshot_name,
 )
+from hybrid.placing_deeds import Left, Verdict, Why
 from hybrid.ports import ByteSource, Executed, IncomingStream
 from hybrid.sshkeys import PublicKey
 from hybrid.view import NodeView, Pending, SiteView, View
@@ -415,6 +418,49 @@ class FakeHosting:
             raise self.fail
 
 
+class FakePlacing:
+    """A whole `hybrid.placing_deeds.PlacingDeeds` in memory, on one node of a shared `World`."""
+
+    def __init__(self, world: World, node: NodeId) -> None:
+        self._world, self._node = world, node
+
+    def plan(self) -> Plan:
+        """See `PlacingDeeds`."""
+        owned = sorted(site for site, seen in self._world.sites.items() if seen.owner == self._node)
+        others = sorted(node for node in self._world.live if node != self._node)
+        if not others:
+            return Plan({}, dict.fromkeys(owned, "n2 is down"), 0.0)
+        return Plan(dict.fromkeys(owned, others[0]), {}, 4.0)
+
+    async def drain(self, by: str, progress: Progress) -> int:
+        """See `PlacingDeeds`."""
+        planned = self.plan().to
+        for site, to in planned.items():
+            with progress.step(f"move {site}"):
+                self._world.sites[site] = msgspec.structs.replace(self._world.sites[site], owner=to)
+        self._world.drained.add(self._node)
+        return len(planned)
+
+    def resume(self, node: NodeId) -> None:
+        """See `PlacingDeeds`."""
+        self._world.drained.discard(node)
+
+    def why(self, site: SiteId) -> Why:
+        """See `PlacingDeeds`."""
+        if self._world.sites[site].owner != self._node:
+            raise Conflict("it is replica on this node")
+        others = tuple(Verdict(node=node, against="is down") for node in NAMES if node != self._node)
+        return Why(
+            placed=(Placed(NOW_S - 60, self._node, "burst", "n3 was hot"),),
+            load=SiteLoad(0.5, 2**27, 0.0, 16.0),
+            here=NodeLoad(4.0, 2**33, 0.25, 0.125, 0.0),
+            hot="",
+            stays="it came less than 15 min ago",
+            others=others,
+            made_room=(Left(at_s=NOW_S - 5, name="blog", to=N3, why="n2 was hot"),),
+        )
+
+
 class FakeGroups:
     """A whole `hybrid.group_deeds.GroupDeeds` in memory, on one node of a shared `World`."""
 
@@ -481,6 +527,8 @@ class World:
     serial: int = 0
     verify_every_s: float = 86400.0
     groups: dict[str, Group] = field(default_factory=dict)
+    measured: dict[NodeId, NodeLoad] = field(default_factory=dict)
+    drained: set[NodeId] = field(default_factory=set)
 
     def view(self, me: NodeId) -> View:
         """As seen by `me`."""
@@ -497,6 +545,8 @@ class World:
                 live=node in self.live,
                 size_bytes=1000,
                 free_bytes=600,
+                measured=self.measured.get(node),
+                draining=node in self.drained,
             )
             for node, name in NAMES.items()
         }
@@ -719,6 +769,7 @@ class Node:
             lambda ca: TreqHttp(cluster.reactor, ca),
             lambda: NOW_S,
         )
+        self.placing = FakePlacing(cluster.world, node)
         self.api = self.make()
 
     def make(self) -> ApiService:
@@ -747,6 +798,7 @@ class Node:
             self.dns,
             self.certificates,
             self.issuing,
+            self.placing,
             wall_s=lambda: NOW_S + self.cluster.reactor.seconds(),
             random=random,
         )

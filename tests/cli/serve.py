@@ -103,6 +103,7 @@ def main(directory: Path) -> None:
         n1.dns,
         n1.certificates,
         n1.issuing,
+        n1.placing,
         wall_s=lambda: float(module.NOW_S),
         random=lambda count: next(numbers).to_bytes(count, "big"),
         interface="127.0.0.1",

@@ -15,7 +15,8 @@ import pytest
 
 from tests.proxy.sshclient import key_of, line_of
 
-TITLES = ["NAME", "STATE", "OWNER", "COPIES", "ON", "LAG", "DATA", "HISTORY", "PROVEN", "DOMAINS", "TROUBLE"]
+TITLES = ["NAME", "STATE", "OWNER", "COPIES", "ON", "LAG", "DATA", "HISTORY", "TAKES", "PROVEN"]
+TITLES += ["DOMAINS", "TROUBLE"]
 
 
 def test_lists_in_every_format(hybrid: Any) -> None:

@@ -16,6 +16,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from hybrid.away.memory import MemoryObjects
+from hybrid.cluster.loads import Gauge
 from hybrid.cluster.memory_datagrams import MemoryAir
 from hybrid.cluster.memory_peers import MemoryNetwork
 from hybrid.cluster.sealing import MemorySeals
@@ -151,6 +152,7 @@ class Member:
         """Access logs written here."""
         self.no_room = ""
         """Why none can be written."""
+        self.gauge: Gauge | None = None
 
     def start(self) -> None:
         """Come to life, on the disk there is."""
@@ -187,6 +189,7 @@ class Member:
             random=random.Random(self.name),
             load=lambda: 0.0,
             objects=lambda store: self.cluster.bucket,
+            gauge=self.gauge,
             strict=self.strict_drivers(),
         )
         self.core = Core(self.life.clock, settings, self.id, self.notes.starts, ("hybrid.test",), drivers)

@@ -21,6 +21,7 @@ class NewDefaults(Body, frozen=True):
     """Defaults to change; what is left out stays."""
 
     retention: Retention | UnsetType = UNSET
+    bursting: bool | UnsetType = UNSET
 
 
 async def show_defaults(parts: Parts, call: Call) -> Answer:
@@ -31,9 +32,14 @@ async def show_defaults(parts: Parts, call: Call) -> Answer:
 async def change_defaults(parts: Parts, call: Call) -> Answer:
     """Change them for the whole cluster."""
     changes = decode(call.body, NewDefaults)
-    if changes.retention is UNSET:
+    given: dict[str, object] = {}
+    if changes.retention is not UNSET:
+        given["retention"] = str(parse(changes.retention))
+    if changes.bursting is not UNSET:
+        given["bursting"] = changes.bursting
+    if not given:
         raise BadRequest("nothing to change", "the body names no field", 'for example {"retention": "all for 1h"}')
-    new = msgspec.structs.replace(read(parts.shared.get(KEY)), retention=str(parse(changes.retention)))
+    new = msgspec.structs.replace(read(parts.shared.get(KEY)), **given)
     parts.shared.put(KEY, write(new))
     return json_answer(new)
 

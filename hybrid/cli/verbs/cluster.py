@@ -6,22 +6,24 @@ import argparse
 import time
 from typing import Any
 
-from hybrid.cli.columns import Column, bytes_, seconds
+from hybrid.cli.columns import Column, bytes_, in_use, seconds
 from hybrid.cli.exits import CliError
-from hybrid.cli.parser import add_command, add_noun, ask_option
+from hybrid.cli.parser import add_command, add_noun, ask_option, long_options
 from hybrid.cli.parser import seconds as duration
 from hybrid.cli.paths import Json, segment, with_query
 from hybrid.cli.session import Session
-from hybrid.cli.verbs import settings
+from hybrid.cli.verbs import placing, settings
 
 WATCH_S = 2.0
 NODES = (
     Column("name", "NODE"),
     Column("dc"),
     Column("state"),
+    Column("draining"),
     Column("sites", align="right"),
     Column("copies", align="right"),
     Column("load", align="right"),
+    Column("capacity", "HAS, AND USES", in_use),
     Column("free_bytes", "FREE", bytes_, "right"),
     Column("size_bytes", "POOL", bytes_, "right"),
     Column("storage_ok", "STORAGE"),
@@ -48,6 +50,13 @@ def add(nouns: argparse._SubParsersAction[Any], common: argparse.ArgumentParser)
     node = add_noun(nouns, common, "node", "the servers of the cluster", epilog)
     node.add("list", "all nodes", list_nodes)
     node.add("show", "one node", show_node).add_argument("node", metavar="NODE", help="name or id")
+    drain = node.add("drain", "move all sites away, and own none until resumed", placing.drain, "hybrid node drain n3")
+    drain.add_argument("node", metavar="NODE", help="name or id")
+    drain.add_argument("--plan", action="store_true", help="only say where its sites would go, and how long that takes")
+    long_options(drain)
+    node.add("resume", "let a drained node own sites again", placing.resume).add_argument(
+        "node", metavar="NODE", help="name or id"
+    )
     remove = node.add("remove", "remove a node for good", remove_node, "hybrid node remove n3")
     remove.add_argument("node", metavar="NODE", help="name or id")
     remove.add_argument("--force", action="store_true", help="also when something would be lost with it")
@@ -64,7 +73,8 @@ def add(nouns: argparse._SubParsersAction[Any], common: argparse.ArgumentParser)
         show_defaults,
         "hybrid cluster defaults --retention 'all for 1h, hourly for 7d, daily for 90d'",
     )
-    defaults.add_argument("--retention", metavar="GRID", help="how histories are kept; not given: only show it")
+    defaults.add_argument("--retention", metavar="GRID", help="how histories are kept")
+    defaults.add_argument("--bursting", choices=("on", "off"), help="whether neighbours of a busy site move away")
     verification = whole.add(
         "verification",
         "how often copies of sites are started to see whether they work",
@@ -88,10 +98,14 @@ def add(nouns: argparse._SubParsersAction[Any], common: argparse.ArgumentParser)
 
 def show_defaults(session: Session) -> int:
     """`hybrid cluster defaults`."""
-    wanted = session.options.retention
     path = "/v1/defaults"
-    shown = session.api.get(path) if wanted is None else session.api.call("PATCH", path, {"retention": wanted}).json()
-    session.out.one(shown, (Column("retention"),))
+    given: Json = {}
+    if session.options.retention is not None:
+        given["retention"] = session.options.retention
+    if session.options.bursting is not None:
+        given["bursting"] = session.options.bursting == "on"
+    shown = session.api.call("PATCH", path, given).json() if given else session.api.get(path)
+    session.out.one(shown, (Column("retention"), Column("bursting")))
     return 0
 
 

@@ -7,7 +7,7 @@ import base64
 import time
 from typing import Any
 
-from hybrid.cli.columns import Column, bytes_, ports, proof_sentence, proven, seconds
+from hybrid.cli.columns import Column, bytes_, ports, proof_sentence, proven, seconds, taken
 from hybrid.cli.exits import USAGE, CliError
 from hybrid.cli.follow import finish
 from hybrid.cli.parser import add_noun, count_of_bytes, long_options
@@ -15,7 +15,7 @@ from hybrid.cli.parser import seconds as duration
 from hybrid.cli.paths import Json, segment
 from hybrid.cli.session import Session
 from hybrid.cli.tail import unseen
-from hybrid.cli.verbs import key
+from hybrid.cli.verbs import key, placing
 
 FOLLOW_S = 1.0
 FOLLOWED_LINES = 2000
@@ -29,6 +29,7 @@ LIST = (
     Column("lag_s", "LAG", seconds, "right"),
     Column("data_bytes", "DATA", bytes_, "right"),
     Column("history_bytes", "HISTORY", bytes_, "right"),
+    Column("load", "TAKES", taken),
     Column("proof", "PROVEN", proven),
     Column("domains"),
     Column("trouble"),
@@ -58,6 +59,7 @@ SHOW = (
     Column("holders"),
     Column("safe_copies"),
     Column("lag_s", show=seconds),
+    Column("load", "TAKES", taken),
     Column("proof", "PROVEN", proof_sentence),
     Column("image"),
     Column("clone_of"),
@@ -116,6 +118,10 @@ def add(nouns: argparse._SubParsersAction[Any], common: argparse.ArgumentParser)
     _site(move)
     move.add_argument("--to", required=True, metavar="NODE")
     long_options(move)
+    why = verbs.add(
+        "why", "why a site is where it is, and what speaks against other nodes", placing.why, "hybrid site why blog"
+    )
+    _site(why)
     clone = verbs.add(
         "clone",
         "make a site that begins as another is, or was",
