@@ -2,7 +2,7 @@
 Finished replies by their whole question, and counts of replies: what nearly every datagram needs, and nothing else.
 
 Pure, but for `Replies.drain`, which is given its socket. Both classes have a compiled form (`_finished.c`) that does
-just the same, and reads and writes many datagrams with one system call; where it was not built, these are used.
+just the same; where it was not built, these are used.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from hybrid_dns import trays
+from hybrid_dns.trays import LENGTHS_FIRST, LENGTHS_STEP, PLACE, SIZES_FIRST, SIZES_STEP, STRIDE, Trays
+
 MAX_KEY = 320
-MAX_REPLY = 512
-MAX_QUERY = 4096
+MAX_REPLY = trays.MAX_OUT
+MAX_QUERY = trays.MAX_IN
 BATCH = 256
 """Datagrams read before the reactor looks after others."""
-MAX_LEFT = 64
-"""Of them, those that are not for here; they cost more."""
 UNPRIVILEGED = 1024
 """From this port on no service is known that answers whatever it gets."""
 Place = tuple[str, int]
@@ -29,12 +30,6 @@ class Socket(Protocol):
     """What is needed of a `socket.socket`."""
 
     def fileno(self) -> int:
-        """See there."""
-
-    def recvfrom(self, size: int, /) -> tuple[bytes, Place]:
-        """See there."""
-
-    def sendto(self, data: bytes, place: Place, /) -> int:
         """See there."""
 
 
@@ -156,31 +151,59 @@ class PlainReplies:
 
     def drain(self, bound: Socket, counts: Counts, same: int, answers: int) -> list[tuple[bytes, Place]]:
         """See `Replies`."""
-        receive, send, find, passes, join = bound.recvfrom, bound.sendto, self._found.get, counts.passes, b"".join
         rest: list[tuple[bytes, Place]] = []
-        for _ in range(BATCH):
-            try:
-                query, place = receive(MAX_QUERY)
-            except OSError:  # nothing more, or word of an earlier reply that did not arrive
+        room, descriptor = trays.trays(), bound.fileno()
+        for _ in range(BATCH // trays.COUNT):
+            count = room.receive(descriptor)
+            self._answer(room, descriptor, count, rest, (counts, same, answers))
+            if count < trays.COUNT or rest:
                 break
+        return rest
+
+    def _answer(
+        self,
+        room: Trays,
+        descriptor: int,
+        count: int,
+        rest: list[tuple[bytes, Place]],
+        limits: tuple[Counts, int, int],
+    ) -> None:
+        """Answer `count` datagrams that are in `room`; what is left goes to `rest`."""
+        came, lengths, places, replies, sizes = room.came, room.lengths, room.places, room.replies, room.sizes
+        find, join, (counts, same, answers), unsent = self._found.get, b"".join, limits, 0
+        for number in range(count):
+            at = number * STRIDE
+            query = bytes(came[at : at + lengths[number * LENGTHS_STEP + LENGTHS_FIRST]])
             key = query[4:].lower()
             found = find(key)
             if (
                 found is None
                 or query[2] > 1
-                or place[1] < UNPRIVILEGED
-                or (same and not passes(place[0].rpartition(".")[0], key, same, answers))
+                or places[number * PLACE + 2] < UNPRIVILEGED >> 8
+                or (same and not counts.passes(_network(places, number), key, same, answers))
             ):
-                rest.append((query, place))
-                if len(rest) == MAX_LEFT:
-                    break
+                room.send(descriptor, unsent, number)
+                unsent = number + 1
+                rest.append((query, _place(places, number)))
                 continue
             heads, end, tail = found
-            try:
-                send(join((query[:2], heads[query[2]], query[12:end], tail)), place)
-            except OSError:
-                continue
-        return rest
+            reply = join((query[:2], heads[query[2]], query[12:end], tail))
+            at = number * MAX_REPLY
+            replies[at : at + len(reply)] = reply
+            sizes[number * SIZES_STEP + SIZES_FIRST] = len(reply)
+        room.send(descriptor, unsent, count)
+
+
+def _network(places: memoryview, number: int) -> str:
+    """The /24 that datagram `number` came from."""
+    at = number * PLACE + 4
+    return f"{places[at]}.{places[at + 1]}.{places[at + 2]}"
+
+
+def _place(places: memoryview, number: int) -> Place:
+    """Where it came from."""
+    at = number * PLACE
+    return f"{_network(places, number)}.{places[at + 7]}", places[at + 2] << 8 | places[at + 3]
 
 
 @dataclass(frozen=True, slots=True)
