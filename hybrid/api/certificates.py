@@ -127,6 +127,12 @@ class HttpAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """The format of its access log: `off`, `combined` or `json`."""
     requests_per_s: float
     """What each source may ask on average of each proxy process; 0: as much as it likes."""
+    requests_per_s_in_all: float
+    """What all together may ask on average of each proxy process of its owner; 0: any."""
+    cache: bool
+    """Answers that say for how long they are fresh are kept, and given again."""
+    purges: int
+    """How often what was kept was thrown away."""
     hsts_s: int
     """For so long browsers shall ask by HTTPS only; 0: not said."""
 
@@ -138,6 +144,10 @@ class HttpChanges(Body, frozen=True):
     certificate: bool | UnsetType = UNSET
     log: Literal["off", "combined", "json"] | UnsetType = UNSET
     requests_per_s: Annotated[float, Meta(ge=0, le=1e6)] | UnsetType = UNSET
+    requests_per_s_in_all: Annotated[float, Meta(ge=0, le=1e6)] | UnsetType = UNSET
+    cache: bool | UnsetType = UNSET
+    purge: Literal[True] | UnsetType = UNSET
+    """Throw away what the cache keeps."""
     hsts_s: Annotated[int, Meta(ge=0, le=2 * YEAR_S)] | UnsetType = UNSET
 
 

@@ -10,6 +10,7 @@ import msgspec
 from hybrid.errors import BadRequest, Conflict, NoSuchSite
 from hybrid.grid import parse
 from hybrid.model import PREFER, SiteId, SiteSpec
+from hybrid.sitehttp import purged
 from hybrid.view import SiteView, View
 
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
@@ -108,6 +109,13 @@ def edited(spec: SiteSpec, changes: dict[str, object]) -> SiteSpec:
     if "wanted" in changes or not new.sleep_after_s:  # to start it is to wake it
         new = msgspec.structs.replace(new, asleep=False)
     return new
+
+
+def without_cached(spec: SiteSpec) -> SiteSpec:
+    """`spec` with all thrown away that caches keep of the site; itself where none does."""
+    if not spec.http.cache:
+        return spec
+    return msgspec.structs.replace(spec, http=purged(spec.http), version=spec.version.next())
 
 
 def check_limits(spec: SiteSpec) -> None:

@@ -35,7 +35,7 @@ from hybrid.hosting.holdings import Holding, Holdings
 from hybrid.hosting.keys import with_key, without_key
 from hybrid.hosting.marks import marked, unmarked
 from hybrid.hosting.moving import Moving
-from hybrid.hosting.names import check_domain, check_free, check_policy, edited
+from hybrid.hosting.names import check_domain, check_free, check_policy, edited, without_cached
 from hybrid.hosting.previews import Previews
 from hybrid.hosting.rolling import Rolling
 from hybrid.hosting.tasks import SiteTasks, in_background
@@ -286,7 +286,14 @@ class HostingService:
     async def restore(self, site: SiteId, guid: Guid, path: str, copy: str, progress: Progress) -> tuple[int, str]:
         """See `hybrid.deeds.Hosting`."""
         self._owned(site)
-        return await self._tasks.run(site, "restore", lambda: self._rolling.restore(site, guid, path, copy, progress))
+        return await self._tasks.run(site, "restore", lambda: self._restored(site, guid, path, copy, progress))
+
+    async def _restored(self, site: SiteId, guid: Guid, path: str, copy: str, progress: Progress) -> tuple[int, str]:
+        """What caches keep of the site may be of before, whatever came of it."""
+        try:
+            return await self._rolling.restore(site, guid, path, copy, progress)
+        finally:
+            await self._respecified(site, without_cached)
 
     async def mark(self, site: SiteId, mark: Mark) -> SiteSpec:
         """See `hybrid.deeds.Hosting`."""

@@ -78,7 +78,7 @@ def prepare(house: House, door: PublicDoor, head: RequestHead, destination: Dest
     if door.shown_for not in ("", host):
         return
     http = routes.http(destination.site)
-    if msgspec.structs.replace(http, redirect=False, certificate=False, log="off", hsts_s=0) != Http():
+    if msgspec.structs.replace(http, redirect=False, certificate=False, log="off", hsts_s=0, purges=0) != Http():
         return  # more is wished for than is seen to here
     if len(table) >= MOST_PREPARED:
         table.clear()

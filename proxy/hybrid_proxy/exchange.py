@@ -18,6 +18,7 @@ from zope.interface import implementer
 from hybrid.model import SiteId
 from hybrid_proxy import pages
 from hybrid_proxy.body import LAST_CHUNK, chunk
+from hybrid_proxy.cache import Visit
 from hybrid_proxy.client import Client
 from hybrid_proxy.conversation import Conversation
 from hybrid_proxy.head import RequestHead
@@ -70,6 +71,9 @@ class Exchange:
     _status = 0
     _page: Page = pages.WAITED
     _kept: Outgoing | None = None
+    _visit: Visit | None = None
+    _minded = False
+    """Its cache was asked, and it was counted."""
 
     def __init__(self, house: House, client: Client, head: RequestHead, came_from: bytes) -> None:
         self._house, self._client = house, client
@@ -122,6 +126,8 @@ class Exchange:
 
     def _go(self, destination: Destination) -> None:
         house, self.destination, self.site = self._house, destination, destination.site
+        if house.routes.minded and type(destination) is Here and self._answered_here(destination):
+            return
         if destination.site in house.room.doubts and not self._scout:
             self._wait_for(destination)
             return
@@ -139,6 +145,26 @@ class Exchange:
             self._client.due_in(2 * house.limits.connect_s)
             self._connecting = self._client.open(destination)
             self._connecting.addCallbacks(self._connected, self._unreachable)
+
+    def _answered_here(self, destination: Here) -> bool:
+        """Whether the site is not to be asked: its answer is kept, or all together ask too much of it."""
+        house, wish = self._house, self._house.routes.minded.get(destination.site)
+        if wish is None or self._minded:
+            return False
+        self._minded = True
+        if wish.cache:
+            self._visit = house.cache.visit(self.site, self.head, self._came_from, (destination.claim, wish.purges))
+            kept = self._visit.kept()
+            if kept is not None:
+                self._visit = None
+                reply, body = kept
+                self.replied(None, reply, len(body), body, True)
+                return True
+        per_s = wish.requests_per_s_in_all
+        if per_s and not house.rates.allow(self.site, "", per_s, house.deadlines.now_s):
+            self._answer(pages.TOO_MANY)
+            return True
+        return False
 
     def _connected(self, upstream: Upstream) -> None:
         self._connecting = None
@@ -228,16 +254,21 @@ class Exchange:
         if self.head.minor == 1 and reply.status != 100:
             self._client.transport.write(interim_bytes(reply))
 
-    def replied(self, upstream: Upstream, reply: ReplyHead, length: int | None, piece: bytes, done: bool) -> None:
-        """See `hybrid_proxy.upstream.Asker`."""
+    def replied(
+        self, upstream: Upstream | None, reply: ReplyHead, length: int | None, piece: bytes, done: bool
+    ) -> None:
+        """See `hybrid_proxy.upstream.Asker`; without an upstream, it is an answer that was kept."""
         if reply.not_owner and isinstance(self.destination, There):
             self._misdirected(upstream, done)
             return
+        if self._visit is not None:
+            self._visit.answered(reply)
+            self._visit.piece(piece, done)
         head, client, house = self.head, self._client, self._house
         self.begun = True
         if self._kept is not None:
             self._kept.forget()
-        if house.room.doubts:
+        if house.room.doubts and upstream is not None:
             house.room.trust(self.site)
         self._chunks = length is None and head.minor == 1
         framed = length is not None or self._chunks
@@ -265,6 +296,8 @@ class Exchange:
 
     def received(self, piece: bytes, done: bool) -> None:
         """See `hybrid_proxy.upstream.Asker`."""
+        if self._visit is not None:
+            self._visit.piece(piece, done)
         self._write(b"", piece, done)
         if done:
             self._finish()
@@ -281,7 +314,7 @@ class Exchange:
             self._sent_bytes += len(data)
             self._client.transport.write(data)
 
-    def _misdirected(self, upstream: Upstream, done: bool) -> None:
+    def _misdirected(self, upstream: Upstream | None, done: bool) -> None:
         """The other node says the site is not there. It did nothing with the request."""
         self._detach(upstream if not done else None)
         if self._outgoing.repeatable:

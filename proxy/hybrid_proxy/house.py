@@ -12,6 +12,7 @@ from twisted.internet.interfaces import IOpenSSLServerConnectionCreator, IReacto
 from hybrid.model import SiteId
 from hybrid_proxy import brief
 from hybrid_proxy.accesslog import Journal, line
+from hybrid_proxy.cache import Cache
 from hybrid_proxy.deadlines import Deadlines
 from hybrid_proxy.door import Door, PublicDoor, SecureDoor, request_ids
 from hybrid_proxy.head import RequestHead
@@ -19,6 +20,7 @@ from hybrid_proxy.limits import Limits, Sources
 from hybrid_proxy.passive import Passive
 from hybrid_proxy.policy import Policy
 from hybrid_proxy.pool import Connect, Pool
+from hybrid_proxy.rates import Rates
 from hybrid_proxy.room import Room
 from hybrid_proxy.route import Destination, Routes
 from hybrid_proxy.showing import Certificates
@@ -61,6 +63,9 @@ class House:
         self.pool = Pool(self.deadlines, limits, connect, self.room.release_one)
         self.sources = Sources(limits)
         self.traffic = Traffic()
+        self.cache = Cache(clock.seconds, limits)
+        self.rates = Rates()
+        """Of what all together ask of a site."""
         self.tls: IOpenSSLServerConnectionCreator | None = None
         """What clients of shared ports are shown; `None`: they are offered no TLS."""
         self.wish: Callable[[SiteId, str], None] = lambda site, moment: None

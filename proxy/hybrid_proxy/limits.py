@@ -59,6 +59,10 @@ class Limits:
     per_neighbour: int = 1000
     """For `neighbours` (containers of this node, this node itself) instead of the two above."""
     neighbours: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
+    cache_bytes: int = 32 * 1024 * 1024
+    """Of answers that are kept, of all sites together."""
+    cache_site_bytes: int = 8 * 1024 * 1024
+    cache_entry_bytes: int = 1024 * 1024
     drain_s: float = 10.0
     """After SIGTERM: for requests under way to end."""
 

@@ -73,6 +73,10 @@ class ReplyHead:
         """The same as they are sent on: `Name: value` and CR LF, each."""
         return self._lines if self._fields is None else lines_of(self._fields)
 
+    def tell(self, lines: bytes) -> None:
+        """Its fields are these, as they are sent on."""
+        self._fields, self._lines = None, lines
+
     def body_length(self, method: bytes) -> int | None:
         """Bytes of the body that follows a reply to `method`: `None` when only framing or the end can tell."""
         if method == b"HEAD" or self.status < 200 or self.status in (204, 304):

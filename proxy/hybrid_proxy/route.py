@@ -101,6 +101,8 @@ class Routes:
         """Sites with an access log, to its format."""
         self.bounded: dict[str, tuple[SiteId, float]] = {}
         """Hosts to their site and how many requests a second each source may make of it."""
+        self.minded: dict[SiteId, Http] = {}
+        """Sites with a cache, or with a bound on what all together may ask, to their wishes."""
         self.asleep: set[SiteId] = set()
         """Sites of this node that are started when somebody waits for them."""
         self.may_sleep: frozenset[SiteId] = frozenset()
@@ -248,6 +250,7 @@ class Routes:
         self.redirecting = frozenset(host for host, site in self._sites.items() if wishes[site].redirect)
         self.logging = {site: wish.log for site, wish in wishes.items() if wish.log != "off"}
         self.may_sleep = frozenset(site for site, seen in view.sites.items() if seen.spec.sleep_after_s)
+        self.minded = {site: wish for site, wish in wishes.items() if wish.cache or wish.requests_per_s_in_all}
         rates = ((host, site, wishes[site].requests_per_s) for host, site in self._sites.items())
         self.bounded = {host: (site, per_s) for host, site, per_s in rates if per_s > 0}
 

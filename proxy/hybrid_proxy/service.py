@@ -177,6 +177,7 @@ class FrontDoors(MultiService):
         """Route by `view` from now on; held requests whose route changed go on."""
         changed = self.house.routes.follow(view)
         self.house.pool.follow(self.house.routes)
+        self.house.cache.keep([site for site, wish in self.house.routes.minded.items() if wish.cache])
         self._members = view.nodes.keys()
         first, self._has_view = not self._has_view, True
         if first and self.running:

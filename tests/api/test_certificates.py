@@ -48,10 +48,12 @@ def test_how_a_sites_http_is_served(cluster: Any) -> None:
     """Nothing is wished for at first; changes are made at the owner; odd ones are refused."""
     path = "/v1/sites/shop/http"
     nothing = {"redirect": False, "certificate": False, "log": "off", "requests_per_s": 0.0, "hsts_s": 0}
+    nothing |= {"requests_per_s_in_all": 0.0, "cache": False, "purges": 0}
     assert cluster.n1("GET", path).json == nothing
     assert cluster.n1("PATCH", path, {"redirect": True}).json == {**nothing, "redirect": True}
     assert cluster.n1("PATCH", path, {"hsts_s": 3600}).json == {**nothing, "redirect": True, "hsts_s": 3600}
-    for body in ({}, {"hsts_s": -1}, {"redirect": "yes"}, {"other": 1}):
+    assert cluster.n1("PATCH", path, {"cache": True, "purge": True}).json["purges"] == 1
+    for body in ({}, {"hsts_s": -1}, {"redirect": "yes"}, {"other": 1}, {"purge": False}, {"purges": 7}):
         assert cluster.n1("PATCH", path, body).status == 400
 
 

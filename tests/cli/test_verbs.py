@@ -397,6 +397,9 @@ def test_certificates(hybrid: Any, tmp_path: Path) -> None:
     told = json.loads(changed.out)
     assert (told["redirect"], told["certificate"], told["hsts_s"]) == (True, False, 3600)
     assert json.loads(hybrid("site", "http", "blog", "--format", "json").out)["redirect"] is True
+    told = json.loads(hybrid("site", "http", "blog", "--cache", "on", "--rate-all", "9", "--format", "json").out)
+    assert (told["cache"], told["requests_per_s_in_all"]) == (True, 9.0)
+    assert json.loads(hybrid("site", "http", "blog", "--purge", "--format", "json").out)["purges"] == 1
     assert hybrid("cert", "account", "--contact", "a@b.test").code == 2
     assert hybrid("cert", "account", "--agree", "--contact", "a@b.test").code == 0
     assert hybrid("cert", "issue", "blog.hybrid.test").code == 0

@@ -8,6 +8,7 @@ from hybrid.errors import Conflict, NoSuchSnapshot
 from hybrid.hosting.marks import MAX_MARKS
 from hybrid.hosting.purge import Purge
 from hybrid.model import Mark, SiteSpec, Stash
+from hybrid.sitehttp import Http
 from tests.node.cluster import Cluster, Steps
 
 
@@ -183,3 +184,14 @@ def test_marks_have_names_of_their_own_and_are_bounded(cluster: Cluster) -> None
             cluster.run(hosting.mark(spec.id, Mark(guid=newest.guid, at_s=0, by="me")))
     with pytest.raises(Conflict, match=f"keeps {MAX_MARKS}"):
         cluster.run(hosting.mark(spec.id, Mark(guid=newest.guid, at_s=0, by="me")))
+
+
+@pytest.mark.parametrize("cache", [True, False])
+def test_a_file_brought_back_is_not_hidden_by_a_cache(cluster: Cluster, cache: bool) -> None:
+    """What front doors keep of the site's answers is thrown away on every node, where anything is kept."""
+    spec, hosting = cluster.create(), cluster.members["a"].core.hosting
+    cluster.run(hosting.edit(spec.id, {"http": Http(cache=cache)}))
+    first = hosting.history(spec.id)[0]
+    cluster.run(hosting.restore(spec.id, first.guid, "index.html", "", Steps()))
+    cluster.wait(2)
+    assert [member.site(spec).spec.http.purges for member in cluster.members.values()] == [int(cache)] * 3

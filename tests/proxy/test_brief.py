@@ -253,5 +253,8 @@ def test_what_is_not_known_here_is_left_to_the_whole_way() -> None:
         "certificate",
         "log",
         "requests_per_s",
+        "requests_per_s_in_all",
+        "cache",
+        "purges",
         "hsts_s",
     }, "look at `brief.prepare`: does the new wish need the whole way?"

@@ -24,7 +24,7 @@ from hybrid.api.parts import Parts
 from hybrid.api.routes import SITE, Route
 from hybrid.certs.records import Record
 from hybrid.errors import BadRequest
-from hybrid.sitehttp import Http
+from hybrid.sitehttp import Http, purged
 
 CERTIFICATE = "/v1/certificates/{certificate}"
 
@@ -86,7 +86,9 @@ async def change_http(parts: Parts, call: Call) -> Answer:
         raise BadRequest("nothing to change", "the body names no field", 'for example {"redirect": true}')
     site = site_of(parts, call)
     parts.operations.refuse_if_busy(site.spec.id, site.spec.name)
+    purge = given.pop("purge", False)
     wish = msgspec.structs.replace(site.spec.http, **given)
+    wish = purged(wish) if purge else wish
     return json_answer(_http((await parts.hosting.edit(site.spec.id, {"http": wish})).http))
 
 

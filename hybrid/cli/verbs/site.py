@@ -113,6 +113,9 @@ def add(nouns: argparse._SubParsersAction[Any], common: argparse.ArgumentParser)
     http.add_argument("--certificate", choices=("on", "off"), help="have one issued for each of its domains")
     http.add_argument("--log", choices=("off", "combined", "json"), help="its access log: /var/log/hybrid in the site")
     http.add_argument("--rate", type=float, metavar="N", help="requests a second each source may make (0: any)")
+    http.add_argument("--rate-all", type=float, metavar="N", help="requests a second all together may make (0: any)")
+    http.add_argument("--cache", choices=("on", "off"), help="keep answers that say for how long they are fresh")
+    http.add_argument("--purge", action="store_true", help="throw away what the cache keeps")
     http.add_argument("--hsts", type=duration, metavar="TIME", help="browsers shall ask by HTTPS only for so long (0)")
     move = verbs.add("move", "hand a running site over to another node", move_site, "hybrid site move blog --to n2")
     _site(move)
@@ -233,13 +236,17 @@ def site_http(session: Session) -> int:
     """`hybrid site http`."""
     options, path = session.options, path_of(session, "/http")
     given: Json = {}
-    for name in ("redirect", "certificate"):
+    for name in ("redirect", "certificate", "cache"):
         if getattr(options, name) is not None:
             given[name] = getattr(options, name) == "on"
     if options.log is not None:
         given["log"] = options.log
     if options.rate is not None:
         given["requests_per_s"] = options.rate
+    if options.rate_all is not None:
+        given["requests_per_s_in_all"] = options.rate_all
+    if options.purge:
+        given["purge"] = True
     if options.hsts is not None:
         given["hsts_s"] = int(options.hsts)
     session.out.one(session.api.call("PATCH", path, given).json() if given else session.api.get(path))
