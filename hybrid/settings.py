@@ -104,6 +104,7 @@ class Bursting(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """When this node moves the neighbours of a busy site away, to where their copies are already."""
 
     enabled: bool = True
+    """Whether it does."""
     cores: Annotated[float, msgspec.Meta(ge=0.0)] = 0.0
     """Processors this node may use, where it has only a part of its machine: then only its sites are measured, not
     the machine. 0: all there are."""

@@ -21,7 +21,15 @@ GOOD: dict[str, Any] = {"name": "n1", "address": "192.0.2.1"}
 def test_every_key_is_documented() -> None:
     """Nobody has to read source to know what a key means, may be, and is when it is left out."""
     assert [key for key in keys() if len(key.text) < 5 or not key.allowed] == []
-    assert {key.table for key in keys()} == {"", "timing", "strict", "replication", "replication.limits", "dns"}
+    assert {key.table for key in keys()} == {
+        "",
+        "timing",
+        "strict",
+        "replication",
+        "replication.limits",
+        "dns",
+        "bursting",
+    }
     assert [key.name for key in keys() if not key.default and not key.table] == ["name", "address"]
 
 
