@@ -178,7 +178,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     ftp_passive: tuple[Port, Port] = (49152, 65535)
     """The first and the last port for data connections of FTP, for firewalls."""
     ssh_port: PortOrNever = 2222
-    """Sessions by SSH, listened on while some site has a key; 22 is mostly the machine's own."""
+    """Sessions and files by SSH, listened on while some site has a key; 22 is mostly the machine's own."""
     proxies: Annotated[int, msgspec.Meta(ge=1, le=256)] = 1
     """Proxy processes that `hybrid run` starts; one a core is a good number on a real server."""
     dns_servers: Annotated[int, msgspec.Meta(ge=1, le=256)] = 1

@@ -120,6 +120,11 @@ class ControlGroups:
             found.update(int(pid) for pid in _read(folder / "cgroup.procs").split())
         return found - {0}
 
+    def of(self, site: SiteId, process: int) -> list[str]:
+        """The folders of the container's groups that `process` is in, one of each hierarchy where it is."""
+        groups = self._groups(site, "payload")
+        return [str(folder) for folder in groups if str(process) in _read(folder / "cgroup.procs").split()]
+
     def frozen(self, site: SiteId) -> bool:
         """Whether it is frozen, or on its way there."""
         for folder in self._groups(site, "payload"):

@@ -31,7 +31,8 @@ from hybrid_containers.config import Machine, Place, config_lines
 from hybrid_containers.gauge import ProcGauge
 from hybrid_containers.link import WorkerLink
 from hybrid_containers.network import Network, Reactor
-from hybrid_containers.sitting import Sitting, argv_of, environment_of
+from hybrid_containers.session import Task
+from hybrid_containers.sitting import Sitting, attached
 
 START_S = 20.0
 FREEZE_S = 10.0
@@ -159,10 +160,13 @@ class LxcContainers:
         site = SiteId(opening.site)
         if self._state(site) == "frozen":
             raise ContainerError(f"cannot begin a session in {site}", "it is frozen", "try again in a moment")
-        attach = ["env", "--chdir=/", "lxc-attach", "--clear-env", "-P", str(self._home), "-n", site]
-        for name, value in environment_of(opening).items():
-            attach += ["-v", f"{name}={value}"]
-        return Sitting.begin(self._reactor, [*attach, "--", *argv_of(opening)], opening, connection)
+        if opening.kind == "files":
+            init = min(self._groups.processes(site, "payload"), default=0)
+            task = Task(init=init, groups=tuple(self._groups.of(site, init)))
+        else:
+            attach = ["env", "--chdir=/", "lxc-attach", "--clear-env", "-P", str(self._home), "-n", site]
+            task = attached(opening, attach)
+        return Sitting.begin(self._reactor, task, connection)
 
     async def answer(self, site: SiteId, port: int, path: str | None, host: str = "", timeout_s: float = 5.0) -> int:
         """See `hybrid.ports.Containers`. A child asks that is in the container's network and in nothing else of it."""

@@ -20,7 +20,7 @@ import socket
 import termios
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from hybrid.sessions import (
     END,
@@ -40,6 +40,8 @@ from hybrid.sessions import (
     pieces,
     read_size,
 )
+from hybrid_containers import sftp
+from hybrid_containers.inside import Door, Gone
 
 CHUNK = 32 * 1024
 BEHIND = 128 * 1024
@@ -55,12 +57,15 @@ SIGNALS = ("ABRT", "ALRM", "FPE", "HUP", "ILL", "INT", "KILL", "PIPE", "QUIT", "
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What to run, on the machine."""
+    """What to run, on the machine: a program, or SFTP in a container."""
 
-    argv: tuple[str, ...]
-    environment: dict[str, str]
-    size: Size | None
+    argv: tuple[str, ...] = ()
+    environment: dict[str, str] = field(default_factory=dict)
+    size: Size | None = None
     """Of its terminal; `None`: it gets none."""
+    init: int = 0
+    """For SFTP: see `hybrid_containers.inside.Door`, as `groups`."""
+    groups: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -116,7 +121,6 @@ def _forked(run: Callable[[], None]) -> None:
     try:
         for number in (signal.SIGPIPE, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
-        os.closerange(3, 256)
         run()
     except Exception as error:
         os.write(2, f"{error}\n".encode("utf-8", "replace"))
@@ -125,10 +129,10 @@ def _forked(run: Callable[[], None]) -> None:
 
 
 class Session:
-    """See the module. `link`: the connection. `command`: what was started."""
+    """See the module. `link`: the connection. `command`: what was started; it is killed when `with_` ends (a pidfd)."""
 
-    def __init__(self, link: socket.socket, command: Command) -> None:
-        self._link, self._command = link, command
+    def __init__(self, link: socket.socket, command: Command, with_: int = -1) -> None:
+        self._link, self._command, self._with = link, command, with_
         link.setblocking(False)
         self._messages = Messages()
         self._said = bytearray(message(STARTED))
@@ -172,7 +176,7 @@ class Session:
         if self._typed and command.stdin >= 0:
             wanted[command.stdin] = wanted.get(command.stdin, 0) | select.POLLOUT
         if self._status is None:
-            wanted[self._exit] = select.POLLIN
+            wanted |= {end: select.POLLIN for end in (self._exit, self._with) if end >= 0}
         for end, events in wanted.items():
             poll.register(end, events)
         for end, event in poll.poll(None if self._status is None else LINGER_S * 1000):
@@ -180,6 +184,9 @@ class Session:
                 self._link_event(event)
             elif end == self._exit:
                 self._reap()
+            elif end == self._with:
+                self._with = -1
+                os.killpg(command.pid, signal.SIGKILL)
             else:
                 self._command_event(end, event)
 
@@ -299,14 +306,15 @@ def read_task(text: bytes) -> Task:
     """What file descriptor 3 says."""
     told = json.loads(text)
     size = Size(*told["size"]) if told["size"] else None
-    return Task(tuple(told["argv"]), told["environment"], size)
+    return Task(tuple(told["argv"]), told["environment"], size, told["init"], tuple(told["groups"]))
 
 
 def write_task(task: Task) -> bytes:
     """As `read_task` reads it."""
     size = task.size
     sizes = [size.columns, size.rows, size.width, size.height] if size is not None else []
-    return json.dumps({"argv": task.argv, "environment": task.environment, "size": sizes}).encode()
+    told = {"argv": task.argv, "environment": task.environment, "size": sizes, "init": task.init, "groups": task.groups}
+    return json.dumps(told).encode()
 
 
 def _told_to_end(number: int, frame: object) -> None:
@@ -323,11 +331,25 @@ def main() -> None:
     os.dup2(null, 0)
     os.dup2(null, 1)
     try:
-        command = start(lambda: os.execvpe(task.argv[0], task.argv, task.environment), task.size)
+        if task.groups:
+            door = Door(task.init, task.groups)
+            command, with_ = start(lambda: _serve_files(door), None), door.init
+        else:
+            command, with_ = start(lambda: os.execvpe(task.argv[0], task.argv, task.environment), task.size), -1
+    except Gone:
+        return  # the front door looks again
     except OSError as error:
         link.sendall(pieces(REFUSED, f"no session can be started: {error.strerror}".encode()))
         return
-    Session(link, command).run()
+    Session(link, command, with_).run()
+
+
+def _serve_files(door: Door) -> None:
+    """Never returns."""
+    door.enter()
+    os.closerange(3, 256)
+    sftp.serve(0, 1)
+    os._exit(0)
 
 
 if __name__ == "__main__":

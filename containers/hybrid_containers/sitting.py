@@ -46,6 +46,12 @@ def environment_of(opening: Opening) -> dict[str, str]:
     }
 
 
+def attached(opening: Opening, attach: Sequence[str]) -> Task:
+    """What `attach` (lxc-attach and its options) is run for."""
+    words = [word for name, value in environment_of(opening).items() for word in ("-v", f"{name}={value}")]
+    return Task((*attach, *words, "--", *argv_of(opening)), dict(CLEAN), opening.size if opening.terminal else None)
+
+
 class Sitting(ProcessProtocol):
     """See `hybrid.ports.Sitting`."""
 
@@ -54,13 +60,12 @@ class Sitting(ProcessProtocol):
         self._waiting: list[Deferred[None]] = []
 
     @classmethod
-    def begin(cls, reactor: IReactorProcess, attach: Sequence[str], opening: Opening, connection: int) -> Sitting:
-        """Have a process of its own run `attach` for what is at the other end of `connection`."""
+    def begin(cls, reactor: IReactorProcess, task: Task, connection: int) -> Sitting:
+        """Have a process of its own do `task` for what is at the other end of `connection`."""
         sitting = cls()
-        size = opening.size if opening.terminal else None
         files: dict[int, int | Literal["r", "w"]] = {0: connection, 1: connection, 2: 2, _TASK: "w"}
         transport = reactor.spawnProcess(sitting, _COMMAND[0], _COMMAND, env=CLEAN, childFDs=files)
-        transport.writeToChild(_TASK, write_task(Task(tuple(attach), dict(CLEAN), size)))
+        transport.writeToChild(_TASK, write_task(task))
         transport.closeChildFD(_TASK)
         return sitting
 

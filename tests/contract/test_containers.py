@@ -25,7 +25,7 @@ from hybrid.model import SiteId
 from hybrid.ports import Containers, ContainerSpec, Sitting
 from hybrid.sessions import Opening
 from hybrid.settings import Settings
-from hybrid_containers import sandbox
+from hybrid_containers import sandbox, sftpwire
 from hybrid_containers.memory import MemoryContainers
 from hybrid_containers.network import Reactor
 from hybrid_containers.runtime import LxcContainers
@@ -426,3 +426,43 @@ async def test_sessions_end_with_their_container_and_their_client(lxc: Ground) -
         await deferToThread(hear, near, b"here")
         sitting.end()
         await sitting.ended()
+
+
+@pytest.mark.lxc
+@pytest_twisted.ensureDeferred
+async def test_files_in_a_container(lxc: Ground) -> None:
+    """SFTP is root of the container and nobody on the machine, needs nothing of the image, and ends with it."""
+    await lxc.containers.start(lxc.spec())
+    sitting, near = begun(lxc, opening(kind="files"))
+    with near:
+
+        def ask(kind: int, *parts: bytes) -> tuple[int, bytes]:
+            near.sendall(sessions.message(sessions.INPUT, sftpwire.packet(kind, b"".join(parts))))
+            heard, messages, packets = sessions.Messages(), list[tuple[bytes, bytes]](), sftpwire.Packets()
+            while data := near.recv(65536):
+                messages = heard.feed(data)
+                for said, body in messages:
+                    assert said in (sessions.STARTED, sessions.OUTPUT), body
+                    for answer in packets.feed(body) if said == sessions.OUTPUT else ():
+                        return answer
+            raise AssertionError("it ended")
+
+        one, none = bytes(4), sftpwire.Attributes().packed()
+        assert (await deferToThread(ask, sftpwire.INIT, one))[0] == sftpwire.VERSION_IS
+        to = sftpwire.string(b"/etc/../../../../hello")
+        flags = (sftpwire.FOR_WRITE | sftpwire.CREATE).to_bytes(4, "big")
+        kind, told = await deferToThread(ask, sftpwire.OPEN, one, to, flags, none)
+        assert kind == sftpwire.HANDLE
+        written = told[4:], bytes(8), sftpwire.string(b"from outside")
+        assert (await deferToThread(ask, sftpwire.WRITE, one, *written))[1][4:8] == bytes(4)
+        looked = await lxc.containers.execute(ONE, ["/bin/busybox", "stat", "-c", "%u %g %s", "/hello"])
+        assert looked.stdout == b"0 0 12\n"
+        assert b"python" not in (await lxc.containers.execute(ONE, ["/bin/busybox", "ps"])).stdout
+        owned = sftpwire.Attributes(owner=(33, 33)).packed()
+        assert (await deferToThread(ask, sftpwire.SETSTAT, one, to, owned))[1][4:8] == bytes(4)
+        looked = await lxc.containers.execute(ONE, ["/bin/busybox", "stat", "-c", "%u", "/hello"])
+        assert looked.stdout == b"33\n"
+        await lxc.containers.execute(ONE, ["/bin/busybox", "kill", "-TERM", "1"])
+        await deferToThread(hear, near)
+    await sitting.ended()
+    assert await lxc.containers.running() == {}

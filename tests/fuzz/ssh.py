@@ -14,6 +14,8 @@ import sys
 from hybrid.errors import BadRequest
 from hybrid.sessions import END, INPUT, OPEN, BadMessage, Messages, Opening, decode, encode, message
 from hybrid.sshkeys import read_line, verifies
+from hybrid_containers import sftpwire as wire
+from hybrid_containers.sftpwire import BadPacket, Body, Packets
 from tests.fuzz.http import Targets, main, mutated, pieces
 from tests.proxy.sshclient import key_of, line_of
 
@@ -62,11 +64,36 @@ def signature(chance: random.Random, data: bytes) -> None:
     verifies(mutated(chance, BLOB), b"ssh-ed25519", spoiled, b"data")
 
 
+def files(chance: random.Random, data: bytes) -> None:
+    """Packets of SFTP are the same however they are cut; what is read of one is there, or it is refused."""
+
+    def read(parts: list[bytes]) -> list[tuple[int, bytes]] | None:
+        packets, found = Packets(), []
+        try:
+            for part in parts:
+                found += packets.feed(part)
+        except BadPacket:
+            return None
+        return found
+
+    whole = read([data])
+    assert read(pieces(chance, data)) == whole, data
+    for _, body in whole or ():
+        with contextlib.suppress(BadPacket):
+            asked = Body(body)
+            asked.number(), asked.path(), asked.number()
+            found = asked.attributes()
+            assert Body(found.packed()).attributes() == found
+
+
+_OPEN = bytes(4) + wire.string(b"folder/file") + bytes(4) + wire.Attributes(5, (0, 33), 0o644, (1, 2)).packed()
+_FILES = [wire.packet(wire.INIT, bytes(4)) + wire.packet(wire.OPEN, _OPEN), wire.packet(wire.EXTENDED, _OPEN[:10])]
 _PIECES = [message(OPEN, encode(one)) for one in OPENINGS]
 _KEYS = [line_of(KEY).encode(), b"ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABAQ== x", b"ecdsa-sha2-nistp256 AA=="]
 TARGETS: Targets = {
     "told": (told, lambda: [*_PIECES, message(INPUT, b"typed") + message(END), struct.pack("!cI", INPUT, 70_000)]),
     "opening": (opening, lambda: _PIECES),
+    "files": (files, lambda: _FILES),
     "key": (key, lambda: _KEYS),
     "signature": (signature, lambda: [b""]),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, cast
@@ -16,6 +17,7 @@ from twisted.internet.task import deferLater
 from hybrid.errors import NotHere
 from hybrid.sessiondesk import SessionDesk
 from hybrid.sessions import Opening
+from hybrid_containers.session import Task
 from hybrid_containers.sitting import Sitting, argv_of, environment_of
 from hybrid_proxy.ssh.door import HOST_KEY
 from tests.proxy.nodes import Nodes, free_port, reactor, run
@@ -41,9 +43,15 @@ class Owner:
         """See `SessionDesk`."""
         if opening.epoch != self.epoch:
             raise NotHere("another claim")
-        words = {**environment_of(opening), "HOME": str(self.home)}
-        environment = [f"{name}={value}" for name, value in words.items()]
-        sitting = Sitting.begin(cast(Any, reactor), ["env", "-i", *environment, *argv_of(opening)], opening, connection)
+        if opening.kind == "files":
+            serve = "from hybrid_containers.sftp import serve; serve(0, 1)"
+            task = Task(("env", "-C", str(self.home), sys.executable, "-c", serve), dict(os.environ))
+        else:
+            words = {**environment_of(opening), "HOME": str(self.home)}
+            environment = [f"{name}={value}" for name, value in words.items()]
+            size = opening.size if opening.terminal else None
+            task = Task(("env", "-i", *environment, *argv_of(opening)), dict(os.environ), size)
+        sitting = Sitting.begin(cast(Any, reactor), task, connection)
         self.sittings.append(sitting)
         return sitting
 
@@ -158,3 +166,32 @@ async def test_what_is_left_when_a_client_goes(owner: tuple[Owner, Client]) -> N
     await run("sh", "-c", f"{ssh} 'echo > begun; sleep 100' & until [ -e {begun} ]; do sleep 0.1; done; kill -KILL $!")
     (sitting,) = node.sittings
     await Deferred.fromCoroutine(sitting.ended()).addTimeout(30, reactor)
+
+
+@pytest_twisted.ensureDeferred
+async def test_files(owner: tuple[Owner, Client]) -> None:
+    """sftp and scp copy up, down and whole folders, list, rename and remove; what cannot be done is said."""
+    node, client = owner
+    letter = node.home.parent / "letter"
+    letter.write_bytes(os.urandom(1 << 20) * 5)
+    options, target = client.options("-P"), f"shop@{ENTRY}"
+    _, err, status = await run("scp", "-rp", *options, str(letter), f"{target}:up")
+    assert status == 0 and (node.home / "up").read_bytes() == letter.read_bytes(), err
+    folder = node.home / "folder" / "below"
+    folder.mkdir(parents=True)
+    for number in range(250):
+        (folder / f"file {number}").write_text(str(number))
+    _, err, status = await run("scp", "-r", *options, f"{target}:folder", str(letter.parent / "copy"))
+    assert status == 0 and len(list((letter.parent / "copy" / "below").iterdir())) == 250, err
+    batch = letter.parent / "batch"
+    batch.write_text(
+        "pwd\nls -l folder/below\nrename up down\nln -s down link\nln down hard\nls -l\nget link back\n"
+        "-rm nosuch\nmkdir new\n-mkdir new\nchmod 600 down\nput batch new/batch\nrm new/batch\nrmdir new\ndf\n"
+    )
+    out, err, status = await run("sh", "-c", f"cd {letter.parent} && sftp -b batch {' '.join(options)} {target}")
+    assert status == 0, err
+    assert f"Remote working directory: {node.home}" in out and out.count("file 1") >= 111
+    assert "No such file" in err and (node.home / "down").stat().st_mode & 0o777 == 0o600
+    assert (letter.parent / "back").read_bytes() == letter.read_bytes()
+    assert (node.home / "link").is_symlink() and (node.home / "hard").samefile(node.home / "down")
+    assert not (node.home / "new").exists()
