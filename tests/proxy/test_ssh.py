@@ -6,6 +6,7 @@ import random
 import struct
 from dataclasses import replace
 
+import msgspec
 import pytest
 from twisted.conch.ssh.common import NS
 from twisted.internet.address import IPv4Address
@@ -535,3 +536,28 @@ def test_before_a_session_is_there_no_more_than_a_window_is_kept(world: World, d
     assert channel.remoteWindowLeft == 0
     session, _ = begun(world, pair, channel)
     assert sum(len(body) for _, body in session.heard()) == window + 10
+
+
+# ------------------------------------------------------------------------------------------------------ the past
+
+
+def test_a_past_moment(world: World, door: SshFactory) -> None:
+    """Who has a key of the site may log in to what it was; that is opened first, and waited for."""
+    wished: list[tuple[SiteId, str]] = []
+    world.house.wish = lambda site, moment: wished.append((site, moment))
+    pair = Pair(world, door, b"shop.test#2h")
+    channel = pair.open()
+    assert pair.ask(channel, b"subsystem", NS(b"sftp"))
+    assert wished[0] == ("s-shop", "2h") and not world.calls
+    past = world.site(site=SiteId("preview-1"), domains=("preview-1.test",), epoch=9)
+    spec = msgspec.structs.replace(past.spec, name="x#2h", clone_of=SiteId("s-shop"))
+    world.follow(msgspec.structs.replace(past, spec=spec))
+    session, opening = begun(world, pair, channel)
+    assert (opening.site, opening.kind, opening.epoch) == ("preview-1", "files", 9)
+    del world.sites[SiteId("preview-1")]
+    world.follow()
+    door.follow()
+    pair.pump()
+    assert channel.status == 255 and session.wire.closed
+    assert Pair(world, door, b"x#2h", (key_of(2),)).client.connection is None
+    assert len(wished) == 1, "who has no key wishes for nothing"

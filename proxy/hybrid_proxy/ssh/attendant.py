@@ -141,13 +141,17 @@ class Attendant(Caller):
         self.transport = cast(IStream, _ChannelStream(self, channel))
 
     def _where(self) -> Route:
-        login, routes = self._login, self._house.routes
-        if not login.moment:
-            return at_sessions(routes.route_site(login.site, service=SSH), self._path)
-        route = routes.route_past(SSH, login.site, login.moment)
-        if isinstance(route, Wait):
+        route, login = self._now(), self._login
+        if login.moment and isinstance(route, Wait):
             self._house.wish(login.site, login.moment)
-        return at_sessions(route, self._path)
+        return route
+
+    def _now(self) -> Route:
+        """Where the routes lead, without a wish for what is not there."""
+        login, routes = self._login, self._house.routes
+        if login.moment:
+            return at_sessions(routes.route_past(SSH, login.site, login.moment), self._path)
+        return at_sessions(routes.route_site(login.site, service=SSH), self._path)
 
     def connectionMade(self) -> None:
         """See `twisted.internet.protocol.Protocol`."""
@@ -270,7 +274,7 @@ class Attendant(Caller):
         """The routes changed: a session ends where its site does not run as it did."""
         if self._splice is None or self._ended:
             return
-        route, now = self._where(), self.destination
+        route, now = self._now(), self.destination
         if isinstance(route, Stopped):
             self._say_and_end(SWITCHED_OFF)
         elif not isinstance(route, Here | There) or now is None or route.claim != now.claim:
