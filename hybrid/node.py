@@ -38,7 +38,10 @@ from hybrid.cluster.udp import UdpDatagrams
 from hybrid.core import Core
 from hybrid.drivers import Drivers
 from hybrid.feed import FeedServer
+from hybrid.hosting.carrying import LOOK_EVERY_S as FLOATING_EVERY_S
+from hybrid.hosting.carrying import Carrying
 from hybrid.hosting.dial import Dial
+from hybrid.hosting.interfaces import MachineInterfaces
 from hybrid.hosting.previews import Fronts
 from hybrid.loops import Loops
 from hybrid.model import NodeId, SiteId
@@ -155,6 +158,10 @@ class Node(MultiService):
             time.time,
             self._core.presence.vigilance.clock,
         )
+        self._interfaces = MachineInterfaces(reactor)
+        self._carrying = Carrying(
+            reactor, settings.floating, lambda: self._core.outlook.view, self._interfaces, settings.timing.boot_s
+        )
         wishes = Wishes(self._core.hosting, lambda: self._core.outlook.view, time.time)
         self._core.observed.append(wishes.observe)
         self._core.told.append(self._event)
@@ -253,6 +260,7 @@ class Node(MultiService):
         self._loops.every(RENEW_EVERY_S, self._renew)
         self._loops.every(LOOK_EVERY_S, self._names.look)
         self._clock_watch.start(self._loops)
+        self._loops.every(FLOATING_EVERY_S, self._carrying.look)
         self._loops.every(CERTIFICATES_EVERY_S, self._certificates.look)
         self._loops.every(ISSUE_EVERY_S, self._issuing.look)
         self._loops.every(AUDIT_EVERY_S, self._api.audit.look)
@@ -276,6 +284,8 @@ class Node(MultiService):
 
     async def _stop(self) -> None:
         self._loops.stop()
+        await self._carrying.leave()
+        self._interfaces.close()
         await self._names.stop()
         await self._core.die()
         await maybeDeferred(MultiService.stopService, self)

@@ -95,6 +95,17 @@ class Dns(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     there first. Of several that hold an address the smallest counts; answers are slower to give."""
 
 
+class Floating(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """An address that moves between nodes of one network, `[[floating]]`. The same on all of these nodes."""
+
+    address: str
+    """With the length of its network's prefix, `192.0.2.10/24`."""
+    interface: Annotated[str, msgspec.Meta(pattern="^[^/\\s]{1,15}$")]
+    """That it is given to."""
+    nodes: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+    """Names; the first that lives has it."""
+
+
 Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
 PortOrNever = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 _LABEL = "^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$"
@@ -202,6 +213,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     dns: Dns = Dns()
     """What its name servers do besides."""
     bursting: Bursting = Bursting()
+    floating: tuple[Floating, ...] = ()
+    """Addresses that move to another node when theirs fails."""
 
 
 def guardian_socket(settings: Settings) -> str:
@@ -261,6 +274,11 @@ def _together(settings: Settings) -> Iterator[Trouble]:
         ipaddress.IPv4Network(settings.subnet)
     except ValueError as error:
         yield Trouble("subnet", f"{error}", "an IPv4 network, for example 10.88.0.0/16")
+    for one in settings.floating:
+        try:
+            ipaddress.ip_interface(one.address)
+        except ValueError as error:
+            yield Trouble("floating.address", f"{error}", "an address and the length of its prefix, 192.0.2.10/24")
     for text, _ in settings.dns.near:
         try:
             ipaddress.ip_network(text, strict=False)

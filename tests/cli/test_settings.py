@@ -29,6 +29,7 @@ def test_every_key_is_documented() -> None:
         "replication.limits",
         "dns",
         "bursting",
+        "floating",
     }
     assert [key.name for key in keys() if not key.default and not key.table] == ["name", "address"]
 
@@ -37,7 +38,9 @@ def test_the_reference_is_a_settings_file_at_its_defaults() -> None:
     """Taking the comment signs away and filling in what has no default gives the default settings."""
     lines = [line.removeprefix("# ") for line in reference().splitlines() if " = " in line or line.startswith("# [")]
     text = "\n".join(lines).replace("name = …", 'name = "n1"').replace("address = …", 'address = "192.0.2.1"')
+    text = text.replace("interface = …", 'interface = "e0"').replace("nodes = …", 'nodes = ["n1"]')
     found = tomllib.loads(text.replace("bytes_per_s = …", "bytes_per_s = 65536"))
+    assert found.pop("floating") == [{"address": "192.0.2.1", "interface": "e0", "nodes": ["n1"]}]
     limits = found["replication"].pop("limits")
     assert limits == [{"bytes_per_s": 65536, "way": "both", "to": "*", "hours": ""}]
     assert msgspec.convert(found, Settings) == msgspec.convert(GOOD, Settings)
