@@ -24,7 +24,7 @@ from dns.rdatatype import RdataType
 from hybrid_dns.dnssec import Signers, secure
 from hybrid_dns.finished import BEST, Form
 from hybrid_dns.lookup import Zones
-from hybrid_dns.options import ROOM
+from hybrid_dns.options import ROOM, without_options
 from hybrid_dns.resolve import resolve
 from hybrid_dns.table import HEADER_SIZE, UDP_SIZE, Table
 
@@ -74,7 +74,11 @@ class Answers:
             query: One message, without the length that goes before it on TCP.
             stream: It came by TCP: the reply may be up to 65,535 bytes.
         """
-        return self._table.quick(query) or self._slow(query, stream)
+        reply = self._table.quick(query)
+        if reply is None:
+            plain = without_options(query)
+            reply = self._table.quick(plain) if plain is not None else None
+        return reply or self._slow(query, stream)
 
     def _slow(self, query: bytes, stream: bool) -> bytes | None:
         """Everything that is not in the table."""

@@ -61,10 +61,35 @@ def asked(query: bytes) -> Asked | None:
         if code == NSID:
             nsid = True
         elif code == COOKIE and not cookie:
-            if len(data) != CLIENT_BYTES and not CLIENT_BYTES * 2 <= len(data) <= 40:
+            if not is_cookie(data):
                 raise BadOptions("a cookie of an impossible length")
             cookie = data
     return Asked(nsid, cookie) if nsid or cookie else None
+
+
+def without_options(query: bytes) -> bytes | None:
+    """
+    `query` without a cookie and the wish for our name, which many resolvers send with every question.
+
+    `None` where it has neither, or anything else.
+    """
+    start = _question_end(query) if query[10:12] == b"\0\1" else 0
+    if not start or query[start : start + 3] != b"\0\0\x29":
+        return None
+    options = query[start + 11 :]
+    if not options or int.from_bytes(query[start + 9 : start + 11], "big") != len(options):
+        return None
+    try:
+        if not all(code == NSID or (code == COOKIE and is_cookie(data)) for code, data in _parted(options)):
+            return None
+    except BadOptions:
+        return None
+    return query[: start + 9] + b"\0\0"
+
+
+def is_cookie(data: bytes) -> bool:
+    """Whether it has the length of one: a client's part, and maybe a server's (RFC 7873 §4)."""
+    return len(data) == CLIENT_BYTES or CLIENT_BYTES * 2 <= len(data) <= 40
 
 
 def _question_end(query: bytes) -> int:

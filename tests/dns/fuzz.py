@@ -29,7 +29,7 @@ from hybrid_dns.authority import Authority
 from hybrid_dns.dnssec import ZoneSigner
 from hybrid_dns.finished import PLAIN
 from hybrid_dns.limits import Limits, truncated
-from hybrid_dns.options import Cookies
+from hybrid_dns.options import Cookies, without_options
 from hybrid_dns.respond import Responder
 from hybrid_dns.table import UDP_SIZE
 from tests.dns.world import World
@@ -136,6 +136,9 @@ class Target:
             assert quick == self._plain._slow(message, False), message.hex()
             self._plain.quick(message)
         assert self.answers.exact.reply(message) == self._plain.exact.reply(message), message.hex()
+        plain = without_options(message)
+        if plain is not None and (quick := self.answers.quick(plain)) is not None:
+            assert quick == self._plain._slow(message, False), message.hex()
         found = self._respond(message, SOURCE, stream)
         if found is None:
             return

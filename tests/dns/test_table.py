@@ -33,6 +33,16 @@ queries = st.tuples(
     st.integers(0, 255),
 )
 
+OPTIONS = [
+    b"\0\3\0\0",
+    b"\0\x0a\0\x08client!!",
+    b"\0\x0a\0\x10client!!server!!\0\3\0\1x",
+    b"\0\x0a\0\1x",
+    b"\0\x0a\0\x08cut",
+    b"\0\x0c\0\4\0\0\0\0",
+]
+"""A wish for our name, cookies, one too short, one that is cut, padding."""
+
 
 def contents_of(found: dict[str, Hosts], kept: dict[str, str], has_server: bool) -> Contents:
     """Two zones; a delegation stands at no top."""
@@ -70,6 +80,10 @@ def test_both_ways_give_the_same_bytes(
             assert answers.answer(query) == slow
             assert answers.answer(query) == slow
             assert answers.quick(query) in (None, slow)
+            if question[2] == 0:
+                for options in OPTIONS:
+                    longer = query[:-2] + len(options).to_bytes(2, "big") + options
+                    assert answers.answer(longer) == Answers(zones)._slow(longer, False)
 
 
 @pytest.mark.parametrize("kind", ["A", "AAAA"])
