@@ -35,7 +35,7 @@ def ailing(register: SiteRegister, storage_lost: bool = False) -> bool:
     One that is switched off, or waits for a person's pick, does what is wanted of it; but without its storage no pick
     could make it serve: until that is back it counts as a dead one does, whom nobody waits for.
     """
-    if register.spec is not None and not register.spec.runs:
+    if register.spec is not None and not register.spec.is_on:
         return False
     if register.awaiting and not storage_lost:
         return False

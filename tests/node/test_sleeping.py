@@ -195,6 +195,17 @@ def test_over_a_restart_of_its_node(cluster: Cluster, doors: Doors, end: Callabl
     assert not any(runs(member, spec) for member in cluster.members.values())
 
 
+def test_an_owner_whose_storage_is_gone(cluster: Cluster, doors: Doors) -> None:
+    """Could not wake it: another node owns it within seconds, lets it sleep, and wakes it when it is asked for."""
+    spec, a = sleepy(cluster, doors), cluster.members["a"]
+    a.pool.sick = "the disks are gone"
+    cluster.wait(15)
+    (owner,) = set(cluster.owners(spec).values())
+    assert owner in ("b", "c") and states(cluster, spec) == {"asleep"}
+    ask(cluster, cluster.members[owner], spec)
+    assert states(cluster, spec) == {"serving"}
+
+
 def test_one_that_does_not_come_up(cluster: Cluster, doors: Doors) -> None:
     """Its trouble is told, and another node tries, like with any site that cannot be started."""
     spec, a = sleepy(cluster, doors), cluster.members["a"]
