@@ -215,6 +215,10 @@ class SiteSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     policy: str = "value"
     """Which of two histories becomes the main line after a partition: `value`, `epoch`, `prefer:<dc>` or `ask`."""
     home_dc: str = ""
+    pinned: bool = False
+    """It stays where it is: no busy neighbour and no drained node moves it."""
+    apart: str = ""
+    """Sites with the same word are kept on different nodes, where that can be; empty: any may be beside it."""
     consistency: Literal["available", "strict"] = "available"
     """Cut off: `available` goes on, and histories are settled later; `strict` stops rather than be written twice."""
     marks: tuple[Mark, ...] = ()

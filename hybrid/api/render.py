@@ -81,6 +81,8 @@ def site(view: View, seen: SiteView, now_s: float) -> schema.Site:
         policy=spec.policy,
         consistency=spec.consistency,
         home_dc=spec.home_dc,
+        pinned=spec.pinned,
+        apart=spec.apart,
         environment=spec.environment,
         ports=_ports(spec.ports),
         claim=str(seen.claim) if seen.claim else None,

@@ -52,6 +52,10 @@ ConsistentEvery = Annotated[
 AccountName = Annotated[
     str, Meta(pattern="^([a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?)?$", description="An account, or none.")
 ]
+Apart = Annotated[
+    str,
+    Meta(pattern="^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)?$", description="Sites with one word are kept apart."),
+]
 Domains = Annotated[tuple[str, ...], Meta(max_length=100, description="Host names; the first is the canonical one.")]
 
 
@@ -118,6 +122,8 @@ class SiteChanges(Body, frozen=True):
     sleep_after_s: SleepAfter | UnsetType = UNSET
     """Its container stops when nobody asked for it for so long, and starts when somebody does; 0: never."""
     suspended: bool | UnsetType = UNSET
+    pinned: bool | UnsetType = UNSET
+    apart: Apart | UnsetType = UNSET
     account: AccountName | UnsetType = UNSET
 
 
@@ -307,6 +313,9 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     policy: str
     consistency: str
     home_dc: str
+    pinned: bool
+    """It stays where it is."""
+    apart: str
     environment: dict[str, str]
     ports: tuple[PortAnswer, ...]
     claim: str | None

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import msgspec
 
 from hybrid.cluster.groups import Group
-from hybrid.cluster.placement import refuses
+from hybrid.cluster.placement import kept_apart, refuses
 from hybrid.model import NodeId, SiteId
 from hybrid.view import NodeView, SiteView, View
 
@@ -55,6 +55,7 @@ def plan(view: View, fresh: Callable[[SiteView], Collection[NodeId]], groups: Co
     """
     owned = sorted((site for site in view.sites.values() if site.owner == view.me), key=lambda site: site.spec.name)
     leaders = {member: group.sites[0] for group in groups for member in group.sites[1:]}
+    apart = {node: set(words) for node, words in kept_apart(view).items()}
     owned.sort(key=lambda site: site.spec.id in leaders)
     coming: Counter[NodeId] = Counter(site.owner for site in view.sites.values() if site.owner is not None)
     to: dict[SiteId, NodeId] = {}
@@ -62,10 +63,11 @@ def plan(view: View, fresh: Callable[[SiteView], Collection[NodeId]], groups: Co
     seconds = 0.0
     for site in owned:
         near = fresh(site)
-        chosen = _with_leader(leaders.get(site.spec.id), to, view) or _best(site, near, coming, view)
-        if chosen is None:
-            stuck[site.spec.id] = _why(site, view)
+        chosen = _with_leader(leaders.get(site.spec.id), to, view) or _best(site, near, coming, apart, view)
+        if site.spec.pinned or chosen is None:
+            stuck[site.spec.id] = "it is pinned" if site.spec.pinned else _why(view)
             continue
+        apart[chosen].add(site.spec.apart)
         to[site.spec.id] = chosen
         coming[chosen] += 1
         seconds += GUESSED_S if chosen in near else GUESSED_S + (site.data_bytes + site.history_bytes) / SLOW_BYTES_S
@@ -80,18 +82,25 @@ def _with_leader(leader: SiteId | None, to: dict[SiteId, NodeId], view: View) ->
     return owner if owner in view.nodes and owner != view.me and not refuses(view.nodes[owner]) else None
 
 
-def _best(site: SiteView, near: Collection[NodeId], coming: Counter[NodeId], view: View) -> NodeId | None:
+def _best(
+    site: SiteView,
+    near: Collection[NodeId],
+    coming: Mapping[NodeId, int],
+    apart: Mapping[NodeId, Collection[str]],
+    view: View,
+) -> NodeId | None:
     able = [node for node in view.nodes.values() if node.id != view.me and not refuses(node)]
 
-    def worth(node: NodeView) -> tuple[bool, bool, bool, float, NodeId]:
+    def worth(node: NodeView) -> tuple[bool, bool, bool, bool, float, NodeId]:
         cores = node.measured.cores if node.measured else 1.0
         home = node.dc == (site.spec.home_dc or view.nodes[view.me].dc)
-        return node.id in near, node.id in site.holders, home, -coming[node.id] / cores, node.id
+        alone = not site.spec.apart or site.spec.apart not in apart[node.id]
+        return alone, node.id in near, node.id in site.holders, home, -coming.get(node.id, 0) / cores, node.id
 
     return max(able, key=worth).id if able else None
 
 
-def _why(site: SiteView, view: View) -> str:
+def _why(view: View) -> str:
     """Why no node takes it: the reasons of all."""
     others = sorted((node for node in view.nodes.values() if node.id != view.me), key=lambda node: node.name)
     return "; ".join(f"{node.name} {refuses(node)}" for node in others) or "there is no other node"

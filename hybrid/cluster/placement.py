@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from functools import lru_cache
 
 from hybrid.cluster.room import Level, level
@@ -83,6 +84,15 @@ def refuses(node: NodeView) -> str:
     if node.size_bytes and level(node.size_bytes, node.free_bytes) >= Level.SCARCE:
         return "has a pool that is filling up"
     return ""
+
+
+def kept_apart(view: View) -> Mapping[NodeId, frozenset[str]]:
+    """For each node the words (`SiteSpec.apart`) of sites it owns."""
+    words: dict[NodeId, set[str]] = {node: set() for node in view.nodes}
+    for site in view.sites.values():
+        if site.spec.apart and site.owner in words:
+            words[site.owner].add(site.spec.apart)
+    return {node: frozenset(found) for node, found in words.items()}
 
 
 def free_number(view: View, site: SiteId) -> int:

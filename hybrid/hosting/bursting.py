@@ -16,7 +16,7 @@ from hybrid.cluster import bursting
 from hybrid.cluster.bursting import HOUR_S, Here, Host, Limits, Move, Resident
 from hybrid.cluster.groups import Group
 from hybrid.cluster.loads import DIMENSIONS, Loads
-from hybrid.cluster.placement import refuses
+from hybrid.cluster.placement import kept_apart, refuses
 from hybrid.errors import Conflict, HybridError
 from hybrid.hosting.holdings import Holdings
 from hybrid.hosting.placements import Placements
@@ -164,12 +164,15 @@ class Bursting:
             fresh=fresh(view.me, seen, self._registers(site)),
             stays=self._stays(seen, view, group),
             home_dc=seen.spec.home_dc,
+            apart=seen.spec.apart,
             group=group.name if group else "",
         )
 
     def _stays(self, seen: SiteView, view: View, group: Group | None) -> str:
         """Why it cannot be moved just now."""
         site = seen.spec.id
+        if seen.spec.pinned:
+            return "it is pinned"
         if seen.owner != view.me or seen.state != "serving" or seen.awaiting or seen.trouble:
             return "it is not being served as it should be"
         if (what := self._busy(site)) is not None:
@@ -187,6 +190,7 @@ class Bursting:
         for at_s, node, part in self._sent:
             if now_s - at_s < self._wanted.window_s:
                 sent[node] += part
+        apart = kept_apart(view)
         others = sorted((node for node in view.nodes.values() if node.id != view.me), key=lambda node: node.name)
         return [
             Host(
@@ -195,6 +199,7 @@ class Bursting:
                 dc=node.dc,
                 load=node.measured,
                 refuses=refuses(node),
+                apart=apart[node.id],
                 coming=sent[node.id],
             )
             for node in others

@@ -23,6 +23,8 @@ from hybrid.view import View
 ROUNDS = 3
 """A site whose move fails is tried so often; then it stays until the next look."""
 PAUSE_S = 2.0
+AGAIN_S = 60.0
+"""What could not be moved is tried again so often."""
 
 
 class Draining:
@@ -54,6 +56,7 @@ class Draining:
         self._groups, self._shared, self._move, self._told = groups, shared, move, told
         self._changed, self._wall_s = changed, wall_s
         self._at_work = False
+        self._again_s = 0.0
 
     def wanted(self) -> bool:
         """Whether this node is to own nothing."""
@@ -88,12 +91,15 @@ class Draining:
 
     async def look(self) -> None:
         """Move what came to this node all the same, or could not be moved before. Never raises."""
-        if not self.wanted() or self._at_work or not self.plan().to:
+        now_s = self._clock.seconds()
+        if not self.wanted() or self._at_work or now_s < self._again_s or not self.plan().to:
             return
         try:
-            await self._empty(Silent())
+            left = await self._empty(Silent())
         except Exception:
             self.log.failure("emptying this node failed, it is tried again")
+        else:
+            self._again_s = self._clock.seconds() + AGAIN_S if left else 0.0
 
     async def _empty(self, progress: Progress) -> dict[SiteId, str]:
         """Move all there is, while it is wanted. Returns what is left, and why."""

@@ -90,6 +90,8 @@ EDITABLE = frozenset(
         "consistency",
         "verify_every_s",
         "consistent_every_s",
+        "pinned",
+        "apart",
         "sleep_after_s",
     )
 )

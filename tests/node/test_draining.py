@@ -117,3 +117,29 @@ def test_the_wish_outlives_a_restart(cluster: Cluster) -> None:
     cluster.wait(30)
     assert cluster.members["b"].core.outlook.view.nodes[a.id].draining
     assert owned(cluster, "a") == []
+
+
+def test_a_pinned_site_is_in_the_way_until_it_is_let_go(cluster: Cluster) -> None:
+    """Who pinned it wants it where it is: a drain says so, rather than move it."""
+    a = cluster.members["a"]
+    shop = next(site.spec.id for site in a.core.outlook.view.sites.values() if site.spec.name == "shop")
+    cluster.run(a.core.hosting.edit(shop, {"pinned": True}))
+    cluster.wait(5)
+    with pytest.raises(Conflict, match="no place for shop") as refused:
+        cluster.run(a.core.placing.drain("ann", Steps()))
+    assert refused.value.why == "it is pinned"
+    assert "pinned" in a.core.placing.why(shop).stays
+    cluster.run(a.core.hosting.edit(shop, {"pinned": False}))
+    cluster.wait(5)
+    cluster.run(a.core.placing.drain("ann", Steps()), within_s=120.0)
+
+
+def test_sites_that_are_to_be_apart_are_spread(cluster: Cluster) -> None:
+    """Two of one word go to two nodes; what has no word goes where there is least to do."""
+    a = cluster.members["a"]
+    ids = {site.spec.name: site.spec.id for site in a.core.outlook.view.sites.values()}
+    for name in ("shop", "wiki"):
+        cluster.run(a.core.hosting.edit(ids[name], {"apart": "shard"}))
+    cluster.wait(5)
+    planned = a.core.placing.plan().to
+    assert planned[ids["shop"]] != planned[ids["wiki"]]

@@ -105,6 +105,8 @@ def add(nouns: argparse._SubParsersAction[Any], common: argparse.ArgumentParser)
     change = verbs.add("set", "change settings of a site", change_site, "hybrid site set blog --copies 3 --ttl 60s")
     _site(change)
     _limits(change)
+    change.add_argument("--pin", dest="pinned", choices=("on", "off"), help="it stays where it is")
+    change.add_argument("--apart", metavar="WORD", help="sites with one word are on different nodes; '' for none")
     http = verbs.add(
         "http", "how a site's HTTP is served", site_http, "hybrid site http blog --redirect on --hsts 180d"
     )
@@ -225,7 +227,12 @@ def show_credentials(session: Session) -> int:
 
 def change_site(session: Session) -> int:
     """`hybrid site set`."""
-    body = _given(session.options)
+    options = session.options
+    body = _given(options)
+    if options.pinned is not None:
+        body["pinned"] = options.pinned == "on"
+    if options.apart is not None:
+        body["apart"] = options.apart
     if not body:
         raise CliError("nothing to change", "", "name a setting: `hybrid site set --help`", USAGE)
     session.out.one(session.api.call("PATCH", path_of(session), body).json(), SHOW)
