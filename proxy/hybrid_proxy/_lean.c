@@ -3,13 +3,17 @@
  * and look which sockets have something. All else (errors, ends, what the kernel does not take at once) is left to
  * `lean.stream` and `lean.reactor`, whose methods are called by name. No state but what Python sees as attributes.
  */
+#define _GNU_SOURCE
 #define PY_SSIZE_T_CLEAN
 #define Py_LIMITED_API 0x030b0000
 #include <Python.h>
 #include <structmember.h>
+#include <arpa/inet.h>
 #include <errno.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 enum { SMALL_BYTES = 8 * 1024, LARGE_BYTES = 256 * 1024, EVENTS = 512 };
 
@@ -21,7 +25,8 @@ static PyObject *core_type;
 
 typedef struct {
     PyObject_HEAD
-    PyObject *protocol, *out;
+    PyObject *protocol, *out, *sink;
+    long long relayed_bytes;
     int fd, mask, read_bytes;
     char connected, write_closed;
 } Core;
@@ -29,6 +34,8 @@ typedef struct {
 static PyMemberDef core_members[] = {
     {"protocol", T_OBJECT, offsetof(Core, protocol), 0, NULL},
     {"_out", T_OBJECT, offsetof(Core, out), 0, NULL},
+    {"sink", T_OBJECT, offsetof(Core, sink), 0, NULL},
+    {"relayed_bytes", T_LONGLONG, offsetof(Core, relayed_bytes), 0, NULL},
     {"fd", T_INT, offsetof(Core, fd), 0, NULL},
     {"mask", T_INT, offsetof(Core, mask), 0, NULL},
     {"_read_bytes", T_INT, offsetof(Core, read_bytes), 0, NULL},
@@ -42,6 +49,7 @@ static int core_traverse(Core *self, visitproc visit, void *arg)
     Py_VISIT(Py_TYPE((PyObject *)self));
     Py_VISIT(self->protocol);
     Py_VISIT(self->out);
+    Py_VISIT(self->sink);
     return 0;
 }
 
@@ -49,6 +57,7 @@ static int core_clear(Core *self)
 {
     Py_CLEAR(self->protocol);
     Py_CLEAR(self->out);
+    Py_CLEAR(self->sink);
     return 0;
 }
 
@@ -72,6 +81,49 @@ static int not_now(void)
     return errno == EAGAIN || errno == EWOULDBLOCK;
 }
 
+/* Whether something waits to be sent, or nothing is sent any more; -1: an exception. */
+static int is_held(const Core *self)
+{
+    if (!self->connected || self->write_closed)
+        return 1;
+    return self->out == NULL || self->out == Py_None ? 0 : PyObject_IsTrue(self->out);
+}
+
+/* Give the kernel what it takes: how many bytes that were, or -1. */
+static ssize_t give(const Core *self, const char *bytes, Py_ssize_t size)
+{
+    ssize_t sent;
+    do
+        sent = send(self->fd, bytes, (size_t)size, MSG_NOSIGNAL);
+    while (sent < 0 && errno == EINTR);
+    return sent < 0 && not_now() ? 0 : sent;
+}
+
+static PyObject *leave_over(Core *self, PyObject *data, ssize_t sent)
+{
+    PyObject *count = PyLong_FromSsize_t(sent);
+    PyObject *got = count ? PyObject_CallMethodObjArgs((PyObject *)self, s__left_over, data, count, NULL) : NULL;
+    Py_XDECREF(count);
+    return got;
+}
+
+/* What was read goes to another stream: see `core.CoreInPython.sink`. */
+static PyObject *relay(Core *self, Core *sink, const char *bytes, Py_ssize_t size)
+{
+    self->relayed_bytes += size;
+    int held = is_held(sink);
+    ssize_t sent = held ? 0 : give(sink, bytes, size);
+    if (held < 0)
+        return NULL;
+    if (sent == size)
+        Py_RETURN_NONE;
+    PyObject *data = PyBytes_FromStringAndSize(bytes, size), *got = NULL;
+    if (data != NULL)
+        got = held ? PyObject_CallMethodObjArgs((PyObject *)sink, s__write_later, data, NULL) : leave_over(sink, data, sent);
+    Py_XDECREF(data);
+    return got;
+}
+
 /* There is something to read. */
 static PyObject *core_read(Core *self)
 {
@@ -91,6 +143,11 @@ static PyObject *core_read(Core *self)
     }
     if (count == SMALL_BYTES)
         self->read_bytes = LARGE_BYTES;
+    if (self->sink != NULL && PyType_IsSubtype(Py_TYPE(self->sink), (PyTypeObject *)core_type)) {
+        PyObject *sink = Py_NewRef(self->sink), *got = relay(self, (Core *)sink, bytes, count);
+        Py_DECREF(sink);
+        return got;
+    }
     PyObject *data = PyBytes_FromStringAndSize(bytes, count), *protocol = Py_NewRef(self->protocol);
     PyObject *got = data ? PyObject_CallMethodObjArgs(protocol, s_dataReceived, data, NULL) : NULL;
     Py_XDECREF(data);
@@ -111,29 +168,22 @@ static PyObject *core_write(Core *self, PyObject *data)
 {
     char *bytes;
     Py_ssize_t size;
-    ssize_t sent;
-    int waits = self->out == NULL || self->out == Py_None ? 0 : PyObject_IsTrue(self->out);
-    if (waits < 0)
+    if (!PyBytes_Check(data)) {
+        PyObject *copy = PyBytes_FromObject(data), *got = copy ? core_write(self, copy) : NULL;
+        Py_XDECREF(copy);
+        return got;
+    }
+    int held = is_held(self);
+    if (held < 0)
         return NULL;
-    if (waits || !self->connected || self->write_closed || !PyBytes_Check(data))
+    if (held)
         return PyObject_CallMethodObjArgs((PyObject *)self, s__write_later, data, NULL);
     if (PyBytes_AsStringAndSize(data, &bytes, &size) < 0)
         return NULL;
-    if (size == 0)
-        Py_RETURN_NONE;
-    do
-        sent = send(self->fd, bytes, (size_t)size, MSG_NOSIGNAL);
-    while (sent < 0 && errno == EINTR);
+    ssize_t sent = size == 0 ? 0 : give(self, bytes, size);
     if (sent == size)
         Py_RETURN_NONE;
-    if (sent < 0 && !not_now())
-        sent = -1;
-    else if (sent < 0)
-        sent = 0;
-    PyObject *count = PyLong_FromSsize_t(sent);
-    PyObject *got = count ? PyObject_CallMethodObjArgs((PyObject *)self, s__left_over, data, count, NULL) : NULL;
-    Py_XDECREF(count);
-    return got;
+    return leave_over(self, data, sent);
 }
 
 /* -------------------------------------------------------------------------------------------------- the reactor */
@@ -216,6 +266,44 @@ static PyObject *poll(PyObject *module, PyObject *const *arguments, Py_ssize_t c
     Py_RETURN_NONE;
 }
 
+/* ------------------------------------------------------------------------------------------- new connections */
+
+/* As the socket module says it. */
+static PyObject *peer(const struct sockaddr_storage *from)
+{
+    char text[INET6_ADDRSTRLEN + 1 + 16];
+    if (from->ss_family == AF_INET) {
+        const struct sockaddr_in *v4 = (const struct sockaddr_in *)from;
+        if (inet_ntop(AF_INET, &v4->sin_addr, text, sizeof text) != NULL)
+            return Py_BuildValue("(si)", text, (int)ntohs(v4->sin_port));
+    } else if (from->ss_family == AF_INET6) {
+        const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)from;
+        if (inet_ntop(AF_INET6, &v6->sin6_addr, text, sizeof text) != NULL)
+            return Py_BuildValue("(siII)", text, (int)ntohs(v6->sin6_port), (unsigned)ntohl(v6->sin6_flowinfo),
+                                 (unsigned)v6->sin6_scope_id);
+    }
+    errno = EAFNOSUPPORT;
+    return PyErr_SetFromErrno(PyExc_OSError);
+}
+
+/* accept(listening): the next connection's descriptor, not blocking, and its other end. */
+static PyObject *accept_next(PyObject *module, PyObject *argument)
+{
+    struct sockaddr_storage from;
+    socklen_t size = sizeof from;
+    long listening = PyLong_AsLong(argument);
+    if (listening == -1 && PyErr_Occurred())
+        return NULL;
+    memset(&from, 0, sizeof from);
+    int fd = accept4((int)listening, (struct sockaddr *)&from, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd < 0)
+        return PyErr_SetFromErrno(PyExc_OSError);
+    PyObject *where = peer(&from), *made = where ? Py_BuildValue("(iN)", fd, where) : NULL;
+    if (made == NULL)
+        close(fd);
+    return made;
+}
+
 /* --------------------------------------------------------------------------------------------------- the module */
 
 static PyMethodDef core_methods[] = {
@@ -237,6 +325,7 @@ static PyType_Spec core_spec = {"hybrid_proxy._lean.Core", sizeof(Core), 0,
                                 Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_HAVE_GC, core_slots};
 
 static PyMethodDef methods[] = {
+    {"accept", accept_next, METH_O, "See hybrid_proxy.lean.port."},
     {"poll", (PyCFunction)(void (*)(void))poll, METH_FASTCALL, "See hybrid_proxy.lean.reactor."},
     {NULL, NULL, 0, NULL},
 };

@@ -5,7 +5,10 @@ from typing import Any
 from hybrid_proxy.lean.core import CoreInPython as Core
 from hybrid_proxy.lean.reactor import LeanReactor
 
-__all__ = ["Core", "poll"]
+__all__ = ["Core", "accept", "poll"]
+
+def accept(listening: int) -> tuple[int, tuple[str, int] | tuple[str, int, int, int]]:
+    """The next connection's descriptor, not blocking, and its other end. Raises `OSError`."""
 
 def poll(reactor: LeanReactor, streams: dict[int, Any], epoll: int, milliseconds: int) -> None:
     """As `poll_in_python`, of the descriptor of an epoll."""

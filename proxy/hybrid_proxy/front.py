@@ -42,6 +42,8 @@ class Front(ClientCore, Protocol):
 
     log = Logger()
     transport: IStream
+    _late: Callable[[], None] | None = None
+    """What is done when it is overdue; `None`: it is cut off."""
     _look_at = 0
     """No look at an incomplete head before this length, or the end of a line."""
     _parsing = False
@@ -54,7 +56,6 @@ class Front(ClientCore, Protocol):
     def __init__(self, house: House, door: Door) -> None:
         self._house, self._door = house, door
         self._buffer, self.due_s = b"", NEVER
-        self._late: Callable[[], None] = self._cut_off
         self.route: Callable[[RequestHead], Route | Page] = door.route
         """See `hybrid_proxy.exchange.Client`."""
 
@@ -65,10 +66,12 @@ class Front(ClientCore, Protocol):
         self.due_s = NEVER
         if self._exchange is not None and self._exchange.brief:
             self._exchange.overdue()
-        else:
+        elif self._late is not None:
             self._late()
+        else:
+            self._cut_off()
 
-    def _by(self, seconds: float, late: Callable[[], None]) -> None:
+    def _by(self, seconds: float, late: Callable[[], None] | None = None) -> None:
         self.due_s = self._house.deadlines.now_s + seconds
         self._late = late
 
@@ -90,7 +93,7 @@ class Front(ClientCore, Protocol):
         """See `twisted.internet.protocol.Protocol`."""
         self.transport.setTcpNoDelay(True)
         self._house.deadlines.watch(self)
-        self._by(self._house.limits.idle_s, self._cut_off)
+        self._by(self._house.limits.idle_s)
 
     def _receive_first(self, data: bytes) -> None:
         """The beginning of a request, or all of it, that does not go the short way."""
@@ -180,9 +183,6 @@ class Front(ClientCore, Protocol):
         if len(self._buffer) > MAX_HEAD:
             self.pauseProducing()
 
-    def _receive_nothing(self, data: bytes) -> None:
-        """The connection is closing."""
-
     # ------------------------------------------------------------------------------------------- for the exchange
 
     def carry_on(self, exchange: Exchange, head: RequestHead) -> None:
@@ -257,7 +257,7 @@ class Front(ClientCore, Protocol):
             self._take_requests()
         else:
             self.due_s = self._house.deadlines.now_s + self._house.limits.idle_s
-            self._late = self._cut_off
+            self._late = None
 
     def cut(self) -> None:
         """See `hybrid_proxy.exchange.Client`."""
@@ -300,7 +300,7 @@ class Front(ClientCore, Protocol):
             self._refuse(page)
 
     def _end_quietly(self) -> None:
-        self._receive = self._receive_nothing
+        self._receive = _receive_nothing
         self._buffer = b""
         self.transport.abortConnection()
 
@@ -310,13 +310,13 @@ class Front(ClientCore, Protocol):
 
         A client that is still sending would get a reset, and perhaps never see the answer: read on for a moment then.
         """
-        self._receive = self._receive_nothing
+        self._receive = _receive_nothing
         self._exchange, self._buffer = None, b""
-        self._by(self._house.limits.stuck_s, self._cut_off)
+        self._by(self._house.limits.stuck_s)
         if (linger or self._body is not None) and not self._half_closed:
             self.resumeProducing()
             half_close(self.transport)
-            self._by(self._house.limits.linger_s, self._cut_off)
+            self._by(self._house.limits.linger_s)
         else:
             self.transport.loseConnection()
 
@@ -347,10 +347,14 @@ class Front(ClientCore, Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """See `twisted.internet.protocol.Protocol`."""
         self._house.deadlines.forget(self)
-        self.due_s = NEVER
-        self._receive = self._receive_nothing
+        self.due_s, self._late = NEVER, None
+        self._receive = _receive_nothing
         if self._splice is not None:
             self._splice.gone()
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             exchange.cancel()
+
+
+def _receive_nothing(data: bytes) -> None:
+    """The connection is closing."""

@@ -80,7 +80,7 @@ class Spoken(Splice):
         if self.only_passing:
             super()._pass(data, source, sink)
         else:
-            self.moved_bytes += len(data)
+            self.passed_bytes += len(data)
             self._guest.hear(data, of_site=source is self._far)
 
     def _end(self, source: Side, sink: Side) -> None:

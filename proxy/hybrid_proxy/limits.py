@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -73,26 +72,28 @@ class Sources:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._neighbours = [ipaddress.ip_network(network) for network in limits.neighbours]
-        self._open: Counter[str] = Counter()
+        self._open: dict[str, int] = {}
         self.refused = 0
 
     def enter(self, host: str) -> bool:
         """Count a connection from `host`; `False` (and not counted) when that is too many."""
         network = network_of(host)
         limits, count = self._limits, self._open
-        if count[host] >= limits.per_source or count[network] >= limits.per_network:
-            if not self.is_neighbour(host) or count[host] >= limits.per_neighbour:
+        of_host, of_network = count.get(host, 0), count.get(network, 0)
+        if of_host >= limits.per_source or of_network >= limits.per_network:
+            if not self.is_neighbour(host) or of_host >= limits.per_neighbour:
                 self.refused += 1
                 return False
-        count[host] += 1
-        count[network] += 1
+        count[host], count[network] = of_host + 1, of_network + 1
         return True
 
     def leave(self, host: str) -> None:
         """Undo one successful `enter`."""
         for key in (host, network_of(host)):
-            self._open[key] -= 1
-            if self._open[key] <= 0:
+            left = self._open[key] - 1
+            if left > 0:
+                self._open[key] = left
+            else:
                 del self._open[key]
 
     def is_neighbour(self, host: str) -> bool:

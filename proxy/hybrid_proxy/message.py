@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from functools import lru_cache
 
 from hybrid_proxy.head import RequestHead
 from hybrid_proxy.pages import LOOP, NO_KEY, WRONG_WEBSOCKET
@@ -56,6 +57,7 @@ def provenance(head: RequestHead, source: str, scheme: bytes, request_id: bytes,
     return origin(head.authority, source, scheme, _via(head, passes)) + request_id + b"\r\n"
 
 
+@lru_cache(maxsize=4096)
 def origin(authority: bytes, source: str, scheme: bytes, via: bytes) -> bytes:
     """The same but for the request's number, which comes next: much alike for the requests of one connection."""
     node = source.encode("ascii", "replace")

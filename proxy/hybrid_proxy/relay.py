@@ -8,11 +8,13 @@ says "no more from this side" and the other direction goes on.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import cast
 
 from twisted.internet.interfaces import IConsumer, IPushProducer, ISSLTransport, ITCPTransport
 from zope.interface import implementer
 
 from hybrid_proxy.body import LAST_CHUNK, BadBody, ChunkedReader, chunk
+from hybrid_proxy.lean.stream import Stream
 
 
 class IStream(ITCPTransport, IConsumer, IPushProducer):
@@ -47,6 +49,21 @@ class Side:
             self._fed = False
             if not self.lost:
                 self.transport.unregisterProducer()
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether its transport can give what it reads to another one of its kind at once."""
+        return type(cast(object, self.transport)) is Stream
+
+    def relay_to(self, sink: Side | None) -> None:
+        """Have all that is read here written there, with nobody in between; `None`: no longer."""
+        if isinstance(self.transport, Stream):
+            self.transport.sink = cast(Stream, sink.transport) if sink is not None else None
+
+    @property
+    def relayed_bytes(self) -> int:
+        """How many were, so far."""
+        return self.transport.relayed_bytes if isinstance(self.transport, Stream) else 0
 
     @property
     def framed(self) -> bool:
@@ -119,18 +136,27 @@ class Splice:
         self._near, self._far, self._ended = near, far, ended
         self._over = False
         self._plain = not (self.looks_in or near.framed or far.framed)
-        self.moved_bytes = 0
+        self.passed_bytes = 0
+        """Through this object; see `moved_bytes`."""
+
+    @property
+    def moved_bytes(self) -> int:
+        """In both directions, so far."""
+        return self.passed_bytes + self._near.relayed_bytes + self._far.relayed_bytes
 
     def begin(self) -> None:
         """Let each end produce for the other."""
         self._far.feed_from(self._near)
         self._near.feed_from(self._far)
+        if self._plain and type(self) is Splice and self._near.is_stream and self._far.is_stream:
+            self._near.relay_to(self._far)
+            self._far.relay_to(self._near)
 
     def from_near(self, data: bytes) -> None:
         """The client sent `data`."""
         far = self._far
         if self._plain and far.unwritten:
-            self.moved_bytes += len(data)
+            self.passed_bytes += len(data)
             far.transport.write(data)
         else:
             self._move(data, self._near, far)
@@ -139,7 +165,7 @@ class Splice:
         """The site sent `data`."""
         near = self._near
         if self._plain and near.unwritten:
-            self.moved_bytes += len(data)
+            self.passed_bytes += len(data)
             near.transport.write(data)
         else:
             self._move(data, self._far, near)
@@ -167,6 +193,8 @@ class Splice:
             return
         self._over = True
         for side in (self._near, self._far):
+            side.relay_to(None)
+        for side in (self._near, self._far):
             side.close()
         self._ended()
 
@@ -183,7 +211,7 @@ class Splice:
 
     def _pass(self, data: bytes, source: Side, sink: Side) -> None:
         if sink.unwritten:
-            self.moved_bytes += len(data)
+            self.passed_bytes += len(data)
             sink.write(data)
 
     def _end(self, source: Side, sink: Side) -> None:

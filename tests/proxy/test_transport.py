@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import socket
+import struct
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -22,6 +23,7 @@ from zope.interface import implementer
 from hybrid.cluster.founding import create_cluster
 from hybrid.process import MonotonicReactor
 from hybrid_proxy.lean.reactor import LeanReactor
+from hybrid_proxy.relay import Side, Splice
 
 TURNS = 2_000
 LARGE = bytes(range(256)) * 4 * 1024 * 8
@@ -384,6 +386,107 @@ def test_a_failing_protocol(stage: Stage) -> None:
     assert any("cannot bear" in str(value) for event in logged for value in event.values())
     other.sendall(b"on")
     stage.until(lambda: other_server.data == b"on")
+
+
+class Joined(HalfHeard):
+    """One end of a splice."""
+
+    splice: Splice
+    near = False
+
+    def dataReceived(self, data: bytes) -> None:
+        """Pass it on."""
+        if self.near:
+            self.splice.from_near(data)
+        else:
+            self.splice.from_far(data)
+
+    def readConnectionLost(self) -> None:
+        """Pass that on."""
+        if self.near:
+            self.splice.near_ended()
+        else:
+            self.splice.far_ended()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """And that."""
+        super().connectionLost(reason)
+        self.splice.gone()
+
+
+def joined(stage: Stage) -> tuple[socket.socket, socket.socket, Splice, list[bool]]:
+    """Two clients whose connections are joined, and whether that is over."""
+    stage.build = Joined
+    (near, first), (far, second) = stage.call(), stage.call()
+    over: list[bool] = []
+    splice = first.splice = second.splice = Splice(
+        Side(first.transport), Side(second.transport), lambda: over.append(True)
+    )
+    first.near = True
+    splice.begin()
+    return near, far, splice, over
+
+
+def test_two_connections_joined(stage: Stage) -> None:
+    """What one says the other hears, small and large, in order; each may end its side; all of it is counted."""
+    near, far, splice, over = joined(stage)
+    for number in range(100):
+        near.sendall(b"%03d" % number)
+        assert stage.read(far, 3) == b"%03d" % number
+        far.sendall(b"<%03d>" % number)
+        assert stage.read(near, 5) == b"<%03d>" % number
+    assert splice.moved_bytes == 800
+    near.shutdown(socket.SHUT_WR)
+    stage.until(lambda: stage.read(far, 1) == b"")
+    far.sendall(b"and goodbye")
+    assert stage.read(near, 11) == b"and goodbye" and not over
+    far.close()
+    stage.until(lambda: over)
+    assert stage.read(near, 1) == b"" and splice.moved_bytes == 811
+
+
+def test_a_slow_end_of_two(stage: Stage) -> None:
+    """Who reads nothing makes the other one wait, and gets everything in the end, also when that one has hung up."""
+    near, far, splice, over = joined(stage)
+    for end in (near, far, *(protocol.transport.getHandle() for protocol in stage.made)):
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 64 * 1024)
+    sent = 0
+
+    def stuck() -> bool:
+        nonlocal sent
+        before, piece = sent, LARGE[sent : sent + 5000]
+        try:
+            sent += near.send(piece) if piece else 0
+        except BlockingIOError:
+            pass
+        return sent == before
+
+    for _ in range(3):  # what is on its way may still make room
+        stage.until(stuck)
+    assert 0 < sent < len(LARGE) and splice.moved_bytes <= sent
+    near.close()
+    received = bytearray()
+
+    def all_there() -> bool:
+        received.extend(stage.read(far, 1))
+        return len(received) >= sent
+
+    stage.until(all_there)
+    assert received == LARGE[:sent]
+    far.close()
+    stage.until(lambda: over)
+    assert splice.moved_bytes == sent
+
+
+def test_a_joined_end_is_gone(stage: Stage) -> None:
+    """The other one is closed, and what it still says goes nowhere."""
+    near, far, _, over = joined(stage)
+    far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    far.close()
+    near.sendall(b"is anybody there")
+    stage.until(lambda: over)
+    stage.until(lambda: stage.made[-2].lost is not None)
 
 
 def test_nobody_wants_it(stage: Stage) -> None:

@@ -19,7 +19,10 @@ EVENTS = 512
 class CoreInPython:
     """What `lean.stream.Stream` is made of; it leaves to that what is not usual."""
 
-    __slots__ = ("_out", "_read_bytes", "_socket", "_write_closed", "connected", "fd", "mask", "protocol")
+    __slots__ = (
+        *("_out", "_read_bytes", "_socket", "_write_closed", "connected", "fd", "mask", "protocol"),
+        *("relayed_bytes", "sink"),
+    )
     _out: deque[bytes | memoryview] | None
     _read_bytes: int
     _socket: socket.socket
@@ -28,6 +31,10 @@ class CoreInPython:
     fd: int
     mask: int
     protocol: Any
+    sink: CoreInPython | None
+    """What is read goes there, past the protocol, but where it is much."""
+    relayed_bytes: int
+    """That went there."""
 
     def do_read(self: Any) -> None:
         """There is something to read."""
@@ -48,7 +55,11 @@ class CoreInPython:
             return
         if len(data) == SMALL_BYTES:
             self._read_bytes = LARGE_BYTES
-        self.protocol.dataReceived(data)
+        if self.sink is None:
+            self.protocol.dataReceived(data)
+        else:
+            self.relayed_bytes += len(data)
+            self.sink.write(data)
 
     def write(self: Any, data: bytes) -> None:
         """See `ITransport`: it is sent at once if nothing waits before it."""
@@ -79,3 +90,11 @@ def poll_in_python(reactor: LeanReactor, streams: dict[int, Any], epoll: Any, ti
                 stream.happened(event)
         except Exception as error:
             reactor._failed(stream, error)
+
+
+def accept_in_python(listening: socket.socket) -> tuple[socket.socket, tuple[Any, ...]]:
+    """The next connection, not blocking, and its other end as the socket module says it. Raises `OSError`."""
+    fd, peer = listening._accept()  # type: ignore[attr-defined]  # what `accept` wraps at some cost
+    made = socket.socket(listening.family, socket.SOCK_STREAM, 0, fd)
+    made.setblocking(False)
+    return made, peer

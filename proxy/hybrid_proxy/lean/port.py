@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _socket
 import errno
 import socket
 from select import EPOLLIN
@@ -14,10 +15,23 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from hybrid_proxy.lean.core import accept_in_python
 from hybrid_proxy.lean.stream import DONE, Stream, address
 
 if TYPE_CHECKING:
     from hybrid_proxy.lean.reactor import LeanReactor
+
+try:
+    from hybrid_proxy._lean import accept as _compiled_accept
+except ImportError:
+    accept = accept_in_python
+else:
+
+    def accept(listening: socket.socket) -> tuple[Any, tuple[Any, ...]]:
+        """See `accept_in_python`; the socket is without what Python's own adds, at some cost."""
+        fd, peer = _compiled_accept(listening.fileno())
+        return _socket.socket(listening.family, socket.SOCK_STREAM, 0, fd), peer
+
 
 AT_A_TIME = 64
 REST_S = 0.5
@@ -91,7 +105,7 @@ class StreamPort:
         """Accept what there is."""
         for _ in range(AT_A_TIME):
             try:
-                fd, peer = self._socket._accept()  # type: ignore[attr-defined]  # what `accept` wraps at some cost
+                accepted = accept(self._socket)
             except BlockingIOError:
                 return
             except OSError as error:
@@ -100,12 +114,11 @@ class StreamPort:
                     self._rest()
                     self._reactor.callLater(REST_S, self._resume)
                 return  # else it was gone before we came
-            self._accepted(socket.socket(self._family, socket.SOCK_STREAM, 0, fd), peer)
+            self._accepted(*accepted)
             if not self.mask:
                 return  # paused by the factory
 
     def _accepted(self, sock: socket.socket, peer: tuple[Any, ...]) -> None:
-        sock.setblocking(False)
         stream = Stream(self._reactor, sock, peer)
         stream.no_delay = True
         try:

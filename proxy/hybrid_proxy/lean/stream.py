@@ -105,6 +105,7 @@ class Stream(Core):
         self.producer: Any = None
         self.streamingProducer = False
         self._producer_paused = False
+        self.sink, self.relayed_bytes = None, 0
         self._half_closing = self._write_closed = False
         self._ending: Failure | None = None
 
@@ -237,7 +238,7 @@ class Stream(Core):
             except OSError:
                 pass
         self._socket.close()
-        self.fd, self._out = -1, None
+        self.fd, self._out, self.sink = -1, None, None
         protocol, self.protocol = self.protocol, None
         protocol.connectionLost(reason)
         if self._connector is not None:

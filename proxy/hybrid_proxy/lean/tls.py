@@ -38,6 +38,11 @@ class Records:
         self._owed = 0
         """Bytes that the last record still lacks; -1: it broke off in its header, and nothing is known any more."""
 
+    @property
+    def between(self) -> bool:
+        """Whether the next byte begins a record."""
+        return self._owed == 0
+
     def whole(self, data: bytes) -> int:
         """How many records end in `data`, when it ends with one; 0 when it does not."""
         at, end, count = self._owed, len(data), 0
@@ -81,12 +86,14 @@ class Layer(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         """See `twisted.internet.protocol.Protocol`."""
+        fresh = self._records.between
         records = self._records.whole(data)
+        most = len(data) if fresh and records and len(data) < RECORD_BYTES else RECORD_BYTES
         try:
             self._connection.bio_write(data)
             if self._shaking and not self._shake():
                 return
-            self._deliver(records)
+            self._deliver(records, most)
         except SSL.ZeroReturnError:
             self._said_good_bye()
         except SSL.Error:
@@ -108,12 +115,12 @@ class Layer(Protocol):
             self.write(data)
         return True
 
-    def _deliver(self, records: int) -> None:
-        """Decrypt what there is; where that is known, ask no more often than there are records."""
+    def _deliver(self, records: int, most: int) -> None:
+        """Decrypt what there is, `most` bytes of a record; where that is known, ask no more often than there are."""
         receive, left = self._connection.recv, records or -1
         while left:
             try:
-                data = receive(RECORD_BYTES)
+                data = receive(most)
             except SSL.WantReadError:
                 return
             if not self.disconnecting:
