@@ -66,7 +66,7 @@ class Care:
         self.hooked = Hooked(containers, machine, holdings, tasks, in_background, event, wall_s)
         at_once = pool.capabilities.many_snapshots_at_once
         instant = Instant(reactor, at_once, containers, machine, self.hooked)
-        self.sleeping = Sleeping(reactor, machine, holdings, terms, tasks, event)
+        self.sleeping = Sleeping(reactor, holdings, terms, tasks, event)
         self.groups = Groups(
             reactor,
             machine,

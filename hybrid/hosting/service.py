@@ -172,7 +172,7 @@ class HostingService:
             await self._holdings.claim(new.id, claim)
         limits_changed = (old.memory_bytes, old.cpus, old.pids) != (new.memory_bytes, new.cpus, new.pids)
         if old.runs != new.runs or limits_changed:
-            await self._terms.stop(new.id)
+            await (self._terms.stop(new.id) if new.runs else self._terms.halt(new.id))
         await self._terms.start(new.id)
         return new
 
@@ -289,11 +289,13 @@ class HostingService:
         return await self._tasks.run(site, "restore", lambda: self._restored(site, guid, path, copy, progress))
 
     async def _restored(self, site: SiteId, guid: Guid, path: str, copy: str, progress: Progress) -> tuple[int, str]:
-        """What caches keep of the site may be of before, whatever came of it."""
+        """What caches keep of the site may be of before, whatever came of it; and one that is off is kept at once."""
         try:
             return await self._rolling.restore(site, guid, path, copy, progress)
         finally:
             await self._respecified(site, without_cached)
+            if not self._owned(site).serving:
+                await self._terms.keep(site)
 
     async def mark(self, site: SiteId, mark: Mark) -> SiteSpec:
         """See `hybrid.deeds.Hosting`."""

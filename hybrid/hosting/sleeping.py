@@ -15,7 +15,6 @@ from msgspec.structs import replace
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from hybrid.deeds import TimeMachine
 from hybrid.hosting.holdings import Holding, Holdings
 from hybrid.hosting.idleness import Idleness, Step
 from hybrid.hosting.tasks import SiteTasks
@@ -30,7 +29,6 @@ class Sleeping:
 
     Args:
         clock: Monotonic.
-        machine: Takes the last changes.
         holdings: What is held here.
         terms: Stops and starts.
         tasks: One deed at a time.
@@ -42,14 +40,13 @@ class Sleeping:
     def __init__(
         self,
         clock: IReactorTime,
-        machine: TimeMachine,
         holdings: Holdings,
         terms: Terms,
         tasks: SiteTasks,
         event: Callable[[str, SiteId, str], None],
     ) -> None:
-        self._clock, self._machine, self._holdings = clock, machine, holdings
-        self._terms, self._tasks, self._event = terms, tasks, event
+        self._clock, self._holdings, self._terms = clock, holdings, terms
+        self._tasks, self._event = tasks, event
         self._idleness = Idleness()
 
     def observe(self, fact: Fact) -> None:
@@ -112,12 +109,8 @@ class Sleeping:
         self._holdings.update(site, serving=False)
 
     async def _shut(self, site: SiteId) -> None:
-        """What was written while it stopped is kept like any change: nobody looks for changes while it sleeps."""
         self._idleness.shut(site)
-        await self._terms.stop(site)
-        claim = self._holdings.need(site).claim
-        if claim is not None:
-            await self._machine.snapshot(site, claim, only_if_changed=True)
+        await self._terms.halt(site)
         self._event("asleep", site, "nobody asked for it: its container is stopped until somebody does")
 
     async def _wake(self, site: SiteId) -> None:

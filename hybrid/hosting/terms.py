@@ -192,6 +192,17 @@ class Terms:
             await self._containers.cut_off(site)
             raise
 
+    async def halt(self, site: SiteId) -> None:
+        """Stop it for as long as it is not to run, with its last changes kept."""
+        await self.stop(site)
+        await self.keep(site)
+
+    async def keep(self, site: SiteId) -> None:
+        """Have every change in a snapshot: while it does not run nobody looks for changes."""
+        claim = self._holdings.need(site).claim
+        if claim is not None:
+            await self._machine.snapshot(site, claim, only_if_changed=True)
+
     async def unmount(self, site: SiteId) -> None:
         """Unmount, waiting a while for what still uses it. Raises `Busy`."""
         await self.let_go(dataset_of(site))

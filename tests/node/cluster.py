@@ -90,6 +90,8 @@ class NoFiles:
     def __init__(self) -> None:
         self.united: list[str] = []
         self.fails_to_unite = False
+        self.copied: Callable[[], None] = lambda: None
+        """What bringing a file back does to the live data."""
 
     async def folder(self, root: str, path: str, after: str, limit: int) -> Folder:
         """See `hybrid_replicator.ports.Files`."""
@@ -118,6 +120,7 @@ class NoFiles:
 
     async def copy(self, root: str, live_root: str, path: str, copy: str, told: Told = untold) -> tuple[int, str]:
         """See `hybrid_replicator.ports.Files`."""
+        self.copied()
         return 1, path
 
 

@@ -77,6 +77,22 @@ def test_stopping_and_starting_a_site(cluster: Cluster) -> None:
     assert {member.site(spec).state for member in cluster.members.values()} == {"serving"}
 
 
+@pytest.mark.parametrize("change", [{"wanted": "stopped"}, {"suspended": True}])
+def test_what_a_site_wrote_last_before_it_was_switched_off(cluster: Cluster, change: dict[str, object]) -> None:
+    """Is on the other nodes, as is what is brought back of its past while it is off."""
+    spec, a = cluster.create(), cluster.members["a"]
+    cluster.wait(20)
+    a.write(spec.id, "guestbook", b"last")
+    cluster.run(a.core.hosting.edit(spec.id, change))
+    cluster.wait(10)
+    assert [cluster.members[name].files(spec.id).get("guestbook") for name in "bc"] == [b"last"] * 2
+    a.content.copied = lambda: a.write(spec.id, "guestbook", b"brought back")
+    first = a.core.hosting.history(spec.id)[0]
+    cluster.run(a.core.hosting.restore(spec.id, first.guid, "guestbook", "", Steps()))
+    cluster.wait(10)
+    assert [cluster.members[name].files(spec.id).get("guestbook") for name in "bc"] == [b"brought back"] * 2
+
+
 def test_a_suspended_site_stops_whatever_is_wanted(cluster: Cluster) -> None:
     """Who takes it over does not run it either; resumed, it is as its customer had left it."""
     spec = cluster.create()
