@@ -12,7 +12,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from hybrid.cli.credentials import Credentials
-from hybrid.cli.exits import DENIED, TIMEOUT, UNREACHABLE, CliError, of_problem
+from hybrid.cli.exits import DENIED, TIMEOUT, UNREACHABLE, USAGE, CliError, of_problem
 from hybrid.cli.paths import Json, with_query
 
 CONNECT_S = 4.0
@@ -42,8 +42,9 @@ class Response(NamedTuple):
 class Client:
     """The API, wherever it can be reached."""
 
-    def __init__(self, credentials: Credentials, timeout_s: float = 90.0) -> None:
-        self._credentials = credentials
+    def __init__(self, credentials: Credentials, timeout_s: float = 90.0, only_reading: bool = False) -> None:
+        """With `only_reading`, every call that could change something is refused."""
+        self._credentials, self._only_reading = credentials, only_reading
         self._timeout_s = timeout_s
         self._urls = list(credentials.urls)
 
@@ -62,6 +63,8 @@ class Client:
         Raises:
             CliError: The API's problem; or no node can be reached; or none answered in time.
         """
+        if self._only_reading and method != "GET":
+            raise CliError("this changes something, and is not done again and again", "", "leave out --watch", USAGE)
         data = raw if raw is not None else b"" if body is None else json.dumps(body).encode()
         headers = self._headers("application/json")
         if data:

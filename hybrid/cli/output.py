@@ -10,6 +10,7 @@ from typing import Literal, TextIO
 
 from hybrid.cli.columns import Column, Item, chosen, colour, text
 from hybrid.cli.exits import CliError
+from hybrid.cli.filters import filtered
 from hybrid.cli.table import compact, render, safe, to_csv
 
 Format = Literal["table", "json", "jsonl", "csv", "compact"]
@@ -28,14 +29,16 @@ class Output:
         columns: str | None = None,
         quiet: bool = False,
         no_colour: bool = False,
+        filters: Sequence[str] = (),
         environment: Mapping[str, str] = os.environ,
     ) -> None:
         self.stdout, self.stderr, self.format = stdout, stderr, format
         self.columns, self.quiet, self.no_colour = columns, quiet, no_colour
-        self._environment = environment
+        self._filters, self._environment = filters, environment
 
     def items(self, items: Sequence[Item], columns: Sequence[Column], name: str = "name") -> None:
-        """A list; with `-q` only the field `name` of each."""
+        """A list; with `-q` only the field `name` of each. Raises `CliError` for a filter that makes no sense."""
+        items = filtered(self._filters, items, columns)
         if self.quiet:
             self._lines([safe(str(item.get(name, ""))) for item in items])
             return

@@ -89,6 +89,12 @@ def common_options() -> argparse.ArgumentParser:
     group = common.add_argument_group("common options")
     group.add_argument("--format", choices=FORMATS, default="table", help="of the result (default: %(default)s)")
     group.add_argument("--columns", metavar="A,B", help="fields to show")
+    group.add_argument(
+        "--filter", action="append", metavar="RULE", help="of a list: state=serving, name~shop, data_bytes>1G"
+    )
+    group.add_argument(
+        "--watch", type=seconds, nargs="?", const=2.0, metavar="TIME", help="show it again and again, until Ctrl-C (2s)"
+    )
     group.add_argument("-q", "--quiet", action="store_true", help="only names or ids, no talk")
     group.add_argument("--no-color", action="store_true", help="no colours (also NO_COLOR)")
     group.add_argument("--credentials", metavar="FILE", help="default: $HYBRID_CREDENTIALS, /etc/hybrid/admin.json, …")

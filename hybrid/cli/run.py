@@ -11,6 +11,7 @@ from hybrid.cli.exits import FAILED, TIMEOUT, CliError
 from hybrid.cli.output import Output
 from hybrid.cli.parser import AddNouns, Parser, root_parser
 from hybrid.cli.session import Session
+from hybrid.cli.watching import watch
 
 MODULES = {
     "hybrid.cli.verbs.cluster": ("status", "decisions", "node", "cluster", "token"),
@@ -45,7 +46,8 @@ def run(argv: Sequence[str]) -> int:
     try:
         session = Session.of(grammar(argv[0] if argv else None).parse_args(list(argv)))
         out = session.out
-        code = int(session.options.run(session))
+        every_s = getattr(session.options, "watch", None)
+        code = int(session.options.run(session)) if every_s is None else watch(session, every_s)
         sys.stdout.flush()
     except CliError as error:
         out.error(error)

@@ -32,6 +32,7 @@ class Session:
             getattr(options, "columns", None),
             getattr(options, "quiet", False),
             getattr(options, "no_color", False),
+            getattr(options, "filter", None) or (),
         )
         return cls(options, out, sys.stdin)
 
@@ -40,7 +41,8 @@ class Session:
         """The API; credentials (and the modules that speak TLS) are loaded at the first use. Raises `CliError`."""
         from hybrid.cli.client import Client
 
-        return Client(self.credentials)
+        only_reading = getattr(self.options, "watch", None) is not None
+        return Client(self.credentials, only_reading=only_reading)
 
     @cached_property
     def credentials(self) -> Credentials:
