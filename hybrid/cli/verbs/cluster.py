@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import time
 from typing import Any
 
 from hybrid.cli.columns import Column, bytes_, in_use, seconds
-from hybrid.cli.exits import CliError
 from hybrid.cli.parser import add_command, add_noun, ask_option, long_options
 from hybrid.cli.parser import seconds as duration
 from hybrid.cli.paths import Json, segment, with_query
 from hybrid.cli.session import Session
 from hybrid.cli.verbs import placing, settings
 
-WATCH_S = 2.0
 NODES = (
     Column("name", "NODE"),
     Column("dc"),
@@ -43,8 +40,7 @@ _HEALTH = {"ok": "32", "degraded": "33", "critical": "31"}
 
 def add(nouns: argparse._SubParsersAction[Any], common: argparse.ArgumentParser) -> None:
     """All of them."""
-    status = add_command(nouns, common, "status", "the cluster in one sentence, its nodes, what is wrong", show_status)
-    status.add_argument("--watch", action="store_true", help="again every two seconds, until Ctrl-C")
+    add_command(nouns, common, "status", "the cluster in one sentence, its nodes, what is wrong", show_status)
     add_command(nouns, common, "decisions", "what only a person can decide, and what to do about it", list_decisions)
     epilog = "`hybrid node` alone, or `hybrid node run --config FILE`, is the node's control process"
     node = add_noun(nouns, common, "node", "the servers of the cluster", epilog)
@@ -119,23 +115,6 @@ def verification_of_all(session: Session) -> int:
 
 def show_status(session: Session) -> int:
     """`hybrid status`: exit code 0 unless the cluster is in a critical state."""
-    if not session.options.watch:
-        return _status(session)
-    try:
-        while True:
-            if session.out.stdout.isatty():
-                session.out.stdout.write("\x1b[H\x1b[2J")
-            try:
-                _status(session)
-            except CliError as error:
-                session.out.error(error)
-            session.out.stdout.flush()
-            time.sleep(WATCH_S)
-    except KeyboardInterrupt:
-        return 0
-
-
-def _status(session: Session) -> int:
     status = session.api.get("/v1/status")
     code = 1 if status["health"] == "critical" else 0
     if session.out.format != "table" or session.options.quiet or session.out.columns:
