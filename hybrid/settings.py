@@ -127,7 +127,7 @@ class Bursting(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """No site goes to a node that would be busier than this with it. Well below `hot`."""
     pause_s: Annotated[float, msgspec.Meta(ge=1.0)] = 20.0
     """Between two moves."""
-    cooldown_s: Annotated[float, msgspec.Meta(ge=0.0)] = 900.0
+    cooldown_s: Annotated[float, msgspec.Meta(ge=0.0)] = 1800.0
     """A site stays so long where it came to."""
     per_hour: Annotated[int, msgspec.Meta(ge=0)] = 20
     """As many sites leave for this in an hour at most."""

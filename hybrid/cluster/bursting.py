@@ -31,7 +31,7 @@ class Limits:
     """A node to which a site goes is no busier than this with it."""
     pause_s: float = 20.0
     """Between two moves of a node: what came of the first must have shown."""
-    cooldown_s: float = 900.0
+    cooldown_s: float = 1800.0
     """A site stays so long where it came to."""
     per_hour: int = 20
     """As many sites leave a node in an hour at most."""
@@ -44,6 +44,8 @@ class Resident:
     site: SiteId
     name: str
     load: SiteLoad
+    peak: SiteLoad | None = None
+    """As high as either the short or the long average says, where that is more: it may have begun to spike itself."""
     here_s: float = float("inf")
     """For how long."""
     fresh: tuple[NodeId, ...] = ()
@@ -231,10 +233,11 @@ def after(one: Resident, host: Host, here: Here) -> float:
     """How busy `host` would be with `one`: the most used of what it has."""
     if host.load is None:
         return 1.0
+    load = one.peak or one.load
     added = {
-        "cpu": one.load.cpu / host.load.cores,
-        "memory": one.load.memory_bytes / max(1, host.load.memory_bytes),
-        "io": here.load.io * one.load.io_bytes_s / here.io_bytes_s if here.io_bytes_s else 0.0,
+        "cpu": load.cpu / host.load.cores,
+        "memory": load.memory_bytes / max(1, host.load.memory_bytes),
+        "io": here.load.io * load.io_bytes_s / here.io_bytes_s if here.io_bytes_s else 0.0,
     }
     return max(float(getattr(host.load, name)) + added[name] for name in DIMENSIONS) + host.coming
 

@@ -74,6 +74,11 @@ class _Mean:
         """As high as both say: neither a moment, nor what is over."""
         return min(self.long, self.short)
 
+    @property
+    def peak(self) -> float:
+        """As high as either says: also what has only begun."""
+        return max(self.long, self.short)
+
 
 @dataclass(slots=True)
 class _Site:
@@ -170,6 +175,13 @@ class Loads:
         if one is None:
             return None
         return SiteLoad(one.cpu.long, one.counted.memory_bytes, one.io.long, one.requests.long)
+
+    def peak(self, site: SiteId) -> SiteLoad | None:
+        """As high as either average; `None` where it was not measured."""
+        one = self._sites.get(site)
+        if one is None:
+            return None
+        return SiteLoad(one.cpu.peak, one.counted.memory_bytes, one.io.peak, one.requests.peak)
 
     def node(self, lasting: bool = False) -> NodeLoad | None:
         """This node; `None` before it was measured for as long. `lasting`: as high as both averages say."""

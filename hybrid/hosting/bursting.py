@@ -160,6 +160,7 @@ class Bursting:
             site=site,
             name=seen.spec.name,
             load=self._loads.site(site) or IDLE,
+            peak=self._loads.peak(site),
             here_s=self._placements.here_s(site),
             fresh=fresh(view.me, seen, self._registers(site)),
             stays=self._stays(seen, view, group),

@@ -84,7 +84,7 @@ def test_a_spike_has_the_node_to_itself(hosted: Hosted) -> None:
         assert member.files(hosted.sites[name].id)["page"] == name.encode()
         why = member.core.placing.why(hosted.sites[name].id)
         assert (why.placed[-1].came, why.placed[-1].on) == ("burst", member.id)
-        assert "less than 15 min" in why.stays
+        assert "less than 30 min" in why.stays
     assert [left.name for left in hosted.a.core.placing.why(hosted.sites["shop"].id).made_room] == ["blog", "news"]
     hosted.uses.clear()
     hosted.cluster.wait(60)

@@ -154,6 +154,7 @@ class Hoster:
                 site=one.site,
                 name=one.site,
                 load=server.loads.site(one.site) or IDLE,
+                peak=server.loads.peak(one.site),
                 here_s=self.now_s - one.since_s,
                 fresh=tuple(node for node in one.copies if node != server.node),
             )
@@ -190,11 +191,12 @@ class Hoster:
             if later.site == first.site and later.to == first.source and later.at_s - first.at_s < within_s
         ]
 
-    def made_hot(self) -> list[Happened]:
-        """Moves away from a server that a site which was sent there had made hot."""
+    def made_hot(self, within_s: float) -> list[Happened]:
+        """Moves away from a server that a site which was sent there had made hot within that time."""
         return [
             later
             for first in self.moves
             for later in self.moves
-            if later.source == first.to and later.at_s > first.at_s and f"{first.site} takes most" in later.why
+            if later.source == first.to and 0 < later.at_s - first.at_s < within_s
+            if f"{first.site} takes most" in later.why
         ]
