@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
@@ -24,7 +25,7 @@ from hybrid.certs.hostkey import HostKey
 from hybrid.certs.http import TreqHttp
 from hybrid.certs.issuing import Issuing
 from hybrid.certs.service import Certificates
-from hybrid.certs.vault import Vault
+from hybrid.certs.vault import ROOT, Vault
 from hybrid.clockwatch import ClockWatch
 from hybrid.cluster.admission import Admission
 from hybrid.cluster.envelope import Envelopes
@@ -35,6 +36,7 @@ from hybrid.cluster.peers import PeerLinks
 from hybrid.cluster.sealing import KeySeals
 from hybrid.cluster.store import Store
 from hybrid.cluster.udp import UdpDatagrams
+from hybrid.configuration import Configuration, current
 from hybrid.core import Core
 from hybrid.drivers import Drivers
 from hybrid.feed import FeedServer
@@ -47,6 +49,8 @@ from hybrid.loops import Loops
 from hybrid.model import NodeId, SiteId
 from hybrid.patience import PatientClock
 from hybrid.ports import Pool
+from hybrid.recovery import patient
+from hybrid.safekeeping import Safekeeping
 from hybrid.sessiondesk import SessionDesk
 from hybrid.settings import Settings, guardian_socket, load, sessions_socket
 from hybrid.storage.detect import detect
@@ -75,6 +79,8 @@ RENEW_EVERY_S = 3600.0
 
 CERTIFICATES_EVERY_S = 2.0
 """How often a node looks for certificates that came to others."""
+SAFEKEEPING_EVERY_S = 10.0
+"""How often it looks whether its pool keeps the configuration as it is."""
 ISSUE_EVERY_S = 10.0
 AUDIT_EVERY_S = 600.0
 """How often it looks for what is to be issued."""
@@ -119,10 +125,11 @@ class Node(MultiService):
         envelopes = Envelopes(identity.node, incarnation, os.urandom(4), lambda: self._core.presence.keys.ring())
         self._datagrams = UdpDatagrams(reactor, envelopes, self._addresses, settings.address, settings.cluster_port)
         self._core = Core(reactor, settings, identity.node, incarnation, identity.cluster.zones, self._drivers(pool))
+        root_key = identity.root.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         self._certificates = Certificates(
             Vault(identity.node, identity.key, os.urandom),
             self._core.shared,
-            lambda: {node: register.key for node, register in self._core.known.nodes().items()},
+            lambda: {ROOT: root_key, **{node: register.key for node, register in self._core.known.nodes().items()}},
             lambda: self._core.outlook.view,
             time.time,
             lambda secrets: self._feed.follow_secrets(secrets),
@@ -145,6 +152,12 @@ class Node(MultiService):
             lambda: self._core.outlook.view,
             lambda ca: TreqHttp(reactor, ca),
             time.time,
+        )
+        self._about = Configuration(
+            cluster=identity.cluster.id, name=identity.cluster.name, zones=identity.cluster.zones
+        )
+        self._safekeeping = Safekeeping(
+            pool, lambda: current(self._about, self._core.outlook.view, self._core.shared.prefix(""))
         )
         self._api_tls = identity.api_options()
         self._api = self._new_api(pool, admission)
@@ -231,6 +244,7 @@ class Node(MultiService):
             time.time,
             os.urandom,
             interface=settings.address,
+            about=self._about,
         )
         api.root.pages = Pages(api.core, api.tokens, identity.name, os.urandom)
         return api
@@ -263,6 +277,7 @@ class Node(MultiService):
         self._loops.every(FLOATING_EVERY_S, self._carrying.look)
         self._loops.every(CERTIFICATES_EVERY_S, self._certificates.look)
         self._loops.every(ISSUE_EVERY_S, self._issuing.look)
+        self._loops.every(SAFEKEEPING_EVERY_S, self._safekeeping.look)
         self._loops.every(AUDIT_EVERY_S, self._api.audit.look)
         self._core.outlook.add(self._api.follow)
         self._core.outlook.add(Fronts(self._core.previews, self._feed.follow).follow)
@@ -300,7 +315,7 @@ class NodeProcess(MultiService):
 
     def __init__(self, reactor: AnyReactor, settings: Settings) -> None:
         super().__init__()
-        self._reactor, self._settings = reactor, settings
+        self._reactor, self._settings = reactor, patient(settings, time.time())
 
     def startService(self) -> None:
         """Make the node and start it; end the process where that is impossible."""

@@ -37,6 +37,8 @@ class Timing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """A site without a live owner for this much longer: the best replica stands."""
     boot_s: float = 10.0
     """After start, listen this long before claiming anything: `fail_s` and a little."""
+    alone: bool = False
+    """Listen for `boot_s` also where no other node is known: set for a while when a lost cluster is begun again."""
     repair_s: float = 30.0
     """A node taken for dead for so long is lost: its copies are made again elsewhere. Longer than a restart takes."""
     fence_s: float = 15.0

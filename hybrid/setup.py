@@ -33,7 +33,9 @@ from hybrid.cluster.ledger import Ledger
 from hybrid.cluster.store import Store
 from hybrid.cluster.token import parse as parse_token
 from hybrid.errors import AlreadyExists, BadRequest, HybridError
+from hybrid.ports import Pool
 from hybrid.process import begin_logging, install_reactor
+from hybrid.recovery import LostCluster
 from hybrid.settings import Settings, SettingsError, read, settings_file, troubles
 from hybrid.storage.daemon import ZfsDaemon
 from hybrid.storage.detect import detect
@@ -60,15 +62,22 @@ def init(options: argparse.Namespace, say: Say) -> None:
     settings = settings_of(options)
     zones = zones_of(options)
     root = _root_of(options)
+    lost = _lost_cluster(options)
 
     async def found(reactor: Any) -> Identity:
-        await _prepare_storage(reactor, settings, options, say)
+        await _prepare_storage(reactor, settings, options, say, lost.look_into)
+        lost.check(root)
         _write_settings(options)
-        state = Path(settings.state_dir)
-        return create_cluster(state, settings.name, settings.address, time.time(), options.cluster, zones, root)
+        state, now_s = Path(settings.state_dir), time.time()
+        name = options.cluster or lost.name or "hybrid"
+        identity = create_cluster(state, settings.name, settings.address, now_s, name, zones or lost.zones, root)
+        lost.begin_again(state, identity, root, now_s, options.wait)
+        return identity
 
     identity = _in_reactor(settings, found)
     _write_credentials(settings, identity, ())
+    for line in lost.news(options.wait):
+        say(line)
     say(f"cluster {identity.cluster.name} ({identity.cluster.id}) begins with {settings.name} ({identity.node})")
     if root is None:
         say(f"keep {root_file(Path(settings.state_dir))} in a safe place and delete it here: no node needs it;")
@@ -111,6 +120,14 @@ def _root_of(options: argparse.Namespace) -> Root | None:
         return None
     try:
         return Root.read(options.root)
+    except HybridError as error:
+        raise CliError(error.what, error.why, error.try_, USAGE) from error
+
+
+def _lost_cluster(options: argparse.Namespace) -> LostCluster:
+    """What is to be begun again, as far as the command line says. Raises `CliError`."""
+    try:
+        return LostCluster.of(options.recover)
     except HybridError as error:
         raise CliError(error.what, error.why, error.try_, USAGE) from error
 
@@ -207,8 +224,18 @@ async def _awaited(work: Awaitable[T]) -> T:
     return await work
 
 
-async def _prepare_storage(reactor: Any, settings: Settings, options: argparse.Namespace, say: Say) -> None:
-    """Directories, the daemon for the duration, the pool, and Hybrid's datasets in it."""
+async def _nothing_more(pool: Pool) -> None:
+    """Nothing else to do with a prepared pool."""
+
+
+async def _prepare_storage(
+    reactor: Any,
+    settings: Settings,
+    options: argparse.Namespace,
+    say: Say,
+    more: Callable[[Pool], Awaitable[None]] = _nothing_more,
+) -> None:
+    """Directories, the daemon for the duration, the pool, Hybrid's datasets in it, and `more`."""
     Path(settings.state_dir).mkdir(mode=0o711, parents=True, exist_ok=True)
     async with _daemon(reactor, settings, say):
         if options.create_pool:
@@ -217,6 +244,7 @@ async def _prepare_storage(reactor: Any, settings: Settings, options: argparse.N
             await import_pool(reactor, settings.pool, (settings.state_dir,))
         pool = await detect(reactor, settings)
         await pool.prepare()
+        await more(pool)
     say(f"storage: {pool.capabilities.driver}, pool {settings.pool}")
 
 

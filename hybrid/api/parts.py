@@ -13,6 +13,7 @@ from hybrid.api.operations import Operations
 from hybrid.api.ports import AwayCopies, ClusterKeys, ImageStore, JoinTokens, Placement, RemoveNode, SharedMap
 from hybrid.api.tokens import Tokens
 from hybrid.api.traffic import TrafficBook
+from hybrid.configuration import Configuration
 from hybrid.deeds import Hosting
 from hybrid.dns_deeds import DnsZones
 from hybrid.group_deeds import GroupDeeds
@@ -44,6 +45,8 @@ class Parts:
     placement: Placement
     ask: Callable[[Call], Awaitable[Answer]]
     """Answers a call as the API does, wherever in the cluster that is: for what is done to many sites."""
+    about: Configuration
+    """The cluster that this is, without values."""
     wall_s: Callable[[], float]
     """Seconds since the epoch."""
     monotonic_s: Callable[[], float]

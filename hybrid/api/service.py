@@ -43,6 +43,7 @@ from hybrid.api.requests import BoundedConnections, bounded_site
 from hybrid.api.tokens import Tokens
 from hybrid.api.traffic import TrafficBook
 from hybrid.api.web import ApiResource, Root
+from hybrid.configuration import NOWHERE, Configuration
 from hybrid.deeds import Hosting
 from hybrid.dns_deeds import DnsZones
 from hybrid.group_deeds import GroupDeeds
@@ -97,6 +98,7 @@ class ApiService(Service):
         random: Callable[[int], bytes],
         placement: Placement = first_owner,
         interface: str = "",
+        about: Configuration = NOWHERE,
     ) -> None:
         """
         Put it together; nothing listens before `startService`.
@@ -105,6 +107,7 @@ class ApiService(Service):
             tls: `None` only where nothing but loopback can reach the port.
             wall_s: Seconds since the epoch (`time.time`); the reactor's clock is monotonic.
             random: `os.urandom`, or a fake.
+            about: The cluster that this is.
         """
         self._reactor, self._port, self._tls, self._interface = reactor, port, tls, interface
         self.events = Events(wall_s)
@@ -131,6 +134,7 @@ class ApiService(Service):
             issuing=issuing,
             placing=placing,
             placement=placement,
+            about=about,
             ask=lambda call: self.core.answer(call),
             wall_s=wall_s,
             monotonic_s=reactor.seconds,

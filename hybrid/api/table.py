@@ -16,6 +16,7 @@ from hybrid.api.endpoints import (
     choices,
     clones,
     cluster,
+    configuration,
     credentials,
     defaults,
     groups,
@@ -342,6 +343,7 @@ _DESCRIPTION = Route(
 
 ROUTES: tuple[Route, ...] = (
     *_CLUSTER,
+    *configuration.ROUTES,
     *defaults.ROUTES,
     *_SITES,
     *_CHOICES,

@@ -24,6 +24,8 @@ from hybrid.model import NodeId
 
 KEY = "certkey/"
 """Shared keys: `certkey/<key id>/<node>`."""
+ROOT = NodeId("root")
+"""The cluster's root gets the cluster keys as if it were a node: with it, and only with it, they outlive all nodes."""
 SECRET_BYTES = 32
 _NONCE = 12
 _POINT = 65

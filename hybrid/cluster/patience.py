@@ -32,7 +32,7 @@ class Patience:
 
     def quarantined(self, look: Look) -> bool:
         """Rule R0: a node that just started has not heard everybody yet, unless there is nobody else."""
-        if look.alone:
+        if look.alone and not self._timing.alone:
             return False
         return self._listening_s is None or look.now_s < self._listening_s + self._timing.boot_s
 

@@ -127,12 +127,13 @@ class Lab:
     def _admit(self, node: Node) -> None:
         """`hybrid init` on the first, `hybrid join` with a fresh token on every other node."""
         if node is self.first:
-            node.run([*HYBRID, "init", "--zone", ZONE, *self._options(node)])
+            node.run([*HYBRID, "init", "--zone", ZONE, *self.options(node)])
             return
         token = self.api("n1").call("POST", "/join-tokens", {})["token"]
-        node.run([*HYBRID, "join", token, *self._options(node)])
+        node.run([*HYBRID, "join", token, *self.options(node)])
 
-    def _options(self, node: Node) -> list[str]:
+    def options(self, node: Node) -> list[str]:
+        """What `hybrid init` and `hybrid join` are told of a node."""
         options = ["--state-dir", str(node.state_dir), "--name", node.name, "--dc", node.dc]
         options += ["--address", node.address, "--pool", node.pool, "--create-pool", str(node.disk)]
         options += ["--pool-size", str(POOL_BYTES), "--cgroup", node.cgroup]

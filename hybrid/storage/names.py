@@ -13,7 +13,7 @@ from functools import lru_cache
 from hybrid.errors import StorageError
 from hybrid.model import Guid
 
-STRUCTURE = ("images", "sites", "standby", "stash", "temporary", "trash")
+STRUCTURE = ("cluster", "images", "sites", "standby", "stash", "temporary", "trash")
 """The datasets below Hybrid's root that hold the others; never mounted, never listed."""
 
 _PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*\Z")

@@ -10,7 +10,7 @@ from hybrid.cli.parser import add_command, add_noun, ask_option, long_options
 from hybrid.cli.parser import seconds as duration
 from hybrid.cli.paths import Json, segment, with_query
 from hybrid.cli.session import Session
-from hybrid.cli.verbs import placing, settings
+from hybrid.cli.verbs import configuration, placing, settings
 
 NODES = (
     Column("name", "NODE"),
@@ -71,6 +71,7 @@ def add(nouns: argparse._SubParsersAction[Any], common: argparse.ArgumentParser)
     )
     defaults.add_argument("--retention", metavar="GRID", help="how histories are kept")
     defaults.add_argument("--bursting", choices=("on", "off"), help="whether neighbours of a busy site move away")
+    configuration.add(whole)
     verification = whole.add(
         "verification",
         "how often copies of sites are started to see whether they work",

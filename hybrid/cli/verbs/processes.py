@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hybrid.cli.asking import ask_missing
-from hybrid.cli.parser import Parser, count_of_bytes
+from hybrid.cli.parser import Parser, count_of_bytes, seconds
 from hybrid.cli.processes import PROCESSES
 from hybrid.cli.session import Session
 
@@ -26,7 +26,22 @@ def add(nouns: argparse._SubParsersAction[Any], common: argparse.ArgumentParser)
     init.add_argument("--name", help=_NAME)
     init.add_argument("--root", type=Path, metavar="FILE", help="begin a lost cluster again: its `root.pem`")
     init.add_argument("--zone", action="append", dest="zones", metavar="NAME", help="DNS zone; the main one first")
-    init.add_argument("--cluster", default="hybrid", help="a name for people (default: %(default)s)")
+    init.add_argument("--cluster", help="a name for people (default: hybrid)")
+    lost = init.add_argument_group("a cluster of which nothing but pools is left")
+    lost.add_argument(
+        "--recover",
+        nargs="?",
+        const="",
+        metavar="FILE",
+        help="begin it again with the configuration that the pool keeps, or with FILE, of `hybrid cluster export`",
+    )
+    lost.add_argument(
+        "--wait",
+        type=seconds,
+        default=120.0,
+        metavar="TIME",
+        help="start sites after so long, when the other servers have joined with their pools (2m)",
+    )
     init.set_defaults(run=_init)
     join = nouns.add_parser(
         "join",

@@ -11,6 +11,7 @@ from hybrid.cluster.confirming import confirmation, owner_seen, refuted
 from hybrid.cluster.decisions import Decision, Fence, PublishBid, Reaffirm, Stand, Stay
 from hybrid.cluster.election import Elections
 from hybrid.model import Claim, NodeId, SiteSpec
+from hybrid.settings import Timing
 
 MakeScene = Callable[..., Any]
 """See the fixture `scene`."""
@@ -165,6 +166,15 @@ def test_single_server_need_not_listen(scene: MakeScene) -> None:
     seen = scene("a", "a replica 3.7 seen=3a", now_s=1.0)
     assert isinstance(seen.decide(1.0), Stay)
     assert seen.decide(3.0) == Stand(Claim(4, A))
+
+
+def test_single_server_listens_when_a_lost_cluster_begins_again(scene: MakeScene) -> None:
+    """Others may come with newer copies: for so long not even a server without others starts anything."""
+    seen = scene("a", "a replica 3.7 seen=3a", now_s=1.0, timing=Timing(boot_s=60.0, alone=True))
+    for at_s in (1.0, 5.0, 30.0, 59.0):
+        assert isinstance(seen.decide(at_s), Stay), at_s
+    seen.decide(60.0)
+    assert seen.decide(63.0) == Stand(Claim(4, A))
 
 
 def test_configured_node_not_heard_yet_counts(scene: MakeScene) -> None:
