@@ -86,7 +86,8 @@ class Systemd:
 
     def _keep(self, name: str, made: socket.socket) -> None:
         self.tell("FDSTOREREMOVE=1", f"FDNAME={name}")  # an older one, of another address
-        self.tell("FDSTORE=1", f"FDNAME={name}", fd=made.fileno())
+        # Not polled: one that is bound and does not listen yet looks hung up, and would be let go.
+        self.tell("FDSTORE=1", "FDPOLL=0", f"FDNAME={name}", fd=made.fileno())
 
     def ready(self) -> None:
         """This process serves. What was kept for it and not asked for by now is let go."""
