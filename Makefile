@@ -10,6 +10,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 IMAGES ?= /var/cache/hybrid/images
 GUEST ?= /var/cache/hybrid/guest
+IMAGE ?= static php
 NODES ?= 3
 SEEDS ?= 200
 FROM ?= 0
@@ -35,8 +36,8 @@ setup: packages $(VENV)/.complete native ## everything but the images
 native: packages ## what has a compiled form, where there is a compiler
 	@contrib/setup/native $(PYTHON)
 
-images: setup ## site images, built from Debian packages
-	@$(BIN)/python -m hybrid_containers.build static php mariadb postgres mail --store $(IMAGES)
+images: setup ## site images, built from Debian packages: those of the demo, or IMAGE="wordpress mariadb"
+	@$(BIN)/python -m hybrid_containers.build $(IMAGE) --store $(IMAGES)
 
 deb: setup ## the Debian package: build/hybrid_VERSION_ARCH.deb
 	@contrib/setup/packages dpkg-dev
@@ -53,6 +54,7 @@ faults: images ## real nodes killed, hung and cut apart, judged; ONLY=F1,F5-two 
 	@mkdir -p build
 	@$(BIN)/python -m hybrid.lab.faults --only "$(ONLY)" $(if $(SEED),--seed $(SEED)) --json build/faults.json --image-dir $(IMAGES)
 
+test: IMAGE = static php mariadb postgres mail
 test: images ## every test that runs on this machine
 	@mkdir -p build
 	@contrib/setup/packages nsd knot zsh fish    # not by `setup`: a server would have port 53 taken at its next start

@@ -140,7 +140,7 @@ class ImageStore:
             raise ImageError(
                 f"no image {name!r} in {self._folder}",
                 f"there are: {known}" if known else "there are none",
-                "build one with `python -m hybrid_containers.build NAME`",
+                "build one on that node: hybrid image build NAME",
             )
         return self._folder / f"{name}{suffix}"
 

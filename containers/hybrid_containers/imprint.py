@@ -1,6 +1,6 @@
 """
-Write into a new site's files what is its own: a machine id, and the part of its environment that is nobody else's
-business. Does I/O, in a child process.
+Write into a new site's files what is its own: a machine id, a secret, and the part of its environment that is nobody
+else's business. Does I/O, in a child process.
 
 Run as a script (`python -I -S imprint.py PATH ID_BASE < ENVIRONMENT`) this file imports the standard library only. The
 files may be a tenant's, of which the new site is a clone: the child is confined to them (`chroot(2)`), and replaces
@@ -13,14 +13,20 @@ import os
 import sys
 
 ENVIRONMENT = "/etc/hybrid/environment"
-"""Read by the site's init: `NAME=value` lines of sh(1)."""
+SECRET = "/etc/hybrid/secret"
+"""The site's init reads both: `NAME=value` lines of sh(1). Applications sign with what they make of the secret."""
 
 
-def imprint(path: str, id_base: int, machine_id: str, environment: bytes) -> None:
-    """Do it; afterwards this process is confined to `path`. An empty `environment` leaves the one that is there."""
+def imprint(path: str, id_base: int, machine_id: str, secret: str, environment: bytes) -> None:
+    """
+    Do it; afterwards this process is confined to `path`. An empty `environment` leaves the one that is there, and a
+    site keeps the secret that it has: what the one signed or sealed that it is a clone of, it can still read.
+    """
     os.chroot(path)
     os.chdir("/")
     _write("/etc/machine-id", f"{machine_id}\n".encode(), 0o444, id_base)
+    if not os.path.lexists(SECRET):
+        _write(SECRET, f"HYBRID_SECRET={secret}\n".encode(), 0o600, id_base)
     if environment:
         _write(ENVIRONMENT, environment, 0o600, id_base)
 
@@ -50,6 +56,6 @@ def _folder(path: str, owner: int) -> None:
 
 if __name__ == "__main__":
     try:
-        imprint(sys.argv[1], int(sys.argv[2]), os.urandom(16).hex(), sys.stdin.buffer.read())
+        imprint(sys.argv[1], int(sys.argv[2]), os.urandom(16).hex(), os.urandom(32).hex(), sys.stdin.buffer.read())
     except OSError as error:
         sys.exit(str(error))

@@ -22,7 +22,7 @@ from hybrid.settings import Settings
 from hybrid_containers import child
 from hybrid_containers.addresses import gateway_of
 from hybrid_containers.debian import scratch
-from hybrid_containers.image import shift_owners
+from hybrid_containers.image import imprint, shift_owners
 from hybrid_containers.network import Reactor
 from hybrid_containers.recipe import load_manifest
 from hybrid_containers.runtime import LxcContainers
@@ -106,6 +106,7 @@ async def application(image: str, name: str) -> AsyncIterator[Application]:
         (folder / "root").mkdir()
         subprocess.run(["tar", "-xf", tar, "-C", folder / "root"], check=True)
         await shift_owners(REACTOR, folder / "root", spec.id_base)
+        await imprint(REACTOR, folder / "root", spec.id_base, "")
         await containers.prepare()
         made = Application(containers, manifest, spec)
         await made.start()

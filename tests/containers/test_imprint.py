@@ -36,6 +36,21 @@ def test_each_site_is_a_machine_of_its_own(tmp_path: Path) -> None:
     assert environment.read_text() == "A=2\n"
 
 
+def test_each_site_has_a_secret_of_its_own(tmp_path: Path) -> None:
+    """Two sites of one image sign with different secrets, which only root of each can read; a clone keeps its own."""
+    secrets = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        run(tmp_path / name)
+        secret = tmp_path / name / "etc/hybrid/secret"
+        assert (secret.stat().st_uid, secret.stat().st_mode & 0o777) == (BASE, 0o600)
+        secrets.append(secret.read_text())
+        run(tmp_path / name)
+        assert secret.read_text() == secrets[-1]
+    assert [len(text) for text in secrets] == [len("HYBRID_SECRET=\n") + 64] * 2
+    assert secrets[0] != secrets[1]
+
+
 def test_what_is_in_the_way_leads_nowhere(tmp_path: Path) -> None:
     """Links of a tenant, relative or not, lead to nothing of the node; a pipe keeps nobody waiting."""
     root, outside = tmp_path / "root", tmp_path / "outside"
