@@ -92,9 +92,9 @@ def import_image(
         running, paths = open_layout(source)
         layers = read(paths, True, limit_bytes)
         manifest = foreign.manifest_of_oci(name, running, port)
-        extra = _tools() | {
-            foreign.SERVICE: foreign.service(running, *(layers.text(*path.split("/")) for path in ACCOUNTS))
-        }
+        accounts = [layers.text(*path.split("/")) for path in ACCOUNTS]
+        extra = _tools() | {foreign.SERVICE: foreign.service(running, *accounts)}
+        extra[ACCOUNTS[0]] = foreign.users_with(running, *accounts).encode()
         _keep(store, manifest, layers, layers.tree.root, extra)
     else:
         layers = read([source], False, limit_bytes)
@@ -160,7 +160,7 @@ def _write(archive: tarfile.TarFile, layers: Layers, root: Node, extra: Mapping[
         else:
             archive.addfile(_member(path, node.header))
     for path, data in sorted(extra.items()):
-        add_file(archive, path, data, 0o755)
+        add_file(archive, path, data, 0o644 if path in ACCOUNTS else 0o755)
         if path.endswith("/busybox"):
             for tool in foreign.TOOL_NAMES:
                 add_link(archive, f"{path.removesuffix('busybox')}{tool}", "busybox")

@@ -127,6 +127,15 @@ def service(config: Running, users: str, groups: str) -> bytes:
     return f"#!{TOOLS}/sh\ncd {shlex.quote(config.working_dir or '/')} && exec {shlex.join(start)}\n".encode()
 
 
+def users_with(config: Running, users: str, groups: str) -> str:
+    """`users`, and a line for whom an OCI image runs as, where that is a number of nobody: programs want a name."""
+    uid, gid = _owner(config.user, _table(users), _table(groups))
+    if any(row[2] == str(uid) for row in _table(users).values()):
+        return users
+    ended = users if users.endswith("\n") or not users else users + "\n"
+    return f"{ended}application:x:{uid}:{gid}::/:/sbin/nologin\n"
+
+
 def _assignments(lines: Sequence[str]) -> list[tuple[str, str]]:
     pairs = [line.partition("=")[::2] for line in lines]
     return [
