@@ -19,7 +19,7 @@ ASK = """
 import sys, urllib.error, urllib.parse, urllib.request
 address, *form = sys.argv[1:]
 try:
-    data = urllib.parse.urlencode([pair.split("=", 1) for pair in form]).encode() or None
+    data = urllib.parse.urlencode(dict(pair.split("=", 1) for pair in form)).encode() or None
     print(urllib.request.urlopen(address, data, timeout=30).read().decode(), end="")
 except urllib.error.HTTPError as error:
     print(error.code, error.read().decode(), end="")
