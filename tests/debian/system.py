@@ -8,6 +8,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -38,7 +39,25 @@ ip link set lo up
 ip addr add {address}/24 dev lo
 """
 _QUIET = "#!/bin/sh\nexit 101\n"
-PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_ENVIRONMENT = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "DEBIAN_FRONTEND": "noninteractive",
+    "LC_ALL": "C.UTF-8",
+    "HOME": "/root",
+}
+_BOOTED = """\
+lxc.rootfs.path = dir:{root}
+lxc.uts.name = debian
+lxc.net.0.type = empty
+lxc.mount.auto = proc:rw sys:rw cgroup:rw
+lxc.mount.entry = /dev/fuse dev/fuse none bind,create=file 0 0
+lxc.autodev = 1
+lxc.pty.max = 16
+lxc.tty.max = 0
+lxc.cgroup.dir = {name}
+lxc.init.cmd = /lib/systemd/systemd
+lxc.console.logfile = {console}
+"""
 
 
 class System:
@@ -65,30 +84,47 @@ class System:
     def run(self, *argv: str, code: int = 0, outside: bool = False, deadline_s: float = 300.0) -> str:
         """What a command said, run to its end; inside the booted system, if there is one. Its exit code is asserted."""
         if self._booted is not None:
-            words = ["nsenter", "-t", str(self._init()), "-m", "-n", "-u", "-p", "-i", "--", *argv]
+            done = self._attached(*argv, deadline_s=deadline_s)
         else:
-            words = self.command(argv, outside)
-        environment = {"PATH": PATH, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8", "HOME": "/root"}
-        done = subprocess.run(
-            words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=deadline_s, env=environment, check=False
-        )
+            done = subprocess.run(
+                self.command(argv, outside),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                timeout=deadline_s,
+                env=_ENVIRONMENT,
+                check=False,
+            )
         said = done.stdout.decode(errors="replace")
         assert done.returncode == code, f"{' '.join(argv)}: {done.returncode}\n{said}\n{self.log_end()}"
         return said
 
-    def boot(self, *argv: str) -> None:
-        """Run `argv` as the first process until `halt`."""
-        environment = {"PATH": PATH, "LC_ALL": "C.UTF-8", "HOME": "/root"}
-        with self._log.open("wb") as log:
-            self._booted = subprocess.Popen(
-                self.command(argv), stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment
-            )
+    def boot(self) -> None:
+        """Start systemd as the first process, as on a machine of its own, and wait until it takes orders."""
+        config = self.root.with_name(self.root.name + ".lxc")
+        config.write_text(_BOOTED.format(root=self.root, name=self.name, console=self._log))
+        lxc = ["lxc-start", "-F", "-n", self.name, "-f", str(config), "-P", str(self.root.parent)]
+        self._booted = subprocess.Popen(
+            lxc, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT
+        )
+        end_s = time.monotonic() + 120
+        while self._attached("systemctl", "list-jobs").returncode:
+            assert self._booted.poll() is None, self.log_end()
+            assert time.monotonic() < end_s, self.log_end()
+            time.sleep(0.3)
+        self.run("mount", "--make-rshared", "/")  # so it is on a machine; systemd leaves that to who made the container
+        self.run("ip", "addr", "add", f"{ADDRESS}/24", "dev", "lo")
 
-    def _init(self) -> int:
-        assert self._booted is not None
-        assert self._booted.poll() is None, self.log_end()
-        children = Path(f"/proc/{self._booted.pid}/task/{self._booted.pid}/children").read_text().split()
-        return int(children[0])
+    def _attached(self, *argv: str, deadline_s: float = 30.0) -> subprocess.CompletedProcess[bytes]:
+        words = ["lxc-attach", "-n", self.name, "-P", str(self.root.parent), "--clear-env"]
+        words += [part for item in _ENVIRONMENT.items() for part in ("--set-var", "=".join(item))]
+        return subprocess.run(
+            [*words, "--", *argv],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=deadline_s,
+            check=False,
+        )
 
     def log_end(self) -> str:
         """The last things the first process said."""
@@ -97,9 +133,13 @@ class System:
     def halt(self) -> None:
         """Cut the power; nothing of it runs afterwards."""
         if self._booted is not None:
+            subprocess.run(["lxc-stop", "-k", "-n", self.name, "-P", str(self.root.parent)], timeout=60, check=False)
             self._booted.kill()
             self._booted.wait(30)
             self._booted = None
+            for left in (self._log, self.root.with_name(self.root.name + ".lxc")):
+                left.unlink(missing_ok=True)
+            shutil.rmtree(self.root.parent / self.name, ignore_errors=True)
         cgroups.remove(self.name)
 
     def files(self) -> set[str]:

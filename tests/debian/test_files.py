@@ -52,6 +52,8 @@ def test_what_faces_the_internet_is_shut_in_and_containers_are_left_alone() -> N
         assert [line for line in (*SHUT, "FileDescriptorStoreMax=16", "WatchdogSec=30") if line not in said] == []
     node = lines(CONTRIB / "systemd/hybrid-node.service")
     assert {"KillMode=process", "Delegate=yes", "WatchdogSec=60"} <= set(node)
+    own = ("Protect", "Private", "Restrict", "SystemCall", "NoNew", "LockPersonality", "ReadOnly", "Inaccessible")
+    assert [line for line in node if line.startswith(own)] == [], "it would hide mounts, or bind containers too"
 
 
 def test_the_package_pulls_in_nothing_that_starts_by_itself() -> None:

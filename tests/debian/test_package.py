@@ -115,29 +115,68 @@ def test_installed_upgraded_and_purged(system: System, deb: Path, tmp_path: Path
     assert "hybrid-front" not in (system.root / "etc/passwd").read_text()
 
 
-def test_a_site_is_served_with_nothing_but_the_package(system: System, deb: Path) -> None:
-    """Three commands on a clean machine: install, `hybrid init`, `hybrid site create`. Purged, its pool is there."""
+def test_a_site_is_served_with_nothing_but_the_package(system: System, deb: Path, tmp_path: Path) -> None:
+    """
+    Install, `hybrid init`, start the target, `hybrid site create`: served, by a real systemd. Restarts of front doors
+    and an upgrade are a pause for visitors, and the site's processes go on. Purged, the pool is still there.
+    """
     install(system, deb)
     images = system.root / "var/cache/hybrid/images"
     images.mkdir(parents=True)
     for kind in ("tar", "toml"):
         shutil.copy(Path(os.environ["HYBRID_IMAGES"]) / f"static.{kind}", images)
-    pool = ("--pool", "tank", "--create-pool", "/var/lib/hybrid/tank.img", "--pool-size", "1G", "--zfs-daemon")
-    names = ("--name", "n1", "--address", ADDRESS, "--zone", "hybrid.test", "--cgroup", system.name)
+    system.boot()
+    until(lambda: attempt(system, "zpool", "list"), "zfs-fuse answers")
+    pool = ("--pool", "tank", "--create-pool", "/var/lib/hybrid/tank.img", "--pool-size", "1G")
+    names = ("--name", "n1", "--address", ADDRESS, "--zone", "hybrid.test")
     assert "systemctl enable --now hybrid.target" in system.run("hybrid", "init", *names, *pool)
-    assert system.run("hybrid", "node", "check-config").strip() == "/etc/hybrid/hybrid.toml is good"
-
-    system.boot("hybrid", "run")
+    system.run("systemctl", "start", "hybrid.target")
     until(lambda: attempt(system, "hybrid", "node", "show", "n1"), "the node answers")
     system.run("hybrid", "site", "create", "shop", "--image", "static", "--timeout", "120")
-    python = "import urllib.request as u; r = u.Request('http://%s/', headers={'Host': 'shop.hybrid.test'}); "
-    page = (python + "print(u.urlopen(r, timeout=10).read().decode())") % ADDRESS
-    served = until(lambda: attempt(system, "/opt/hybrid/bin/python", "-c", page), "the site is served")
-    assert "<html" in served.lower()
+    until(lambda: attempt(system, *VISIT, "1"), "the site is served")
+    running = inits(system)
+    assert len(running) == 1
+    for unit in UNITS[:4]:
+        assert state(system, unit) == "active", unit
+
+    system.run("systemctl", "restart", "--no-block", "hybrid-proxy@1.service")
+    assert system.run(*VISIT, "20").splitlines()[-1] == "20"
+    system.run("systemctl", "restart", "hybrid-node.service")
+    assert system.run(*VISIT, "5").splitlines()[-1] == "5"
+    assert inits(system) == running
+    shutil.copy(newer(deb, tmp_path), system.root / "root/newer.deb")
+    assert "did not start again" not in system.run("dpkg", "-i", "/root/newer.deb")
+    assert system.run(*VISIT, "5").splitlines()[-1] == "5"
+    until(lambda: attempt(system, "hybrid", "site", "show", "shop"), "the node answers again")
+    assert inits(system) == running
+    for unit in UNITS[:4]:
+        assert state(system, unit) == "active", unit
 
     system.halt()
     system.run("dpkg", "-P", "hybrid")
     assert [name for name in system.files() if "hybrid" in name] == ["var/lib/hybrid", "var/lib/hybrid/tank.img"]
+
+
+VISIT = (
+    "/opt/hybrid/bin/python",
+    "-c",
+    "import sys, urllib.request as u\n"
+    f"r = u.Request('http://{ADDRESS}/', headers={{'Host': 'shop.hybrid.test'}})\n"
+    "for n in range(int(sys.argv[1])):\n"
+    "    assert b'<html' in u.urlopen(r, timeout=30).read().lower()\n"
+    "    print(n + 1)",
+)
+"""Visits the site so many times, one after the other; a refused connection, or an error, is a failure."""
+
+
+def inits(system: System) -> list[str]:
+    """Pids of the first processes of the sites' containers."""
+    return system.run("pgrep", "-f", "hybrid-init").split()
+
+
+def state(system: System, unit: str) -> str:
+    """What systemd says of a unit."""
+    return system.run("systemctl", "show", "-P", "ActiveState", unit).strip()
 
 
 def attempt(system: System, *argv: str) -> str:
