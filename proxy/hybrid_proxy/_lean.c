@@ -286,7 +286,7 @@ static PyObject *peer(const struct sockaddr_storage *from)
     return PyErr_SetFromErrno(PyExc_OSError);
 }
 
-/* accept(listening): the next connection's descriptor, not blocking, and its other end. */
+/* accept(listening): the next connection's descriptor, not blocking, and its other end; None: there is none. */
 static PyObject *accept_next(PyObject *module, PyObject *argument)
 {
     struct sockaddr_storage from;
@@ -296,6 +296,8 @@ static PyObject *accept_next(PyObject *module, PyObject *argument)
         return NULL;
     memset(&from, 0, sizeof from);
     int fd = accept4((int)listening, (struct sockaddr *)&from, &size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (fd < 0 && not_now())
+        Py_RETURN_NONE;
     if (fd < 0)
         return PyErr_SetFromErrno(PyExc_OSError);
     PyObject *where = peer(&from), *made = where ? Py_BuildValue("(iN)", fd, where) : NULL;

@@ -19,6 +19,7 @@ HOST = "www.site-77.test"
 PASSED = "www.site-78.test"
 """A site that ends TLS itself."""
 PATIENCE_S = 60.0
+COMPILED = ("_heads", "_brief", "_lean")
 _ports = iter(range(21_000, 32_000))
 
 
@@ -201,7 +202,7 @@ class Ours(Server):
     def __init__(self, folder: Path, ports: dict[str, int], feeding: subprocess.Popen[bytes], pure: bool) -> None:
         self.feeding = feeding
         self.name = "pure" if pure else "ours"
-        hidden = "sys.modules['hybrid_proxy._heads'] = None; " if pure else ""
+        hidden = "".join(f"sys.modules['hybrid_proxy.{name}'] = None; " for name in COMPILED if pure)
         code = f"import sys; {hidden}from hybrid_proxy.main import main; sys.exit(main(sys.argv[1:]))"
         argv = [sys.executable, "-c", code, "--config", str(folder / "hybrid.toml"), "--stay-root"]
         super().__init__(folder, PROXY_CPU, argv, ports)
@@ -222,7 +223,7 @@ class Ours(Server):
 
 
 def ours(folder: Path, behind: int, tls_behind: int, sites: int = SITES, pure: bool = False) -> Ours:
-    """Our front doors with so many sites in their view; `pure`: without the compiled parsers."""
+    """Our front doors with so many sites in their view; `pure`: without what is compiled."""
     http_port, https_port, interior_port, tcp_port = free_ports(4)
     where = folder / f"ours-{sites}-{pure}"
     where.mkdir()

@@ -151,7 +151,7 @@ def small(field: Field) -> list[Row]:
     figures = per_cpu_second([field.ours, field.pure, field.haproxy, field.nginx], load)
     pure = {**figures, "ours": figures["pure"]}
     unit = "requests per CPU s"
-    rows = compared("1 kB, keep-alive, parsers in Python", unit, pure, {"haproxy": 0.7, "nginx": None})
+    rows = compared("1 kB, keep-alive, all in Python", unit, pure, {"haproxy": 0.7, "nginx": None})
     if not head.COMPILED:
         return rows
     return compared("1 kB, keep-alive", unit, figures, {"haproxy": 1.0, "nginx": None}) + rows

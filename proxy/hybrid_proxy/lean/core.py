@@ -92,9 +92,12 @@ def poll_in_python(reactor: LeanReactor, streams: dict[int, Any], epoll: Any, ti
             reactor._failed(stream, error)
 
 
-def accept_in_python(listening: socket.socket) -> tuple[socket.socket, tuple[Any, ...]]:
-    """The next connection, not blocking, and its other end as the socket module says it. Raises `OSError`."""
-    fd, peer = listening._accept()  # type: ignore[attr-defined]  # what `accept` wraps at some cost
+def accept_in_python(listening: socket.socket) -> tuple[socket.socket, tuple[Any, ...]] | None:
+    """The next connection, not blocking, and its other end as the socket module says it, if there is one now."""
+    try:
+        fd, peer = listening._accept()  # type: ignore[attr-defined]  # what `accept` wraps at some cost
+    except BlockingIOError:
+        return None
     made = socket.socket(listening.family, socket.SOCK_STREAM, 0, fd)
     made.setblocking(False)
     return made, peer

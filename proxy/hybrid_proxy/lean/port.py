@@ -27,10 +27,10 @@ except ImportError:
     accept = accept_in_python
 else:
 
-    def accept(listening: socket.socket) -> tuple[Any, tuple[Any, ...]]:
+    def accept(listening: socket.socket) -> tuple[Any, tuple[Any, ...]] | None:
         """See `accept_in_python`; the socket is without what Python's own adds, at some cost."""
-        fd, peer = _compiled_accept(listening.fileno())
-        return _socket.socket(listening.family, socket.SOCK_STREAM, 0, fd), peer
+        found = _compiled_accept(listening.fileno())
+        return found and (_socket.socket(listening.family, socket.SOCK_STREAM, 0, found[0]), found[1])
 
 
 AT_A_TIME = 64
@@ -106,14 +106,14 @@ class StreamPort:
         for _ in range(AT_A_TIME):
             try:
                 accepted = accept(self._socket)
-            except BlockingIOError:
-                return
             except OSError as error:
                 if error.errno in _SHORT_OF:
                     self._log.warn("no connection can be accepted now: {why}", why=error.strerror)
                     self._rest()
                     self._reactor.callLater(REST_S, self._resume)
                 return  # else it was gone before we came
+            if accepted is None:
+                return
             self._accepted(*accepted)
             if not self.mask:
                 return  # paused by the factory
