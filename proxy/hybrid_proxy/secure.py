@@ -137,6 +137,9 @@ class SecureReception(Protocol):
             self._inner = PassedOn(self._home, host, (self.source, self._port), early)
             early = b""
         self._inner.makeConnection(self.transport)
+        if self._inner is None:
+            return  # lost already
+        self.dataReceived = self._inner.dataReceived  # type: ignore[method-assign]  # with nothing in between
         if early:
             self._inner.dataReceived(early)
 
@@ -154,6 +157,7 @@ class SecureReception(Protocol):
         """See `twisted.internet.protocol.Protocol`."""
         self.settled()
         inner, self._inner = self._inner, None
+        self.__dict__.pop("dataReceived", None)
         if inner is not None:
             inner.connectionLost(reason)
         self._home.house.sources.leave(self.source)
@@ -186,6 +190,7 @@ class Negotiation(Protocol):
         front = self._front = H2Front(house, door) if agreed == H2 else Front(house, door)
         self._home.fronts.add(front)
         front.makeConnection(self.transport)
+        self.dataReceived = front.dataReceived  # type: ignore[method-assign]  # with nothing in between
 
     def dataReceived(self, data: bytes) -> None:
         """See `twisted.internet.protocol.Protocol`."""
@@ -195,6 +200,7 @@ class Negotiation(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """See `twisted.internet.protocol.Protocol`."""
         front, self._front = self._front, None
+        self.__dict__.pop("dataReceived", None)
         if front is not None:
             self._home.fronts.discard(front)
             front.connectionLost(reason)

@@ -20,12 +20,13 @@ class CoreInPython:
     """What `lean.stream.Stream` is made of; it leaves to that what is not usual."""
 
     __slots__ = (
-        *("_out", "_read_bytes", "_socket", "_write_closed", "connected", "fd", "mask", "protocol"),
+        *("_held", "_out", "_read_bytes", "_write_closed", "connected", "fd", "mask", "protocol"),
         *("relayed_bytes", "sink"),
     )
     _out: deque[bytes | memoryview] | None
     _read_bytes: int
-    _socket: socket.socket
+    _held: Any
+    """The socket, here always made."""
     _write_closed: bool
     connected: bool
     fd: int
@@ -44,7 +45,7 @@ class CoreInPython:
             self._read_much()
             return
         try:
-            data = self._socket.recv(SMALL_BYTES)
+            data = self._held.recv(SMALL_BYTES)
         except BlockingIOError:
             return
         except OSError:
@@ -67,7 +68,7 @@ class CoreInPython:
             self._write_later(data)
             return
         try:
-            sent = self._socket.send(data)
+            sent = self._held.send(data)
         except BlockingIOError:
             sent = 0
         except OSError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _socket
 import errno
 import socket
 from select import EPOLLIN
@@ -28,9 +27,8 @@ except ImportError:
 else:
 
     def accept(listening: socket.socket) -> tuple[Any, tuple[Any, ...]] | None:
-        """See `accept_in_python`; the socket is without what Python's own adds, at some cost."""
-        found = _compiled_accept(listening.fileno())
-        return found and (_socket.socket(listening.family, socket.SOCK_STREAM, 0, found[0]), found[1])
+        """See `accept_in_python`; of the connection only the descriptor."""
+        return _compiled_accept(listening.fileno())
 
 
 AT_A_TIME = 64
@@ -118,7 +116,7 @@ class StreamPort:
             if not self.mask:
                 return  # paused by the factory
 
-    def _accepted(self, sock: socket.socket, peer: tuple[Any, ...]) -> None:
+    def _accepted(self, sock: Any, peer: tuple[Any, ...]) -> None:
         stream = Stream(self._reactor, sock, peer)
         stream.no_delay = True
         try:
@@ -127,7 +125,7 @@ class StreamPort:
             self._log.failure("no protocol for a connection")
             protocol = None
         if protocol is None:
-            sock.close()
+            stream.close_socket()
             return
         try:
             stream.begin(protocol)

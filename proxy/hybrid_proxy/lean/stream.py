@@ -8,6 +8,7 @@ that waits until the reactor's next turn.
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 from collections import deque
@@ -65,7 +66,7 @@ class Stream(Core):
 
     Args:
         reactor: Which looks at it.
-        sock: Connected, not blocking.
+        sock: Connected, not blocking; or its descriptor, which is made a socket when it must be one.
         peer: The other end, as the socket module says it.
         connector: Who began it, when it was this end; hears when it is lost.
     """
@@ -75,10 +76,10 @@ class Stream(Core):
         "_connector",
         "_ending",
         "_half_closing",
+        "_held",
         "_peer",
         "_producer_paused",
         "_reading",
-        "_socket",
         "disconnected",
         "disconnecting",
         "no_delay",
@@ -87,10 +88,12 @@ class Stream(Core):
         "streamingProducer",
     )
 
-    def __init__(self, reactor: LeanReactor, sock: socket.socket, peer: tuple[Any, ...], connector: Any = None) -> None:
+    def __init__(self, reactor: LeanReactor, sock: Any, peer: tuple[Any, ...], connector: Any = None) -> None:
         self.reactor = reactor
-        self._socket = sock
-        self.fd = sock.fileno()
+        if type(sock) is int:
+            self.fd, self._held = sock, None
+        else:
+            self.fd, self._held = sock.fileno(), sock
         self._peer = peer
         self._connector = connector
         self.mask = 0
@@ -114,6 +117,21 @@ class Stream(Core):
         self.protocol = protocol
         self.startReading()
         protocol.makeConnection(self)
+
+    @property
+    def _socket(self) -> socket.socket:
+        if self._held is None:
+            family = socket.AF_INET if len(self._peer) == 2 else socket.AF_INET6
+            self._held = socket.socket(family, socket.SOCK_STREAM, 0, self.fd)
+            self._held.setblocking(False)
+        return cast(socket.socket, self._held)
+
+    def close_socket(self) -> None:
+        """Nothing else is told or asked; for who found no protocol for it."""
+        if self._held is None:
+            os.close(self.fd)
+        else:
+            self._held.close()
 
     # ----------------------------------------------------------------------------------------- for the reactor
 
@@ -237,7 +255,7 @@ class Stream(Core):
                 self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             except OSError:
                 pass
-        self._socket.close()
+        self.close_socket()
         self.fd, self._out, self.sink = -1, None, None
         protocol, self.protocol = self.protocol, None
         protocol.connectionLost(reason)
