@@ -12,6 +12,7 @@ import importlib.util
 import io
 import os
 import re
+import shutil
 import socket
 import threading
 import time
@@ -78,7 +79,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         pytest.skip(f"no image in {IMAGES}: make images")
     folder = tmp_path_factory.mktemp("images")
     for kind in ("tar", "toml"):
-        (folder / f"static.{kind}").symlink_to(IMAGES / f"static.{kind}")
+        shutil.copy(IMAGES / f"static.{kind}", folder)  # nodes see this folder in the place of the other one
     found = importlib.util.find_spec("pyftpdlib")
     assert found is not None and found.origin is not None, "make setup"
     modules = Path(found.origin).parent
