@@ -160,6 +160,7 @@ async def test_a_zone_is_copied_from_its_primary(tmp_path: Path, make_view: Make
         registry = site.keeping.registry
         registry.create(THEIRS)
         with daemon(program, place, site, NSD if program == "nsd" else KNOT) as (port, pid):
+            await until(says(site, f"www.{THEIRS}", "A", "192.0.2.1", port))
             registry.change(THEIRS, ZoneChanges(primaries=(f"127.0.0.1:{port}",), key="key.test"))
             await until(says(site, f"alias.{THEIRS}", "A", "192.0.2.1"))
             assert f"ns.{THEIRS}." in await site.dig("+short", THEIRS, "NS")
