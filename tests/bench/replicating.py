@@ -27,7 +27,7 @@ from hybrid.cluster.store import Store
 from hybrid.loops import Loops
 from hybrid.model import NO_CLAIM, Claim, Fact, Guid, NodeId, Replicated, SiteId, SiteSpec, Version
 from hybrid.ports import Pool
-from hybrid.settings import Settings
+from hybrid.settings import RateLimit, Settings
 from hybrid.storage.openzfs import OpenZfsPool, unavailable
 from hybrid.storage.probe import SyncProbe
 from hybrid.storage.witnessed import witnessed
@@ -76,14 +76,17 @@ class Node(LineReceiver):
         self.me, self._ports = identity.node, dict[NodeId, int]()
         self._live: dict[SiteId, str] = {}
         settings = Settings(name=identity.name, address="127.0.0.1", cluster_port=0)
-        self._links = PeerLinks(reactor, identity, settings, self._addresses, random.random)
+        self._squeeze = False
+        self._links = PeerLinks(
+            reactor, identity, settings, self._addresses, random.random, squeezes=lambda node: self._squeeze
+        )
         self._claim = Claim(1, self.me)
         self._fences = Fences(self._claim)
         kept = Kept(Store(folder / "hybrid.db"), reactor.seconds)
         disk: Pool = ZfsCommandPool(reactor, pool) if unavailable() else OpenZfsPool(reactor, pool)
         self._pool = witnessed(disk, kept)
         probe = SyncProbe(reactor, self._pool, folder / "probe")
-        traffic, gentle = traffic_of(reactor, settings, lambda: self._view([]), time.time, probe)
+        self._traffic, gentle = traffic_of(reactor, settings, lambda: self._view([]), time.time, probe)
         assert gentle is not None  # there is a probe
         self._gentle, self._loops = gentle, Loops(reactor)
         self._is_gentle = False
@@ -103,7 +106,7 @@ class Node(LineReceiver):
             jitter=random.random,
             now_s=time.time,
             kept=kept,
-            traffic=traffic,
+            traffic=self._traffic,
         )
 
     async def begin(self) -> None:
@@ -160,6 +163,13 @@ class Node(LineReceiver):
     async def do_gentle(self, request: Answer) -> Answer:
         """Whether large receives spare those who write, as nodes do unless told otherwise (`replication.gentle`)."""
         self._is_gentle = request["on"]
+        return {}
+
+    async def do_line(self, request: Answer) -> Answer:
+        """Lines of `bytes_per_s`, 0: without limit, on which large streams are compressed or not (`squeeze`)."""
+        limit = request["bytes_per_s"]
+        self._traffic._out._limits = [RateLimit(bytes_per_s=limit)] if limit else []
+        self._squeeze = request["squeeze"]
         return {}
 
     async def do_rest(self, request: Answer) -> Answer:

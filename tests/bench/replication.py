@@ -25,10 +25,11 @@ from tests.bench.stage import SITES, Machine, Stage, site_name, stage
 
 COUNT = int(os.environ.get("SITES", "1000"))
 STREAM_MB = int(os.environ.get("STREAM_MB", "400"))
-ROUNDS = 3
+ROUNDS = int(os.environ.get("ROUNDS", "3"))
 IDLE_S = 60.0
 SETTLED_S = 25.0
 SYNCOID_SITES = 10
+SLOW_MB, SLOW_BYTES_PER_S = 40, 4_000_000
 LARGE_MB = int(os.environ.get("LARGE_MB", "400"))
 REST_S = 8.0
 Row = dict[str, Any]
@@ -88,6 +89,38 @@ def stream(where: Stage) -> list[Row]:
     here, there = statistics.median(ours), statistics.median(raw)
     told = "CPU ms per MB: {:.1f}, raw {:.1f}".format(*(statistics.median(one) for one in zip(*work, strict=True)))
     return [row(case, "MB/s", here, there, name, 0.9, told, more_is_better=True)]
+
+
+# --------------------------------------------------------------------------------------------------- a slow line
+
+
+def slow(where: Stage) -> list[Row]:
+    """Text over a line of 4 MB/s, in turns compressed on the way and not."""
+    a, site = where.a, site_name(5)
+    live, took = mounted(a, site), dict[bool, list[float]](((True, []), (False, [])))
+    a.order("snapshot", site=site)
+    a.order("push", site=site)
+    for number in range(ROUNDS):
+        for squeeze in took:
+            a.run(sys.executable, "-c", _TEXT, f"{live}/text-{number}{squeeze}", str(SLOW_MB * 1024 * 1024))
+            a.order("snapshot", site=site)
+            a.order("line", bytes_per_s=SLOW_BYTES_PER_S, squeeze=squeeze)
+            took[squeeze].append(float(a.order("push", site=site)["seconds"]))
+    a.order("line", bytes_per_s=0, squeeze=False)
+    case = f"{SLOW_MB} MB of text over a line of {SLOW_BYTES_PER_S / 1e6:g} MB/s, compressed"
+    return [row(case, "s", statistics.median(took[True]), statistics.median(took[False]), "the same, not compressed")]
+
+
+_TEXT = """
+import os, pathlib, sys
+left, sources = int(sys.argv[2]), sorted(pathlib.Path(os.__file__).parent.glob("*.py"))
+with open(sys.argv[1], "wb") as file:
+    while left:
+        for source in sources:
+            left -= file.write(source.read_bytes()[:left])
+    os.fsync(file.fileno())
+"""
+"""Sources of Python, again and again: some megabytes come before the first of them comes a second time."""
 
 
 def spent_s(where: Stage) -> float:
@@ -266,10 +299,11 @@ def syncoid(where: Stage, sites: list[str]) -> list[Row]:
 
 def main() -> None:
     """Measure, and write it down."""
-    only = os.environ.get("ONLY", "stream,writes,large,cycle,index").split(",")
+    only = os.environ.get("ONLY", "stream,slow,writes,large,cycle,index").split(",")
     rows: list[Row] = []
     cases: dict[str, Callable[[Stage], list[Row]]] = {
         "stream": stream,
+        "slow": slow,
         "writes": writes,
         "large": large_ones,
         "cycle": cycle,

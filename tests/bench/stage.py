@@ -115,7 +115,8 @@ class Stage:
         """`count` sites with a snapshot each, the same on both machines; their ids."""
         a, b, sites = self.a, self.b, [site_name(number) for number in range(count)]
         a.script([f"zfs create -o canmount=noauto {a.pool}/{SITES}/{site}" for site in sites])
-        a.script([f"zfs snapshot {a.pool}/{SITES}/{site}@hyb-000001-bench-0000001" for site in sites])
+        a.run("zfs", "snapshot", "-r", f"{a.pool}/{SITES}@hyb-000001-bench-0000001")  # of all in one go
+        a.run("zfs", "destroy", f"{a.pool}/{SITES}@hyb-000001-bench-0000001")
         if self.fuse:  # the file of a pool can be copied whole: each daemon knows only its own
             image = a.host.where / f"{a.pool}.img"
             for machine in (a, b):
