@@ -35,7 +35,7 @@ SQUEEZED = 1 << 31
 """Set in the length of a compressed block."""
 LEVEL = 3
 """Zstandard's own choice: some 200 MB/s of a core, which is more than slow lines take."""
-REPORT_BYTES = 1024 * 1024
+REPORT_BYTES = 4 * 1024 * 1024
 REPORT_S = 0.5
 """What was moved is told after so much of it, or so long."""
 PATIENCE_S = 120.0

@@ -30,7 +30,7 @@ def daemon_dies_while_receiving(stage: Stage) -> None:
     stage.fault()
     try:
         with lying_in_wait(replica, "receive") as ambush:
-            ambush.arm(daemon(replica), "amid", stage.chance.uniform(0.05, 0.15))
+            ambush.arm(daemon(replica), "amid", stage.chance.uniform(0.12, 0.2))
             stage.unless(write(stage.lab.api(owner.name), SITE, BIG_BYTES), "person", "the change was not written")
             _killed(stage, replica, ambush, "receives")
         stage.wait(partial(_holds, replica, site), "its pool is back", 60.0)
