@@ -9,6 +9,7 @@ One cluster for the whole file; every test leaves all nodes up and the site serv
 from __future__ import annotations
 
 import datetime
+import functools
 import os
 import socket
 import subprocess
@@ -29,6 +30,7 @@ from hybrid.lab.client import ApiError
 from hybrid.lab.cluster import Lab
 from hybrid.lab.visitor import Unanswered, visit
 from tests.certs.authority import Authority, new_key, pem, text
+from tests.system.sshuser import SshUser
 
 pytestmark = [pytest.mark.cluster, pytest.mark.zfs, pytest.mark.lxc]
 IMAGES = Path(os.environ.get("HYBRID_IMAGES", "/var/cache/hybrid/images"))
@@ -47,6 +49,15 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         lab.deploy(SITE, "static", "n1")
         lab.wait(lambda: lab.api("n1").site(SITE)["safe_copies"] == 2, "both copies are there", 60)
         yield lab
+
+
+@pytest.fixture(scope="module")
+def ann(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> SshUser:
+    """Somebody who may log in to the site by SSH, through any node."""
+    ann = SshUser(lab, SITE, tmp_path_factory.mktemp("ann"))
+    for name in lab.nodes:
+        lab.wait(functools.partial(ann.is_in, name), f"{name} lets her in", 30)
+    return ann
 
 
 def serves(lab: Lab, node: str) -> bool:
@@ -89,14 +100,44 @@ class Visitor:
                 answered_s, self.answers = now_s, self.answers + 1
 
 
-def test_the_node_process_is_killed_and_nobody_notices(lab: Lab) -> None:
+def test_sessions_and_files_through_nodes_that_do_not_own_the_site(lab: Lab, ann: SshUser, tmp_path: Path) -> None:
+    """Shells, files and the past by OpenSSH's programs, in an image that has none of them; nobody else gets in."""
+    ran = ann.ssh("n2", "hostname; echo oops >&2; exit 3")
+    assert (ran.stdout, ran.stderr.splitlines()[-1], ran.returncode) == (f"{SITE}\n", "oops", 3)
+    letter = tmp_path / "letter.txt"
+    letter.write_text("by scp\n" * 100_000)
+    ran = ann.scp("n3", letter, "/srv/www/letter.txt")
+    assert ran.returncode == 0, ran.stderr
+    assert visit(lab.nodes["n2"].address, HOST, "/letter.txt") == letter.read_text()
+    ran = ann.sftp("n2", "cd /srv/www", "rename letter.txt moved.txt", "get moved.txt back.txt", "ls -l", "df")
+    assert ran.returncode == 0 and "moved.txt" in ran.stdout, ran.stderr
+    assert (ann.folder / "back.txt").read_text() == letter.read_text()
+    for user, command in (("nosuch", "true"), ("hello2", "true")):
+        ran = ann.ssh("n2", command, user)
+        assert ran.returncode == 255 and "Permission denied (publickey)" in ran.stderr
+    lab.wait(lambda: lab.any_api().site(SITE)["lag_s"] == 0.0, "all of it is in a snapshot", 60)
+    moment = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    assert ann.sftp("n3", "rm /srv/www/moved.txt").returncode == 0
+
+    def then() -> bool:
+        """A loaded machine needs longer to open the past than a login waits."""
+        ran = ann.sftp("n2", "get /srv/www/moved.txt then.txt", user=f"{SITE}#{moment}")
+        return ran.returncode == 0
+
+    lab.wait(then, "the past is there", 90)
+    assert (ann.folder / "then.txt").read_text() == letter.read_text()
+    assert ann.ssh("n3", "ls /srv/www/moved.txt").returncode != 0
+
+
+def test_the_node_process_is_killed_and_nobody_notices(lab: Lab, ann: SshUser) -> None:
     """SIGKILL of the control process: the container goes on, is adopted under the same claim, requests keep flowing."""
     before = lab.api("n2").site(SITE)
     init = lab.nodes["n1"].shell(["pgrep", "-f", "hybrid-init"]).stdout
-    with Visitor(lab, "n1") as visitor:
+    with Visitor(lab, "n1") as visitor, ann.session("n2") as session:
         lab.nodes["n1"].kill_process("node")
         time.sleep(1.0)  # long enough that the old API is certainly gone
         lab.wait(lambda: lab.api("n1").site(SITE)["state"] == "serving", "the node process is back", 30)
+        assert session.echoes("still here")
     after = lab.api("n2").site(SITE)
     assert (after["owner"], after["claim"]) == ("n1", before["claim"])
     assert lab.nodes["n1"].shell(["pgrep", "-f", "hybrid-init"]).stdout == init
@@ -114,11 +155,14 @@ def test_the_storage_daemon_is_killed_and_the_site_comes_back(lab: Lab) -> None:
     assert [visit(node.address, HOST, "/kept.txt") for node in lab.nodes.values()] == ["kept"] * 3
 
 
-def test_the_whole_node_is_killed_and_returns(lab: Lab) -> None:
+def test_the_whole_node_is_killed_and_returns(lab: Lab, ann: SshUser) -> None:
     """A power cut of the owner: others serve within twenty seconds; the node returns as a replica and nobody flaps."""
-    lab.nodes["n1"].kill()
-    took_s = lab.wait(lambda: serves(lab, "n2") and serves(lab, "n3"), "served by the others", 40)
-    assert took_s <= 20
+    with ann.session("n2") as session:
+        lab.nodes["n1"].kill()
+        took_s = lab.wait(lambda: serves(lab, "n2") and serves(lab, "n3"), "served by the others", 40)
+        assert took_s <= 20
+        assert "Log in again" in session.last_words()
+    lab.wait(lambda: ann.is_in("n3"), "she is let in again", 20)
     owner = lab.api("n2").site(SITE)["owner"]
     assert owner in ("n2", "n3")
     lab.start("n1")
@@ -127,12 +171,14 @@ def test_the_whole_node_is_killed_and_returns(lab: Lab) -> None:
     assert lab.api("n1").site(SITE)["owner"] == owner
 
 
-def test_a_planned_move_fails_no_request(lab: Lab) -> None:
+def test_a_planned_move_fails_no_request(lab: Lab, ann: SshUser) -> None:
     """A site moved to another node under load: every request is answered, none waits longer than a few seconds."""
     site = lab.api("n2").site(SITE)
     target = next(name for name in lab.nodes if name != site["owner"])
-    with Visitor(lab, "n2") as visitor:
+    with Visitor(lab, "n2") as visitor, ann.session("n2") as session:
         lab.api("n2").perform(f"/sites/{SITE}/move", {"to": target}, 60.0)
+        assert "Log in again" in session.last_words()
+        assert ann.is_in("n3")
     assert lab.api("n3").site(SITE)["owner"] == target
     assert visitor.longest_s < 8.0
     lab.wait(lambda: everywhere(lab), "served everywhere", 20)
