@@ -106,8 +106,9 @@ class Client(SSHClientTransport):
         return succeed(True)
 
     def connectionSecure(self) -> None:  # noqa: N802 (Conch's)
-        """See `SSHClientTransport`."""
-        self.requestService(self.auth)
+        """See `SSHClientTransport`: said after each exchange of keys."""
+        if self.connection is None:
+            self.requestService(self.auth)
 
     def receiveError(self, reasonCode: int, description: bytes) -> None:  # noqa: N802, N803 (Conch's)
         """See `SSHTransportBase`."""

@@ -508,6 +508,22 @@ def test_a_client_that_does_not_read(world: World, door: SshFactory) -> None:
     assert session.wire.producerState == "producing"
 
 
+def test_keys_that_are_exchanged_anew(world: World, door: SshFactory) -> None:
+    """While a client takes its time over that, what its sessions say is not kept for it, but waits where it is."""
+    pair = Pair(world, door)
+    channel = pair.open()
+    pair.ask(channel, b"shell")
+    session, _ = begun(world, pair, channel)
+    pair.client.sendKexInit()
+    pair.door_end.send(pair.client_end.taken())
+    assert session.wire.producerState == "paused"
+    pair.pump()
+    assert session.wire.producerState == "producing"
+    session.say(sessions.OUTPUT, b"after")
+    pair.pump()
+    assert channel.said == b"after"
+
+
 def test_a_session_that_does_not_read(world: World, door: SshFactory) -> None:
     """Its client's window stays shut, so no more than a window is ever kept."""
     pair = Pair(world, door)

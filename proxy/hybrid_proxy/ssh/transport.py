@@ -57,7 +57,7 @@ class SshTransport(SSHServerTransport):
     def __init__(self, source: tuple[str, int]) -> None:
         self.source = source
         self.login: Login | None = None
-        self.congested = False
+        self._is_full = False
         self.due_s = 0.0
         self._over = False
         self._heard_bytes = 0
@@ -169,14 +169,28 @@ class SshTransport(SSHServerTransport):
 
     # ------------------------------------------------------------------------------------------- back-pressure
 
+    @property
+    def congested(self) -> bool:
+        """Whether the client does not read, or keys are exchanged anew, so that what is said has to wait."""
+        return self._is_full or self._keyExchangeState != self._KEY_EXCHANGE_NONE
+
+    def sendKexInit(self) -> None:
+        """See `SSHTransportBase`: what sessions say is not piled up for as long as the client takes its time."""
+        super().sendKexInit()
+        self._flow()
+
+    def _newKeys(self) -> None:
+        super()._newKeys()
+        self._flow()
+
     def pauseProducing(self) -> None:
         """The client does not read."""
-        self.congested = True
+        self._is_full = True
         self._flow()
 
     def resumeProducing(self) -> None:
         """It does again."""
-        self.congested = False
+        self._is_full = False
         self._flow()
 
     def stopProducing(self) -> None:
