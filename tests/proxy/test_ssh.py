@@ -18,7 +18,7 @@ from hybrid.sessions import Messages, Opening, Size
 from hybrid_proxy.limits import Limits
 from hybrid_proxy.proxyv2 import header_bytes, parse_header
 from hybrid_proxy.route import Here, There
-from hybrid_proxy.ssh.door import SshFactory
+from hybrid_proxy.ssh.door import STRANGERS, SshFactory
 from hybrid_proxy.ssh.guesses import FREE, SLOWEST_S, Guesses
 from hybrid_proxy.ssh.transport import BEFORE_LOGIN
 from hybrid_proxy.ssh.userauth import ATTEMPTS
@@ -233,6 +233,33 @@ def test_a_slow_answer_is_waited_for(world: World, door: SshFactory) -> None:
     hasty.client.auth.offer(key_of(1))
     hasty.pump()
     assert hasty.client.disconnected == b"one try after the other"
+
+
+def test_connections_that_come_to_nothing_become_slow(world: World, door: SshFactory) -> None:
+    """Who has keys exchanged over and over waits before that; who only looks whether the port is open does not."""
+    for _ in range(FREE + 5):
+        world.plug(door).hang_up()
+    assert not door.guesses.wait_s("198.51.100.9", world.clock.seconds())
+    for _ in range(FREE + 5):
+        Pair(world, door, keys=()).door_end.hang_up()
+    pair = Pair(world, door)
+    assert pair.door_end.producerState == "paused"
+    world.pass_time(SLOWEST_S)
+    assert pair.door_end.producerState == "producing"
+    pair.door_end.hang_up()
+    other = world.plug(door, source="203.0.113.1")
+    assert other.producerState == "producing"
+
+
+def test_strangers_are_bounded(world: World, door: SshFactory) -> None:
+    """From however many sources; who has logged in takes nobody's place."""
+    for number in range(STRANGERS):
+        world.plug(door, source=f"203.0.{number}.1")
+    assert door.buildProtocol(IPv4Address("TCP", "198.51.100.9", 1)) is None
+    for transport in list(door.strangers)[:1]:
+        transport.transport.abortConnection()
+    assert Pair(world, door).client.connection is not None
+    assert len(door.strangers) == STRANGERS - 1 and len(door.transports) == STRANGERS
 
 
 def test_connections_of_one_source_are_bounded(world: World, door: SshFactory) -> None:

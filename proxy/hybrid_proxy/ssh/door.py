@@ -22,6 +22,8 @@ from hybrid_proxy.ssh.userauth import KeyRing, Login
 
 HOST_KEY = "ssh/host"
 """The name of the cluster's host key among the secrets."""
+STRANGERS = 300
+"""Connections without a login, from wherever; more are refused until some have logged in or left."""
 _KIND = b"ssh-ed25519"
 
 
@@ -46,6 +48,8 @@ class SshFactory(Factory[Any]):
         self.privateKeys: dict[bytes, Key] = {}
         self.publicKeys: dict[bytes, Key] = {}
         self.transports: set[SshTransport] = set()
+        self.strangers: set[SshTransport] = set()
+        """Those who have shown no key yet."""
         self.callers: set[Attendant] = set()
         """Sessions, and those who wait for one."""
 
@@ -69,7 +73,7 @@ class SshFactory(Factory[Any]):
     def buildProtocol(self, addr: IAddress | None) -> SshTransport | None:
         """See `IProtocolFactory`."""
         source = getattr(addr, "host", ""), getattr(addr, "port", 0)
-        if not self.privateKeys or not self.house.sources.enter(source[0]):
+        if not self.privateKeys or len(self.strangers) >= STRANGERS or not self.house.sources.enter(source[0]):
             return None
         transport = SshTransport(source)
         transport.factory = self

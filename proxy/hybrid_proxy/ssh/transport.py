@@ -16,7 +16,7 @@ from twisted.conch.ssh.transport import (
     DISCONNECT_SERVICE_NOT_AVAILABLE,
     SSHServerTransport,
 )
-from twisted.internet.interfaces import IPushProducer
+from twisted.internet.interfaces import IDelayedCall, IPushProducer
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger, LogPublisher
 from twisted.python.failure import Failure
@@ -63,6 +63,7 @@ class SshTransport(SSHServerTransport):
         self._heard_bytes = 0
         self._idle_at_bytes = -1
         self._exchanges = 0
+        self._wait: IDelayedCall | None = None
 
     def connectionMade(self) -> None:
         """See `twisted.internet.protocol.Protocol`."""
@@ -72,7 +73,12 @@ class SshTransport(SSHServerTransport):
         self.due_s = house.deadlines.now_s + house.limits.login_s
         house.deadlines.watch(self)
         self.factory.transports.add(self)
+        self.factory.strangers.add(self)
         super().connectionMade()
+        wait_s = self.factory.guesses.wait_s(self.source[0], self.factory.clock.seconds())
+        if wait_s > 0:
+            self.transport.pauseProducing()
+            self._wait = self.factory.clock.callLater(wait_s, self.transport.resumeProducing)
 
     def dataReceived(self, data: bytes) -> None:
         """See `twisted.internet.protocol.Protocol`."""
@@ -116,6 +122,7 @@ class SshTransport(SSHServerTransport):
         """Somebody showed a key."""
         house = self.factory.house
         self.login = login
+        self.factory.strangers.discard(self)
         self.due_s = house.deadlines.now_s + house.limits.tunnel_idle_s
         self.factory.guesses.right(self.source[0])
         self.log.info("{key} logs in to {site}", key=login.key, site=login.site, moment=login.moment)
@@ -162,6 +169,11 @@ class SshTransport(SSHServerTransport):
         self._over = True
         house.deadlines.forget(self)
         self.factory.transports.discard(self)
+        self.factory.strangers.discard(self)
+        if self._wait is not None and self._wait.active():
+            self._wait.cancel()
+        if self.login is None and self._exchanges:
+            self._wrong()
         house.sources.leave(self.source[0])
         service: Any = self.service
         if service is not None:
