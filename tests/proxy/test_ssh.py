@@ -456,8 +456,8 @@ def test_a_session_ends_with_its_owner(world: World, door: SshFactory) -> None:
     for change, text in (
         (world.site(epoch=2, owner=OTHER, keys=key), b"moves to another server"),
         (world.site(state="stopped", keys=key), b"switched off"),
-        (world.site(state="changing", keys=key), b"moves to another server"),
     ):
+        world.sites.clear()
         world.follow(world.site(keys=key))
         pair = Pair(world, door)
         channel = pair.open()
@@ -467,6 +467,7 @@ def test_a_session_ends_with_its_owner(world: World, door: SshFactory) -> None:
         door.follow()
         pair.pump()
         assert text in channel.errors and channel.status == 255 and session.wire.closed
+    world.sites.clear()
     world.follow(world.site(keys=key))
     pair = Pair(world, door)
     channel = pair.open()
@@ -474,6 +475,23 @@ def test_a_session_ends_with_its_owner(world: World, door: SshFactory) -> None:
     begun(world, pair, channel)[0].wire.hang_up()
     pair.pump()
     assert b"log in again" in channel.errors.lower() and channel.status == 255
+
+
+def test_a_session_whose_container_stops(world: World, door: SshFactory) -> None:
+    """That its owner is not serving ends none: its node process may start anew. That its command is killed does."""
+    key = (line_of(key_of(1)),)
+    pair = Pair(world, door)
+    channel = pair.open()
+    pair.ask(channel, b"shell")
+    session, _ = begun(world, pair, channel)
+    world.follow(world.site(state="changing", keys=key))
+    door.follow()
+    session.say(sessions.OUTPUT, b"still here")
+    pair.pump()
+    assert channel.said == b"still here" and not channel.ended
+    session.say(sessions.KILLED, b"KILL")
+    pair.pump()
+    assert b"moves to another server" in channel.errors and channel.status == 255
 
 
 def test_refused_by_the_node_process(world: World, door: SshFactory) -> None:
@@ -600,6 +618,7 @@ def test_a_past_moment(world: World, door: SshFactory) -> None:
     del world.sites[SiteId("preview-1")]
     world.follow()
     door.follow()
+    session.say(sessions.KILLED, b"KILL")
     pair.pump()
     assert channel.status == 255 and session.wire.closed
     assert Pair(world, door, b"x#2h", (key_of(2),)).client.connection is None

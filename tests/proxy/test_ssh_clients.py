@@ -147,6 +147,7 @@ async def test_a_site_that_moves(owner: tuple[Owner, Client]) -> None:
     while not (node.home / "begun").exists():
         await deferLater(reactor, 0.05)
     node.nodes.follow(state="changing")
+    node.sittings[-1].end()  # its container stops
     _, err, status = await running
     assert "the site moves to another server" in err and status == 255, err
     coming = Deferred.fromCoroutine(client.ssh("echo", "hello"))

@@ -129,15 +129,14 @@ def test_sessions_and_files_through_nodes_that_do_not_own_the_site(lab: Lab, ann
     assert ann.ssh("n3", "ls /srv/www/moved.txt").returncode != 0
 
 
-def test_the_node_process_is_killed_and_nobody_notices(lab: Lab, ann: SshUser) -> None:
+def test_the_node_process_is_killed_and_nobody_notices(lab: Lab) -> None:
     """SIGKILL of the control process: the container goes on, is adopted under the same claim, requests keep flowing."""
     before = lab.api("n2").site(SITE)
     init = lab.nodes["n1"].shell(["pgrep", "-f", "hybrid-init"]).stdout
-    with Visitor(lab, "n1") as visitor, ann.session("n2") as session:
+    with Visitor(lab, "n1") as visitor:
         lab.nodes["n1"].kill_process("node")
         time.sleep(1.0)  # long enough that the old API is certainly gone
         lab.wait(lambda: lab.api("n1").site(SITE)["state"] == "serving", "the node process is back", 30)
-        assert session.echoes("still here")
     after = lab.api("n2").site(SITE)
     assert (after["owner"], after["claim"]) == ("n1", before["claim"])
     assert lab.nodes["n1"].shell(["pgrep", "-f", "hybrid-init"]).stdout == init
@@ -155,14 +154,11 @@ def test_the_storage_daemon_is_killed_and_the_site_comes_back(lab: Lab) -> None:
     assert [visit(node.address, HOST, "/kept.txt") for node in lab.nodes.values()] == ["kept"] * 3
 
 
-def test_the_whole_node_is_killed_and_returns(lab: Lab, ann: SshUser) -> None:
+def test_the_whole_node_is_killed_and_returns(lab: Lab) -> None:
     """A power cut of the owner: others serve within twenty seconds; the node returns as a replica and nobody flaps."""
-    with ann.session("n2") as session:
-        lab.nodes["n1"].kill()
-        took_s = lab.wait(lambda: serves(lab, "n2") and serves(lab, "n3"), "served by the others", 40)
-        assert took_s <= 20
-        assert "Log in again" in session.last_words()
-    lab.wait(lambda: ann.is_in("n3"), "she is let in again", 20)
+    lab.nodes["n1"].kill()
+    took_s = lab.wait(lambda: serves(lab, "n2") and serves(lab, "n3"), "served by the others", 40)
+    assert took_s <= 20
     owner = lab.api("n2").site(SITE)["owner"]
     assert owner in ("n2", "n3")
     lab.start("n1")
@@ -171,14 +167,12 @@ def test_the_whole_node_is_killed_and_returns(lab: Lab, ann: SshUser) -> None:
     assert lab.api("n1").site(SITE)["owner"] == owner
 
 
-def test_a_planned_move_fails_no_request(lab: Lab, ann: SshUser) -> None:
+def test_a_planned_move_fails_no_request(lab: Lab) -> None:
     """A site moved to another node under load: every request is answered, none waits longer than a few seconds."""
     site = lab.api("n2").site(SITE)
     target = next(name for name in lab.nodes if name != site["owner"])
-    with Visitor(lab, "n2") as visitor, ann.session("n2") as session:
+    with Visitor(lab, "n2") as visitor:
         lab.api("n2").perform(f"/sites/{SITE}/move", {"to": target}, 60.0)
-        assert "Log in again" in session.last_words()
-        assert ann.is_in("n3")
     assert lab.api("n3").site(SITE)["owner"] == target
     assert visitor.longest_s < 8.0
     lab.wait(lambda: everywhere(lab), "served everywhere", 20)

@@ -234,6 +234,8 @@ class Attendant(Caller):
             channel.say(body)
         elif kind == sessions.ERRORS:
             channel.say(body, is_error=True)
+        elif kind in (sessions.STATUS, sessions.KILLED) and not isinstance(self._now(), Here | There):
+            self._say_and_end(MOVED)  # the container was stopped under it
         elif kind == sessions.STATUS and len(body) == 4:
             self._end(b"exit-status", body)
         elif kind == sessions.KILLED:
@@ -271,13 +273,17 @@ class Attendant(Caller):
         self._say_and_end(MOVED)
 
     def follow(self) -> None:
-        """The routes changed: a session ends where its site does not run as it did."""
-        if self._splice is None or self._ended:
+        """
+        The routes changed: a session ends where its site is off, or somebody else's.
+
+        While its owner is not serving, it may only be that its node process starts anew; what stops, stops the session.
+        """
+        now = self.destination
+        if self._splice is None or self._ended or now is None:
             return
-        route, now = self._now(), self.destination
-        if isinstance(route, Stopped):
+        if isinstance(self._now(), Stopped):
             self._say_and_end(SWITCHED_OFF)
-        elif not isinstance(route, Here | There) or now is None or route.claim != now.claim:
+        elif self._house.routes.claim(now.site) > now.claim:
             self._say_and_end(MOVED)
 
     def client_gone(self) -> None:
