@@ -20,6 +20,7 @@ from hybrid.lab.cluster import BASE, ZONE, Lab
 from hybrid.lab.command import LabError
 from hybrid.lab.console import Console
 from hybrid.lab.leftovers import remove_leftovers
+from hybrid.lab.spike import BURSTING
 from hybrid.lab.story import Story
 
 IMAGES = ("php", "static")
@@ -54,7 +55,7 @@ def main(argv: Sequence[str]) -> int:
     say = Clock().say
     for name in remove_leftovers():
         say(f"removed what an earlier run ({name}) left")
-    lab = Lab(options.nodes, options.image_dir, options.base_dir, say, options.keep)
+    lab = Lab(options.nodes, options.image_dir, options.base_dir, say, options.keep, bursting=BURSTING)
     try:
         return _story(lab, options.json, say) if options.story else _demo(lab, say)
     except LabError as error:

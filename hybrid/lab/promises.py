@@ -26,6 +26,9 @@ class Figures:
     undo_s: float | None = None
     file_restore_s: float | None = None
     partition_both_sides_served: bool | None = None
+    burst_s: float | None = None
+    burst_lost: int | None = None
+    burst_p95_s: float | None = None
     stashes: int | None = None
     reasons: dict[str, str] = field(default_factory=dict)
 
@@ -68,6 +71,9 @@ PROMISES = (
     Promise("undo_s", "and forth again", 10.0),
     Promise("file_restore_s", "one deleted file back", 5.0),
     Promise("partition_both_sides_served", "data centres cut apart: both sides served", True),
+    Promise("burst_s", "a site gets busy: its neighbours have left", 60.0),
+    Promise("burst_p95_s", "and then 95 of 100 of its pages take", 5.0),
+    Promise("burst_lost", "requests lost meanwhile, to any of them", 0.0),
     Promise("writes_lost", "acknowledged writes lost, in all of this", 0.0),
 )
 

@@ -19,6 +19,7 @@ from hybrid.lab.guestbook import HOST, SITE, Guestbook
 from hybrid.lab.node import Node
 from hybrid.lab.probes import DnsProbe, HttpProbe, PeerProbe, probing
 from hybrid.lab.promises import Figures
+from hybrid.lab.spike import Spike
 from hybrid.lab.visitor import Unanswered
 from hybrid.lab.writers import Journal, Writers
 
@@ -54,6 +55,7 @@ class Story:
             (self.roll_back, ("rollback_s", "undo_s")),
             (self.restore_a_file, ("file_restore_s",)),
             (self.cut_the_data_centres, ("partition_both_sides_served",)),
+            (Spike(self._lab, self._site, self.figures, self._say).tell, ("burst_s", "burst_p95_s", "burst_lost")),
             (self.count_writes, ("writes_acked", "writes_on_main_line", "writes_in_stash", "writes_lost", "stashes")),
         ]
         for chapter, names in chapters:
