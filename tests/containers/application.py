@@ -28,9 +28,10 @@ from hybrid_containers.recipe import load_manifest
 from hybrid_containers.runtime import LxcContainers
 
 REACTOR = cast(Reactor, reactor)
-SITE = SiteId("s-lxc-application")
-SUBNET = "10.97.0.0/24"
-ADDRESS = "10.97.0.2"
+SUBNET = "10.97.0.0/16"
+GATEWAY = gateway_of(SUBNET)
+ADDRESS = "10.97.1.1"
+SECOND = "10.97.1.2"
 START_S = 60.0
 
 
@@ -44,7 +45,7 @@ class Application:
 
     async def run(self, *argv: str, stdin: bytes = b"") -> Executed:
         """A command in it."""
-        return await self.containers.execute(SITE, argv, stdin, timeout_s=60)
+        return await self.containers.execute(self.spec.site, argv, stdin, timeout_s=60)
 
     async def outside(self, *argv: str) -> Executed:
         """A command on the machine, such as a client of it at `ADDRESS`."""
@@ -55,24 +56,29 @@ class Application:
         await self.containers.start(self.spec)
         until_s = REACTOR.seconds() + START_S
         while not await self._works():
-            assert REACTOR.seconds() < until_s, await self.containers.logs(SITE)
+            assert REACTOR.seconds() < until_s, await self.containers.logs(self.spec.site)
             await deferLater(REACTOR, 0.1)
 
     async def _works(self) -> bool:
         if self.manifest.health.command:
             return (await self.run(*self.manifest.health.command)).status == 0
-        opened = [f"exec 3<>/dev/tcp/{ADDRESS}/{port.port}" for port in self.manifest.ports]
+        opened = [f"exec 3<>/dev/tcp/{self.spec.address}/{port.port}" for port in self.manifest.ports]
         return (await self.outside("bash", "-c", " && ".join(opened))).status == 0
 
     async def restart(self) -> None:
         """As after a power cut."""
-        await self.containers.stop(SITE, grace_s=0)
+        await self.containers.stop(self.spec.site, grace_s=0)
         await self.start()
 
 
 @asynccontextmanager
-async def application(image: str, name: str) -> AsyncIterator[Application]:
-    """One of `image`, for a site called `name`, of which nothing is left afterwards; skips where it is not built."""
+async def application(image: str, name: str, address: str = ADDRESS, private: str = "") -> AsyncIterator[Application]:
+    """
+    One of `image`, for a site called `name`, of which nothing is left afterwards; skips where it is not built.
+
+    Args:
+        private: See `hybrid.deeds.CreateSite`.
+    """
     tar = Path(os.environ.get("HYBRID_IMAGES", "/var/cache/hybrid/images"), image + ".tar")
     if not tar.exists():
         pytest.skip(f"there is no {tar}: `make images` builds it")
@@ -84,20 +90,20 @@ async def application(image: str, name: str) -> AsyncIterator[Application]:
         state_dir=str(folder / "state"),
         bridge="hybtest2",
         subnet=SUBNET,
-        cgroup=f"hybtest-{os.getpid()}-application",
+        cgroup=f"hybtest-{os.getpid()}-{name}",
     )
     containers = LxcContainers(REACTOR, settings)
     manifest = load_manifest(tar.with_suffix(".toml"))
     spec = ContainerSpec(
-        site=SITE,
+        site=SiteId(f"s-lxc-{name}"),
         hostname=name,
         root=str(folder / "root"),
-        id_base=3_200_000,
-        address=ADDRESS,
-        prefix=24,
-        gateway=gateway_of(SUBNET),
+        id_base=3_200_000 + 65536 * int(address.rpartition(".")[2]),
+        address=address,
+        prefix=16,
+        gateway=GATEWAY,
         init=manifest.init,
-        environment={**manifest.environment, "HYBRID_SITE": name},
+        environment={**manifest.environment, "HYBRID_SITE": name, "HYBRID_GATEWAY": GATEWAY},
         memory_bytes=manifest.memory_bytes,
         cpus=2.0,
         pids=manifest.pids,
@@ -106,12 +112,12 @@ async def application(image: str, name: str) -> AsyncIterator[Application]:
         (folder / "root").mkdir()
         subprocess.run(["tar", "-xf", tar, "-C", folder / "root"], check=True)
         await shift_owners(REACTOR, folder / "root", spec.id_base)
-        await imprint(REACTOR, folder / "root", spec.id_base, "")
+        await imprint(REACTOR, folder / "root", spec.id_base, private)
         await containers.prepare()
         made = Application(containers, manifest, spec)
         await made.start()
         yield made
     finally:
-        await containers.stop(SITE, grace_s=0)
+        await containers.stop(spec.site, grace_s=0)
         await containers.close()
         shutil.rmtree(folder)
