@@ -73,3 +73,16 @@ async def test_redis_keeps_what_it_acknowledged(namespaces: None) -> None:
         assert b"NOAUTH" in (await redis.run("redis-cli", "get", "a")).stdout
         await redis.restart()
         assert (await redis.run("sh", "-c", f"{line} get a")).stdout == b"1\n"
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_plain_debian_stays(namespaces: None) -> None:
+    """Packages can be managed in it, cron runs, and what is put into the folder of services runs from then on."""
+    async with application("debian", "box") as box:
+        assert (await box.run("sh", "-c", "dpkg --audit && apt-get check -qq && pgrep -x cron")).status == 0
+        service = b"#!/bin/sh\ndate > /srv/started\nexec sleep infinity\n"
+        script = "cat > /etc/hybrid/services/mine && chmod 755 /etc/hybrid/services/mine"
+        assert (await box.run("sh", "-c", script, stdin=service)).status == 0
+        await box.restart()
+        wait = "for try in $(seq 100); do [ -s /srv/started ] && exit; sleep 0.1; done; exit 1"
+        assert (await box.run("sh", "-c", wait)).status == 0
