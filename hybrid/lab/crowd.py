@@ -19,6 +19,9 @@ from pathlib import Path
 from hybrid.lab.measures import Answered
 from hybrid.lab.visitor import Unanswered, visit
 
+END_S = 60.0
+"""Who waits for a page waits for half a minute at most."""
+
 
 @contextmanager
 def crowd(address: str, host: str, path: str, people: int, heard: Path) -> Iterator[None]:
@@ -29,7 +32,11 @@ def crowd(address: str, host: str, path: str, people: int, heard: Path) -> Itera
         try:
             yield
         finally:
-            process.communicate(timeout=60.0)
+            try:
+                process.communicate(timeout=END_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.communicate()
 
 
 def read(heard: Path) -> list[Answered]:
