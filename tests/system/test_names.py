@@ -47,6 +47,7 @@ server:
   use-syslog: no
   do-not-query-localhost: no
   module-config: "iterator"
+  local-zone: "test." nodefault
 stub-zone:
   name: "hybrid.test"
 {servers}
@@ -274,7 +275,8 @@ def test_a_resolver_reaches_the_site_through_a_failover(lab: Lab, place: Path) -
             processes.append(subprocess.Popen([found, "-d", "-c", str(place / name / "conf")]))
         owner = lab.api("n2").site(SITE)["owner"]
         kept = floating(lab.network)
-        lab.wait(lambda: reached(ports["warm"]) and serves(kept), "reached before", 60)
+        lab.wait(lambda: reached(ports["warm"]), "reached through the resolver", 60)
+        lab.wait(lambda: serves(kept), "reached at the floating address", 60)
         killed_s = time.monotonic()
         lab.nodes[owner].kill()
         others = [node for node in lab.nodes.values() if node.name != owner]
