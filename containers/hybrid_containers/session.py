@@ -121,6 +121,8 @@ def _forked(run: Callable[[], None]) -> None:
     try:
         for number in (signal.SIGPIPE, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
+        with open("/proc/self/oom_score_adj", "w") as score:
+            score.write("0")  # the node process's own may be one that nobody kills
         run()
     except Exception as error:
         os.write(2, f"{error}\n".encode("utf-8", "replace"))

@@ -127,6 +127,9 @@ def test_sessions_and_files_through_nodes_that_do_not_own_the_site(lab: Lab, ann
     lab.wait(then, "the past is there", 90)
     assert (ann.folder / "then.txt").read_text() == letter.read_text()
     assert ann.ssh("n3", "ls /srv/www/moved.txt").returncode != 0
+    for preview in lab.any_api().items(f"/sites/{SITE}/previews"):
+        lab.any_api().fetch("DELETE", f"/sites/{SITE}/previews/{preview['id']}")
+    lab.any_api().fetch("DELETE", f"/sites/{SITE}/marks/good")
 
 
 def test_the_node_process_is_killed_and_nobody_notices(lab: Lab) -> None:
