@@ -48,6 +48,8 @@ class Sleeping:
         self._clock, self._holdings, self._terms = clock, holdings, terms
         self._tasks, self._event = tasks, event
         self._idleness = Idleness()
+        self._called: set[SiteId] = set()
+        """Sites that somebody asked for while they were being stopped."""
 
     def observe(self, fact: Fact) -> None:
         """A front door of this node tells something."""
@@ -57,7 +59,8 @@ class Sleeping:
             site = SiteId(fact.site)
             holding = self._mine(site)
             if holding is not None and holding.spec.asleep and holding.spec.is_on:
-                self._tasks.start(site, "wake", partial(self._wake, site))
+                if not self._tasks.start(site, "wake", partial(self._wake, site)):
+                    self._called.add(site)
 
     def look(self) -> None:
         """Decide about every site that may sleep, and begin what is to be done. What is busy is looked at later."""
@@ -110,11 +113,15 @@ class Sleeping:
 
     async def _shut(self, site: SiteId) -> None:
         self._idleness.shut(site)
+        self._called.discard(site)
         await self._terms.halt(site)
         self._event("asleep", site, "nobody asked for it: its container is stopped until somebody does")
+        if site in self._called:
+            await self._wake(site)
 
     async def _wake(self, site: SiteId) -> None:
         began_s = self._clock.seconds()
+        self._called.discard(site)
         still_running = self._idleness.woken(site, began_s)
         await self._say(site, asleep=False)
         if still_running:
