@@ -45,6 +45,15 @@ _ENVIRONMENT = {
     "LC_ALL": "C.UTF-8",
     "HOME": "/root",
 }
+_APART = """
+set -e
+[ -L /sys/fs/cgroup/cpu ] && grep -q ':cpu:' /proc/self/cgroup || exit 0
+mount -o remount,rw /sys/fs/cgroup
+find /sys/fs/cgroup -mindepth 1 -maxdepth 1 -type l -delete
+for one in cpu cpuacct; do mkdir -p /sys/fs/cgroup/$one; mount -t cgroup -o $one cgroup /sys/fs/cgroup/$one; done
+rmdir /sys/fs/cgroup/*,* /sys/fs/cgroup/hugetlb /sys/fs/cgroup/perf_event || true
+"""
+"""On a machine whose hierarchies of version 1 are not joined as systemd expects, those it could not mount."""
 _BOOTED = """\
 lxc.rootfs.path = dir:{root}
 lxc.uts.name = debian
@@ -112,6 +121,7 @@ class System:
             assert time.monotonic() < end_s, self.log_end()
             time.sleep(0.3)
         self.run("mount", "--make-rshared", "/")  # so it is on a machine; systemd leaves that to who made the container
+        self.run("bash", "-c", _APART)
         self.run("ip", "addr", "add", f"{ADDRESS}/24", "dev", "lo")
 
     def _attached(self, *argv: str, deadline_s: float = 30.0) -> subprocess.CompletedProcess[bytes]:
