@@ -231,6 +231,7 @@ def writes(where: Stage) -> list[Row]:
         ours.append(beside_ours.p95_ms / rest.p95_ms)
         raw.append(beside_raw.p95_ms / rest.p95_ms)
         base = newer
+    b.order("gentle", on=False)
     case = "a large stream comes in: writes of a site there, p95"
     told = f"at {statistics.median(speeds):.1f} MB/s; the same from raw ZFS: {statistics.median(raw):.2f}"
     return [row(case, "times that at rest", statistics.median(ours), None, None, 2.0, told)]
