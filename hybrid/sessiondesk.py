@@ -2,7 +2,7 @@
 Where the front doors of this node ask for sessions in containers: a local socket that speaks `hybrid.sessions`. Shell.
 
 Only the opening is read here. Then the connection is given to a process of the session's own and forgotten, so that no
-byte of it goes through this process, and a restart of this process ends none.
+byte of it goes through this process.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 One session of somebody who logged in: `python -I -m hybrid_containers.session`, a process of its own. Does I/O.
 
 Standard input is the connection to the front door (`hybrid.sessions`); file descriptor 3 says what to run (`Task`,
-JSON). No byte of it goes through the node process, whose end it outlives. It ends with its command, or with its
+JSON). No byte of it goes through the node process. It ends with its command, or with its
 connection: then the command is hung up on, and killed `HANGUP_S` later. What is not read is not taken from the command,
 and what the command does not take is not read, so nothing piles up here. The standard library only: it starts at once.
 """
