@@ -60,6 +60,8 @@ lxc.uts.name = debian
 lxc.net.0.type = empty
 lxc.mount.auto = proc:rw sys:rw cgroup:rw
 lxc.mount.entry = /dev/fuse dev/fuse none bind,create=file 0 0
+lxc.mount.entry = proc dev/.lxc/proc proc create=dir,optional 0 0
+lxc.mount.entry = sys dev/.lxc/sys sysfs create=dir,optional 0 0
 lxc.autodev = 1
 lxc.pty.max = 16
 lxc.tty.max = 0
