@@ -170,8 +170,8 @@ VISIT = (
 
 
 def inits(system: System) -> list[str]:
-    """Pids of the first processes of the sites' containers."""
-    return system.run("pgrep", "-f", "hybrid-init").split()
+    """The pid of the first process of the site's container."""
+    return system.run("pgrep", "-o", "-f", "hybrid-init").split()
 
 
 def state(system: System, unit: str) -> str:
