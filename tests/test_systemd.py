@@ -140,3 +140,26 @@ def free_port() -> int:
     """One that was free just now."""
     with bound(socket.SOCK_STREAM, "127.0.0.1", 0) as probe:
         return int(probe.getsockname()[1])
+
+
+STARTED = """
+import os
+os.environ["LISTEN_PID"] = str(os.getpid())
+from hybrid.main import main
+try:
+    main([{process!r}, "--help"])
+except SystemExit:
+    pass
+from hybrid.systemd import SYSTEMD
+print(sorted(SYSTEMD._kept))
+"""
+
+
+@pytest.mark.parametrize("process", ["proxy", "dns"])
+def test_a_process_gets_what_was_kept_for_it(process: str) -> None:
+    """Before Twisted, which takes it out of the environment when it is imported: two sockets, of which nobody accepts
+    from one, would hang every other visitor."""
+    environment = {**os.environ, "LISTEN_FDS": "2", "LISTEN_FDNAMES": "tcp-80:tcp-443"}
+    program = STARTED.format(process=process)
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=60)
+    assert done.stdout.splitlines()[-1] == "['tcp-443', 'tcp-80']", done.stderr
