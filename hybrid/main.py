@@ -20,9 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     process = process_of(words)
     if process is not None:
-        import_module(
-            "hybrid.systemd"
-        )  # first: Twisted takes kept sockets out of the environment, and does not use them
+        import_module("hybrid.systemd")  # first: Twisted takes what is kept for us out of the environment
         module, rest = process
         return int(import_module(module).main(rest) or 0)
     if words == ["--version"]:
