@@ -17,7 +17,7 @@ from twisted.logger import Logger
 
 from hybrid import crashpoint
 from hybrid.deeds import TimeMachine
-from hybrid.errors import Busy, ContainerError, HybridError
+from hybrid.errors import Busy, ContainerError, HybridError, NoSuchDataset
 from hybrid.hosting.addresses import address_of, container_spec
 from hybrid.hosting.claims import Claims
 from hybrid.hosting.holdings import Holding, Holdings, dataset_of
@@ -159,6 +159,8 @@ class Terms:
                     await self._machine.snapshot(site, holding.claim, only_if_changed=True)
                 crashpoint.reached("close-kept")
                 await self._holdings.release(site)
+        except NoSuchDataset:  # all of it was set aside: there is nothing left to close, nor to claim
+            self._holdings.forget(site)
         except HybridError as error:
             self._holdings.update(site, trouble=f"it cannot be closed here: {error}")
             raise

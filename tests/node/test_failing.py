@@ -257,3 +257,18 @@ def test_what_an_earlier_process_left_running_and_cannot_be_stopped_is_cut_off(c
     assert [one.kind for one in a.core.hosting.decisions()] == ["stash"]
     kept = {a.pool.files(f"stash/{stash.id}").get("guestbook") for stash in a.core.replicator.stashes(spec.id)}
     assert kept == {b"late"}
+
+
+def test_a_term_of_which_nothing_is_left_ends(cluster: Cluster) -> None:
+    """A node whose main line was set aside, all of it, claims nothing any more, and takes the site again."""
+    spec = cluster.create()
+    cluster.wait(15)
+    b = cluster.members["b"]
+    cluster.run(b.pool.rename(dataset_of(spec.id), f"stash/{spec.id}.000001.bbbbbbbb.none"))
+    cluster.run(b.core.replicator.admit(spec.id))
+    cluster.run(b.core._terms.close(spec.id))
+    assert b.core._holdings.get(spec.id) is None
+    cluster.members["a"].write(spec.id, "guestbook", b"since")
+    cluster.wait(90)
+    assert b.files(spec.id)["guestbook"] == b"since"
+    assert cluster.owners(spec) == {"a": "a", "b": "a", "c": "a"}
