@@ -42,6 +42,7 @@ from hybrid.sessions import (
 )
 from hybrid_containers import sftp
 from hybrid_containers.inside import Door, Gone
+from hybrid_containers.sparing import like_any_other
 
 CHUNK = 32 * 1024
 BEHIND = 128 * 1024
@@ -121,8 +122,7 @@ def _forked(run: Callable[[], None]) -> None:
     try:
         for number in (signal.SIGPIPE, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
-        with open("/proc/self/oom_score_adj", "w") as score:
-            score.write("0")  # the node process's own may be one that nobody kills
+        like_any_other()
         run()
     except Exception as error:
         os.write(2, f"{error}\n".encode("utf-8", "replace"))

@@ -23,6 +23,7 @@ import lxc
 import msgspec
 
 from hybrid_containers.calls import Call, Frames, Reply, frame
+from hybrid_containers.sparing import like_any_other
 
 _decode = msgspec.msgpack.Decoder(Call).decode
 
@@ -149,6 +150,7 @@ def perform(call: Call) -> None:
     """Do it, in this process. Raises `RuntimeError` with the reason in words."""
     if call.verb == "start":
         check_root(call.root, call.id_base)
+        like_any_other()
     container = lxc.Container(call.name, call.home)
     if call.verb == "start":
         done = container.start(cmd=call.init)
