@@ -64,7 +64,7 @@ def test_every_site_and_all_configuration_comes_back_from_the_pools(lab: Lab, tm
         shutil.rmtree(node.state_dir)
         node.state_dir.mkdir()
 
-    n1.run([*HYBRID, "init", "--recover", "--wait", "45s", "--root", str(tmp_path / "root.pem"), *lab.options(n1)])
+    n1.run([*HYBRID, "init", "--recover", "--wait", "90s", "--root", str(tmp_path / "root.pem"), *lab.options(n1)])
     lab.start("n1")
     assert lab.api("n1").call("GET", "/defaults")["retention"] == "all for 2h, daily for 90d"
     token = lab.api("n1").call("POST", "/join-tokens", {})["token"]
