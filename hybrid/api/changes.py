@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hybrid.api.render import node_name
+from hybrid.api.names import node_name
 from hybrid.cluster.room import MEANS, level, percent
 from hybrid.model import Fact, HistoryThinned, NodeId, SendFailed, SiteId, SnapshotFailed, StorageFailed, StreamBroken
 from hybrid.view import NodeView, SiteView, View, difference

@@ -14,7 +14,7 @@ from typing import get_args
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 
-from hybrid.api.render import node_name
+from hybrid.api.names import node_name
 from hybrid.api.status import can_lose_nodes
 from hybrid.deeds import TransferSeen
 from hybrid.model import NodeId

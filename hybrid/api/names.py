@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from hybrid.errors import BadRequest
 from hybrid.model import NodeId
+from hybrid.view import View
 
 RULE = "lower-case letters, digits and inner hyphens (a-z 0-9 -), 1 to 63 of them, beginning and ending with no hyphen"
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
@@ -78,3 +79,11 @@ def nearest(wrong: str, known: Iterable[str]) -> str:
     """`did you mean "…"?` when one of `known` is close to `wrong`, else an empty string."""
     near = difflib.get_close_matches(wrong, sorted(known), n=1)
     return f'did you mean "{near[0]}"?' if near else ""
+
+
+def node_name(view: View, node: NodeId | None) -> str:
+    """The name of a node for people; its id where the name is not known; `""` for none."""
+    if node is None:
+        return ""
+    known = view.nodes.get(node)
+    return known.name if known else node

@@ -8,9 +8,9 @@ from contextlib import suppress
 import msgspec
 
 from hybrid.api.calls import Actor, Answer, Call, problem_answer
+from hybrid.api.names import node_name
 from hybrid.api.pieces import PIECE, Pieces
 from hybrid.api.problems import Refusal, of_error, problem
-from hybrid.api.render import node_name
 from hybrid.errors import Busy, NoSuchPath, PeerError, TooLarge
 from hybrid.model import NodeId
 from hybrid.ports import ByteSource, Peers

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from hybrid.api.moments import rfc3339
+from hybrid.api.names import node_name
 from hybrid.cluster.bursting import busiest_part
 from hybrid.cluster.draining import Plan
 from hybrid.load import IDLE, NodeLoad, Placed, SiteLoad
@@ -128,13 +129,13 @@ def drain(view: View, planned: Plan, now_s: float) -> DrainAnswer:
     me = view.nodes.get(view.me)
     names = {site: seen.spec.name for site, seen in view.sites.items()}
     return DrainAnswer(
-        node=_name(view, view.me),
+        node=node_name(view, view.me),
         draining=me is not None and me.draining,
-        sites=tuple(PlaceAnswer(site=names[site], to=_name(view, to)) for site, to in planned.to.items()),
+        sites=tuple(PlaceAnswer(site=names[site], to=node_name(view, to)) for site, to in planned.to.items()),
         stuck=tuple(StuckAnswer(site=names[site], why=why) for site, why in planned.stuck.items()),
         seconds=round(planned.seconds, 1),
         as_of=rfc3339(now_s),
-        from_node=_name(view, view.me),
+        from_node=node_name(view, view.me),
     )
 
 
@@ -152,37 +153,32 @@ def why(view: View, site: SiteView, told: Why, now_s: float) -> WhyAnswer:
     """`told` by this node about `site`, which it owns."""
     return WhyAnswer(
         site=site.spec.name,
-        owner=_name(view, view.me),
+        owner=node_name(view, view.me),
         sentence=_sentence(view, site, told),
         moves=tuple(_came(view, one) for one in told.placed),
         load=load(told.load),
         node=capacity(told.here),
         hot=told.hot,
         stays=told.stays,
-        others=tuple(VerdictAnswer(node=_name(view, one.node), against=one.against) for one in told.others),
+        others=tuple(VerdictAnswer(node=node_name(view, one.node), against=one.against) for one in told.others),
         made_room=tuple(
-            LeftAnswer(at=rfc3339(one.at_s), site=one.name, to=_name(view, one.to), why=one.why)
+            LeftAnswer(at=rfc3339(one.at_s), site=one.name, to=node_name(view, one.to), why=one.why)
             for one in told.made_room
         ),
         as_of=rfc3339(now_s),
-        from_node=_name(view, view.me),
+        from_node=node_name(view, view.me),
     )
 
 
 def _came(view: View, one: Placed) -> CameAnswer:
-    return CameAnswer(at=rfc3339(one.at_s), on=_name(view, NodeId(one.on)), came=one.came, why=one.why)
+    return CameAnswer(at=rfc3339(one.at_s), on=node_name(view, NodeId(one.on)), came=one.came, why=one.why)
 
 
 def _sentence(view: View, site: SiteView, told: Why) -> str:
     """`blog is on n2: it made room for a busy neighbour at …; n2 is not hot, 12% of its processors in use`."""
-    owner, last = _name(view, view.me), told.placed[-1] if told.placed else None
+    owner, last = node_name(view, view.me), told.placed[-1] if told.placed else None
     came = "it was made here, or came before reasons were kept"
     if last is not None and last.on == view.me:
         came = f"it {_CAME.get(last.came, last.came)} at {rfc3339(last.at_s)}"
     busy = f"; {owner} has {busiest_part(told.here)}" if told.here is not None else ""
     return f"{site.spec.name} is on {owner}: {came}{busy}"
-
-
-def _name(view: View, node: NodeId) -> str:
-    known = view.nodes.get(node)
-    return known.name if known else node

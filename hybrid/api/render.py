@@ -7,22 +7,15 @@ from collections.abc import Iterable
 
 from hybrid.api import placing, proofs, schema
 from hybrid.api.moments import rfc3339
+from hybrid.api.names import node_name
 from hybrid.api.ports import HeldImage
 from hybrid.deeds import Deleted
-from hybrid.model import NodeId, Port, SiteId
+from hybrid.model import Port, SiteId
 from hybrid.ports import Executed
 from hybrid.view import NodeView, Pending, SiteView, View
 
 MAX_OUTPUT = 1024 * 1024
 """Bytes of each of a command's outputs that are passed back."""
-
-
-def node_name(view: View, node: NodeId | None) -> str:
-    """The name of a node for people; its id where the name is not known; `""` for none."""
-    if node is None:
-        return ""
-    known = view.nodes.get(node)
-    return known.name if known else node
 
 
 def node(view: View, seen: NodeView, now_s: float) -> schema.Node:

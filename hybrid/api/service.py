@@ -25,7 +25,7 @@ from hybrid.api.certificates import CertificateDeeds, IssuingDeeds
 from hybrid.api.core import Core
 from hybrid.api.events import Events
 from hybrid.api.operations import Operations
-from hybrid.api.panels.resource import ClassicEntrance, ClassicResource, WhmResource
+from hybrid.api.panels.resource import ClassicEntrance, PanelResource, classic, whm
 from hybrid.api.parts import Parts
 from hybrid.api.places import first_owner
 from hybrid.api.ports import (
@@ -144,9 +144,9 @@ class ApiService(Service):
         self._resource = ApiResource(reactor, node, self.core, tokens, self.events, random)
         self.root = Root(self._resource)
         self.root.putChild(b"api", PowerDns(dns, tokens))
-        self.root.putChild(b"json-api", WhmResource(parts))
+        self.root.putChild(b"json-api", PanelResource(parts, whm))
         for path in (b"whmcs", b"admin_api"):
-            self.root.putChild(path, ClassicResource(parts))
+            self.root.putChild(path, PanelResource(parts, classic))
         self.root.putChild(b"website", ClassicEntrance())
         self.factory = BoundedConnections(bounded_site(self.root, reactor))
         self._view: View | None = None

@@ -8,7 +8,7 @@ from typing import Literal
 
 from hybrid.api import schema
 from hybrid.api.moments import rfc3339
-from hybrid.api.render import node_name
+from hybrid.api.names import node_name
 from hybrid.cluster.placement import replicas
 from hybrid.cluster.proving import newest
 from hybrid.cluster.room import MEANS, Level, level, percent

@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from hybrid.api.calls import Answer, Call, json_answer
+from hybrid.api.names import node_name
 from hybrid.api.parts import Parts
-from hybrid.api.render import node_name
 from hybrid.api.routes import Query, Route
 from hybrid.audit import Entry, Witness
 

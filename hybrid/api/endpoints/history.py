@@ -9,10 +9,9 @@ from hybrid.api.endpoints.pages import page
 from hybrid.api.endpoints.sites import begin, site_of
 from hybrid.api.jsonbody import decode
 from hybrid.api.moments import rfc3339
-from hybrid.api.names import nearest, shown, stash_reference
+from hybrid.api.names import nearest, node_name, shown, stash_reference
 from hybrid.api.parts import Parts
 from hybrid.api.problems import Refusal, problem
-from hybrid.api.render import node_name
 from hybrid.api.schema import Empty
 from hybrid.deeds import Progress
 from hybrid.errors import BadRequest, NoSuchSnapshot

@@ -7,9 +7,8 @@ from hybrid.api.access import may_see_id
 from hybrid.api.calls import Answer, Call, json_answer
 from hybrid.api.endpoints.pages import page
 from hybrid.api.moments import rfc3339
-from hybrid.api.names import shown
+from hybrid.api.names import node_name, shown
 from hybrid.api.parts import Parts
-from hybrid.api.render import node_name
 from hybrid.errors import BadRequest
 
 MAX_WAIT_S = 60

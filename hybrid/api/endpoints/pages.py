@@ -10,8 +10,8 @@ import msgspec
 from hybrid.api import schema
 from hybrid.api.calls import Answer, json_answer
 from hybrid.api.moments import rfc3339
+from hybrid.api.names import node_name
 from hybrid.api.parts import Parts
-from hybrid.api.render import node_name
 
 T = TypeVar("T", bound=msgspec.Struct)
 

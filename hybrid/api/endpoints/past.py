@@ -16,9 +16,8 @@ from hybrid.api.endpoints.pages import page
 from hybrid.api.endpoints.sites import begin, site_of
 from hybrid.api.jsonbody import decode
 from hybrid.api.moments import rfc3339
-from hybrid.api.names import shown
+from hybrid.api.names import node_name, shown
 from hybrid.api.parts import Parts
-from hybrid.api.render import node_name
 from hybrid.deeds import Form, Progress
 from hybrid.errors import BadRequest, NoSuchPath
 

@@ -14,7 +14,7 @@ from hybrid.api.customers import of_account
 from hybrid.api.endpoints.pages import page
 from hybrid.api.jsonbody import decode
 from hybrid.api.moments import rfc3339
-from hybrid.api.names import image_reference, nearest, new_site_name, shown
+from hybrid.api.names import image_reference, nearest, new_site_name, node_name, shown
 from hybrid.api.operations import Work
 from hybrid.api.parts import Parts
 from hybrid.deeds import CreateSite, Progress
@@ -118,7 +118,7 @@ async def show_log(parts: Parts, call: Call) -> Answer:
     site = site_of(parts, call)
     view = parts.view
     text = await parts.hosting.logs(site.spec.id, call.argument_int("lines", 200, 1, 10_000))
-    from_node = render.node_name(view, view.me)
+    from_node = node_name(view, view.me)
     return json_answer(schema.Log(text=text, as_of=rfc3339(parts.wall_s()), from_node=from_node))
 
 

@@ -6,8 +6,8 @@ from hybrid.api import schema
 from hybrid.api.calls import Answer, Call, json_answer
 from hybrid.api.endpoints.pages import page
 from hybrid.api.endpoints.sites import site_of
+from hybrid.api.names import node_name
 from hybrid.api.parts import Parts
-from hybrid.api.render import node_name
 from hybrid.api.routes import SITE, Query, Route
 from hybrid.api.traffic import AccessLogAnswer, TrafficAnswer
 from hybrid.model import SiteId

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Awaitable, Callable
 from typing import cast
 from urllib.parse import quote
 
@@ -14,7 +15,7 @@ from twisted.web.server import NOT_DONE_YET, Request
 
 from hybrid.api.asking import Asking
 from hybrid.api.panels.classic import Classic, parameters_of
-from hybrid.api.panels.forms import fields_of, panel_token
+from hybrid.api.panels.forms import Fields, fields_of, panel_token
 from hybrid.api.panels.orders import Orders
 from hybrid.api.panels.whm import Json, Whm
 from hybrid.api.parts import Parts
@@ -27,15 +28,19 @@ DENIED = {
 }
 
 
-class _Panel(Resource):
-    """Answers in JSON, and with nothing to who has gone."""
+Answer = Callable[[Parts, BoundedRequest, list[str], Fields], Awaitable[Json]]
+"""What is answered to a call at the path with those parts; raises `Refusal`, `BadRequest`."""
+
+
+class PanelResource(Resource):
+    """Answers in JSON, as `answer` says; with nothing to who has gone."""
 
     isLeaf = True
     log = Logger()
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, answer: Answer) -> None:
         super().__init__()
-        self._parts = parts
+        self._parts, self._answer = parts, answer
 
     def render(self, request: Request) -> int:
         """Answer in time."""
@@ -45,17 +50,13 @@ class _Panel(Resource):
         answering.addErrback(self._failed, request, gone)
         return NOT_DONE_YET
 
-    async def answer(self, request: BoundedRequest, path: list[str], fields: dict[str, str]) -> tuple[int, Json]:
-        """Status and JSON. Raises `Refusal`, `BadRequest`."""
-        raise NotImplementedError
-
     async def _respond(self, request: BoundedRequest, gone: list[Failure | None]) -> None:
         path, _, query = request.uri.decode("latin-1").partition("?")
         try:
             if request.too_large:
                 raise BadRequest("the form is too large")
             fields = fields_of(query, request.body)
-            status, value = await self.answer(request, path.strip("/").split("/"), fields)
+            status, value = 200, await self._answer(self._parts, request, path.strip("/").split("/"), fields)
         except Refusal as refusal:
             status, value = refusal.problem.status, DENIED | {"result": "error", "error": refusal.problem.title}
         except BadRequest as error:
@@ -72,37 +73,35 @@ class _Panel(Resource):
         request.write(json.dumps(value).encode())
         request.finish()
 
-    def _orders(self, token: str) -> Orders:
-        actor = self._parts.tokens.actor(f"Bearer {token}" if token else "")
-        return Orders(Asking(self._parts.ask, self._parts.monotonic_s, actor))
-
     def _failed(self, failure: Failure, request: Request, gone: list[Failure | None]) -> None:
         self.log.failure("{path} failed", failure, path=request.path.decode("latin-1"))
         if not gone and request.channel is not None:
             request.loseConnection()
 
 
-class WhmResource(_Panel):
-    """`/json-api/<function>`."""
-
-    async def answer(self, request: BoundedRequest, path: list[str], fields: dict[str, str]) -> tuple[int, Json]:
-        """See `_Panel`."""
-        sent = request.requestHeaders.getRawHeaders(b"authorization") or [b""]
-        user, token = panel_token(sent[-1].decode("latin-1"))
-        orders = self._orders(token)
-        me = self._parts.view.nodes[self._parts.view.me]
-        function = path[1] if len(path) == 2 else ""
-        return 200, await Whm(orders, user, me.name, me.load).answer(function, fields)
+async def whm(parts: Parts, request: BoundedRequest, path: list[str], fields: Fields) -> Json:
+    """`/json-api/<function>`. Raises `Refusal`."""
+    sent = request.requestHeaders.getRawHeaders(b"authorization") or [b""]
+    user, token = panel_token(sent[-1].decode("latin-1"))
+    me = parts.view.nodes[parts.view.me]
+    panel = Whm(_orders(parts, token), user, me.name, me.load)
+    return await panel.answer(path[1] if len(path) == 2 else "", fields)
 
 
-class ClassicResource(_Panel):
-    """`/whmcs/<function>` and `/admin_api/<function>`."""
+async def classic(parts: Parts, request: BoundedRequest, path: list[str], fields: Fields) -> Json:
+    """
+    `/whmcs/<function>` and `/admin_api/<function>`. Raises `Refusal`, `BadRequest`.
 
-    async def answer(self, request: BoundedRequest, path: list[str], fields: dict[str, str]) -> tuple[int, Json]:
-        """See `_Panel`. The key is taken from a form only: queries are written into logs."""
-        orders = self._orders(fields_of("", request.body).get("apikey", ""))
-        function = path[1] if len(path) == 2 else ""
-        return 200, await Classic(orders).answer(path[0], function, parameters_of(fields))
+    The key is taken from a form only: queries are written into logs.
+    """
+    panel = Classic(_orders(parts, fields_of("", request.body).get("apikey", "")))
+    return await panel.answer(path[0], path[1] if len(path) == 2 else "", parameters_of(fields))
+
+
+def _orders(parts: Parts, token: str) -> Orders:
+    """Of the panel with that token, and its rights. Raises `Refusal` (401)."""
+    actor = parts.tokens.actor(f"Bearer {token}" if token else "")
+    return Orders(Asking(parts.ask, parts.monotonic_s, actor))
 
 
 class ClassicEntrance(Resource):
