@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Coroutine
 from io import BytesIO
-from typing import Any
+from typing import Any, cast
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
+from twisted.logger import Logger
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.python.failure import Failure
 from twisted.web.resource import IResource
-from twisted.web.server import Request, Site
+from twisted.web.server import NOT_DONE_YET, Request, Site
 
 from hybrid.api.jsonbody import MAX_BYTES
 
@@ -93,3 +96,23 @@ class BoundedConnections(WrappingFactory):
 def bounded_site(resource: IResource, reactor: IReactorTime) -> Site:
     """A site of `BoundedRequest`s."""
     return Site(resource, requestFactory=BoundedRequest, timeout=IDLE_S, reactor=reactor, parsePOSTFormSubmission=False)
+
+
+def answer_later(
+    request: Request, respond: Callable[[BoundedRequest, list[Failure | None]], Coroutine[Any, Any, None]], log: Logger
+) -> int:
+    """
+    What `Resource.render` returns whose answer `respond(request, gone)` writes; `gone` is empty while its client waits.
+
+    Where `respond` fails not even an answer could be written: that is logged, and the connection closed.
+    """
+    gone: list[Failure | None] = []
+
+    def failed(failure: Failure) -> None:
+        log.failure("answering {path} failed", failure, path=request.path.decode("latin-1"))
+        if not gone and request.channel is not None:
+            request.loseConnection()
+
+    request.notifyFinish().addBoth(gone.append)
+    Deferred.fromCoroutine(respond(cast(BoundedRequest, request), gone)).addErrback(failed)
+    return NOT_DONE_YET

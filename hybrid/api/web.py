@@ -5,9 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from typing import cast
 
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -21,7 +19,7 @@ from hybrid.api.events import Events
 from hybrid.api.jsonbody import MAX_BYTES
 from hybrid.api.names import short_node
 from hybrid.api.problems import Refusal, of_error, problem
-from hybrid.api.requests import BoundedRequest
+from hybrid.api.requests import BoundedRequest, answer_later
 from hybrid.api.sending import Sending
 from hybrid.api.stream import EventStream, start_of
 from hybrid.api.tokens import Tokens
@@ -55,11 +53,7 @@ class ApiResource(Resource):
 
     def render(self, request: Request) -> int:
         """Answer in time."""
-        gone: list[Failure | None] = []
-        request.notifyFinish().addBoth(gone.append)
-        answering = Deferred.fromCoroutine(self._respond(cast(BoundedRequest, request), gone))
-        answering.addErrback(self._failed, request, gone)
-        return NOT_DONE_YET
+        return answer_later(request, self._respond, self.log)
 
     def close_streams(self) -> None:
         """End all event streams, so that their clients go to another node."""
@@ -135,12 +129,6 @@ class ApiResource(Resource):
         stream = EventStream(self._clock, request, self._events, node, start, self._streams.discard)
         self._streams.add(stream)
         stream.begin()
-
-    def _failed(self, failure: Failure, request: Request, gone: list[Failure | None]) -> None:
-        """Not even the answer could be written."""
-        self.log.failure("answering {uri} failed", failure, uri=request.uri.decode("latin-1"))
-        if not gone and request.channel is not None:
-            request.loseConnection()
 
 
 class NothingHere(Resource):

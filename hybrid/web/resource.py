@@ -9,14 +9,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from importlib.resources import files
-from typing import cast
 from urllib.parse import parse_qsl, quote, urlsplit
 
-from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET, Request
+from twisted.web.server import Request
 from twisted.web.template import flattenString
 
 from hybrid.api import cookies
@@ -24,7 +22,7 @@ from hybrid.api.calls import Actor
 from hybrid.api.core import Core, no_such_path
 from hybrid.api.endpoints.links import SESSION_S
 from hybrid.api.problems import Refusal, internal, of_error, problem
-from hybrid.api.requests import BoundedRequest
+from hybrid.api.requests import BoundedRequest, answer_later
 from hybrid.api.router import Found, Router
 from hybrid.api.tokens import Tokens
 from hybrid.api.web import NothingHere
@@ -70,16 +68,7 @@ class Pages(Resource):
         """Answer; a browser that has gone meanwhile is told nothing. Programs are told as everywhere in the API."""
         if "text/html" not in _header(request, b"accept") and not request.path.startswith(b"/static/"):
             return NothingHere().render(request)
-        gone: list[Failure | None] = []
-        request.notifyFinish().addBoth(gone.append)
-        answering = Deferred.fromCoroutine(self._respond(cast(BoundedRequest, request), gone))
-        answering.addErrback(self._failed, request, gone)
-        return NOT_DONE_YET
-
-    def _failed(self, failure: Failure, request: Request, gone: list[Failure | None]) -> None:
-        self.log.failure("the page {uri} failed", failure, uri=request.uri.decode("latin-1"))
-        if not gone and request.channel is not None:
-            request.loseConnection()
+        return answer_later(request, self._respond, self.log)
 
     async def _respond(self, request: BoundedRequest, gone: list[Failure | None]) -> None:
         path, _, query = request.uri.decode("latin-1").partition("?")

@@ -7,11 +7,10 @@ from collections.abc import Awaitable, Callable
 from typing import cast
 from urllib.parse import quote
 
-from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET, Request
+from twisted.web.server import Request
 
 from hybrid.api.asking import Asking
 from hybrid.api.panels.classic import Classic, parameters_of
@@ -20,7 +19,7 @@ from hybrid.api.panels.orders import Orders
 from hybrid.api.panels.whm import Json, Whm
 from hybrid.api.parts import Parts
 from hybrid.api.problems import Refusal
-from hybrid.api.requests import BoundedRequest
+from hybrid.api.requests import BoundedRequest, answer_later
 from hybrid.errors import BadRequest
 
 DENIED = {
@@ -44,11 +43,7 @@ class PanelResource(Resource):
 
     def render(self, request: Request) -> int:
         """Answer in time."""
-        gone: list[Failure | None] = []
-        request.notifyFinish().addBoth(gone.append)
-        answering = Deferred.fromCoroutine(self._respond(cast(BoundedRequest, request), gone))
-        answering.addErrback(self._failed, request, gone)
-        return NOT_DONE_YET
+        return answer_later(request, self._respond, self.log)
 
     async def _respond(self, request: BoundedRequest, gone: list[Failure | None]) -> None:
         path, _, query = request.uri.decode("latin-1").partition("?")
@@ -72,11 +67,6 @@ class PanelResource(Resource):
             request.setHeader(name, text)
         request.write(json.dumps(value).encode())
         request.finish()
-
-    def _failed(self, failure: Failure, request: Request, gone: list[Failure | None]) -> None:
-        self.log.failure("{path} failed", failure, path=request.path.decode("latin-1"))
-        if not gone and request.channel is not None:
-            request.loseConnection()
 
 
 async def whm(parts: Parts, request: BoundedRequest, path: list[str], fields: Fields) -> Json:
